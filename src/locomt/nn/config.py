@@ -1,0 +1,325 @@
+"""What a fusion model is made of: frozen dataclasses, validated when made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, ClassVar
+
+from locomt.layout import TokenLayout
+from locomt.views import STRATEGIES, ViewTable, check_modalities
+
+PRESETS = {  # the ViT sizes of Touvron et al. (2021) and Dosovitskiy et al. (2021)
+    "tiny": {"dim": 192, "heads": 3, "depth": 12},
+    "small": {"dim": 384, "heads": 6, "depth": 12},
+    "base": {"dim": 768, "heads": 12, "depth": 12},
+}
+FUSIONS = ("locomt", "selfall", "multiall", "mbt")
+ON_MISSING = ("zero", "self")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be built: says which field, what it wants and what came."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSpec:
+    """Frames `[B, frames, channels, size, size]`, cut into patches of `tubelet` x `patch` x `patch`."""
+
+    kind: ClassVar[str] = "video"
+    frames: int = 8
+    size: int = 224
+    patch: int = 16
+    tubelet: int = 1
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "size", "patch", "tubelet", "channels"):
+            _require(getattr(self, name) >= 1, f"video {name}: expected 1 or more, got {getattr(self, name)}")
+        _require(
+            self.size % self.patch == 0,
+            f"video size {self.size} is no multiple of its patch {self.patch}",
+        )
+        _require(
+            self.frames % self.tubelet == 0,
+            f"video frames {self.frames} is no multiple of its tubelet {self.tubelet}",
+        )
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Tokens along time, height and width."""
+        side = self.size // self.patch
+        return (self.frames // self.tubelet, side, side)
+
+    @property
+    def step(self) -> int:
+        """Input steps (frames) to one step of the token grid's time axis."""
+        return self.tubelet
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioSpec:
+    """A log-mel spectrogram `[B, frames, mels]`, cut into square patches."""
+
+    kind: ClassVar[str] = "audio"
+    frames: int = 800
+    mels: int = 128
+    patch: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "mels", "patch"):
+            _require(getattr(self, name) >= 1, f"audio {name}: expected 1 or more, got {getattr(self, name)}")
+        for name in ("frames", "mels"):
+            size = getattr(self, name)
+            _require(
+                size % self.patch == 0, f"audio {name} {size} is no multiple of its patch {self.patch}"
+            )
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Tokens along time and frequency."""
+        return (self.frames // self.patch, self.mels // self.patch)
+
+    @property
+    def step(self) -> int:
+        return self.patch
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec:
+    """A sequence of feature vectors `[B, time, dim]`, a token each."""
+
+    kind: ClassVar[str] = "features"
+    dim: int
+    max_length: int
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "max_length"):
+            _require(getattr(self, name) >= 1, f"features {name}: expected 1 or more, got {getattr(self, name)}")
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return (self.max_length,)
+
+    @property
+    def step(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSpec:
+    """Token ids `[B, time]` below `vocabulary`."""
+
+    kind: ClassVar[str] = "text"
+    vocabulary: int
+    max_length: int
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "max_length"):
+            _require(getattr(self, name) >= 1, f"text {name}: expected 1 or more, got {getattr(self, name)}")
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        return (self.max_length,)
+
+    @property
+    def step(self) -> int:
+        return 1
+
+
+ModalitySpec = VideoSpec | AudioSpec | FeatureSpec | TextSpec
+SPECS: dict[str, type[ModalitySpec]] = {spec.kind: spec for spec in (VideoSpec, AudioSpec, FeatureSpec, TextSpec)}
+
+
+def token_count(spec: ModalitySpec) -> int:
+    """L_i of a full-length sample, its [CLS] token counted."""
+    return math.prod(spec.grid) + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Everything about a model but what goes in and what comes out: the `model:` section of a recipe.
+
+    Attributes:
+        preset: ViT size that gives `dim`, `heads` and `depth` where they are not given: tiny, small or base.
+        dim: width of a token.
+        heads: attention heads a layer; divides `dim`.
+        depth: L, all layers of a modality, unimodal and fusion ones together.
+        fusion_layers: L_f, how many of them, at the top, are fusion layers.
+        fusion: `locomt` (follows the view table), `selfall`, `multiall` or `mbt` (bottleneck tokens).
+        views: the view table in text form, a line a fusion layer; only for `locomt`. Left out, `strategy`,
+            `cross` and `views_seed` make it.
+        strategy: one of `locomt.views.STRATEGIES`.
+        cross: fraction of the fusion layers' heads that are cross, in [0, 1].
+        views_seed: of strategy `random`.
+        bottlenecks: B, the bottleneck tokens of `mbt`.
+        shared_weights: one set of fusion weights for all modalities instead of one each.
+        on_missing: what a head sees where the modality it looks to is missing from a sample: `zero` (nothing)
+            or `self` (its own modality).
+        mlp_ratio: hidden width of a feed-forward layer over `dim`.
+        dropout: after embeddings, attention and feed-forward projections.
+        drop_path: stochastic depth of the topmost layer, from 0 at the lowest in a straight line.
+    """
+
+    preset: str = "tiny"
+    dim: int | None = None
+    heads: int | None = None
+    depth: int | None = None
+    fusion_layers: int = 4
+    fusion: str = "locomt"
+    views: str | None = None
+    strategy: str = "spread"
+    cross: float = 0.5
+    views_seed: int = 0
+    bottlenecks: int = 4
+    shared_weights: bool = False
+    on_missing: str = "zero"
+    mlp_ratio: float = 4.0
+    dropout: float = 0.0
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (
+            ("preset", self.preset, tuple(PRESETS)),
+            ("fusion", self.fusion, FUSIONS),
+            ("strategy", self.strategy, STRATEGIES),
+            ("on_missing", self.on_missing, ON_MISSING),
+        ):
+            _require(value in choices, f"model.{name}: expected one of {', '.join(choices)}, got {value!r}")
+        for name, size in PRESETS[self.preset].items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, size)
+        for name in ("dim", "heads", "depth", "bottlenecks"):
+            _require(getattr(self, name) >= 1, f"model.{name}: expected 1 or more, got {getattr(self, name)}")
+        _require(
+            self.width % self.num_heads == 0,
+            f"model.dim {self.dim} is no multiple of model.heads {self.heads}",
+        )
+        _require(
+            1 <= self.fusion_layers <= self.num_layers,
+            f"model.fusion_layers: expected 1 to model.depth = {self.depth}, got {self.fusion_layers}",
+        )
+        for name in ("dropout", "drop_path"):
+            _require(0 <= getattr(self, name) < 1, f"model.{name}: expected [0, 1), got {getattr(self, name)}")
+        _require(0 <= self.cross <= 1, f"model.cross: expected [0, 1], got {self.cross}")
+        _require(self.mlp_ratio > 0, f"model.mlp_ratio: expected more than 0, got {self.mlp_ratio}")
+        _require(
+            self.views is None or self.fusion == "locomt",
+            f"model.views is for model.fusion 'locomt'; {self.fusion!r} has a table of its own",
+        )
+
+    # The three sizes once __post_init__ has filled them in, for callers that need a plain int.
+    @property
+    def width(self) -> int:
+        assert self.dim is not None
+        return self.dim
+
+    @property
+    def num_heads(self) -> int:
+        assert self.heads is not None
+        return self.heads
+
+    @property
+    def num_layers(self) -> int:
+        assert self.depth is not None
+        return self.depth
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionConfig(Architecture):
+    """A whole model.
+
+    Attributes:
+        modalities: name -> spec, in the order in which the tokens are concatenated.
+        num_outputs: classes, labels or regression targets.
+        steps: modalities whose tokens are aligned with the labels, one label a step; empty for one answer a
+            sample from the averaged [CLS].
+    """
+
+    modalities: Mapping[str, ModalitySpec] = field(default_factory=dict)
+    num_outputs: int = 0
+    steps: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "modalities", dict(self.modalities))
+        object.__setattr__(self, "steps", tuple(self.steps))
+        check_modalities(self.modalities)
+        _require(self.num_outputs >= 1, f"num_outputs: expected 1 or more, got {self.num_outputs}")
+        for name in self.steps:
+            _require(
+                name in self.modalities, f"steps: {name!r} is not one of {', '.join(self.modalities)}"
+            )
+            spec = self.modalities[name]
+            _require(
+                len(spec.grid) == 1,
+                f"steps: modality {name!r} is {spec.kind}; only features and text have a token a step",
+            )
+        self.view_table()
+
+    @property
+    def layout(self) -> TokenLayout:
+        """Token counts of full-length samples."""
+        return TokenLayout({name: token_count(spec) for name, spec in self.modalities.items()})
+
+    def view_table(self) -> ViewTable | None:
+        """The views that the fusion layers follow; None for `mbt`, which has a module of its own.
+
+        Raises:
+            ConfigError: the table does not fit `heads` and `fusion_layers`.
+        """
+        names, layers, heads = tuple(self.modalities), self.fusion_layers, self.num_heads
+        if self.fusion == "mbt":
+            return None
+        if self.fusion != "locomt":
+            return ViewTable.uniform("self" if self.fusion == "selfall" else "multi", names, layers, heads)
+        if self.views is None:
+            return ViewTable.strategy(
+                self.strategy, names, layers=layers, heads=heads, cross=self.cross, seed=self.views_seed
+            )
+        table = ViewTable.parse(self.views, names)
+        _require(
+            (len(table.layers), table.num_heads) == (layers, heads),
+            f"model.views: expected {layers} lines of {heads} heads (model.fusion_layers, model.heads), "
+            f"got {len(table.layers)} lines of {table.num_heads}",
+        )
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; `from_dict` reads them back."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["modalities"] = {n: {"kind": s.kind, **asdict(s)} for n, s in self.modalities.items()}
+        values["steps"] = list(self.steps)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FusionConfig:
+        """The reverse of `to_dict`.
+
+        Raises:
+            ConfigError: an unknown or missing field or kind of modality.
+        """
+        values = dict(values)
+        _check_fields(cls, values, "configuration")
+        specs = {}
+        for name, entry in dict(values.get("modalities", {})).items():
+            entry = dict(entry)
+            kind = entry.pop("kind", None)
+            _require(kind in SPECS, f"modality {name!r}: expected kind {', '.join(SPECS)}, got {kind!r}")
+            _check_fields(SPECS[kind], entry, f"modality {name!r}")
+            specs[name] = SPECS[kind](**entry)
+        return cls(**{**values, "modalities": specs})
+
+
+def _check_fields(cls: type, values: Mapping[str, Any], where: str) -> None:
+    known = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(cls)}
+    if unknown := sorted(set(values) - set(known)):
+        raise ConfigError(f"{where}: unknown field {unknown[0]!r}; the fields are {', '.join(known)}")
+    if missing := [name for name, needed in known.items() if needed and name not in values]:
+        raise ConfigError(f"{where}: field {missing[0]!r} is missing")
