@@ -1,0 +1,167 @@
+"""The public op: validation and the choice of a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from locomt.layout import TokenLayout
+from locomt.ops.composite import composite_attention
+from locomt.ops.kernels import why_not as no_kernel
+from locomt.ops.plan import encode
+from locomt.ops.reference import reference_attention
+from locomt.ops.sdpa import sdpa_view_attention
+from locomt.views import LayerViews
+
+if TYPE_CHECKING:  # for readers and type checkers; the op itself needs torch alone
+    from jaxtyping import Float, Int
+
+ON_MISSING = ("zero", "self")
+
+
+class Backend(NamedTuple):
+    """How a backend computes, and for which tensors it serves (None) or why not."""
+
+    compute: Callable[..., Tensor]
+    why_not: Callable[[torch.device, torch.dtype, int], str | None]
+
+
+def _sdpa(*arguments: object) -> Tensor:
+    if torch.compiler.is_exporting():
+        return composite_attention(*arguments)  # type: ignore[arg-type]
+    out: Tensor = sdpa_view_attention(*arguments)[0]
+    return out
+
+
+def _always(device: torch.device, dtype: torch.dtype, head_dim: int) -> None:
+    return None
+
+
+# In the order in which "auto" prefers them.
+BACKENDS = {"sdpa": Backend(_sdpa, no_kernel), "reference": Backend(reference_attention, _always)}
+
+
+def choose_backend(device: torch.device | str, dtype: torch.dtype, head_dim: int) -> str:
+    """The backend that `backend="auto"` takes for tensors of this device, dtype and head width."""
+    device = torch.device(device)
+    return next(name for name, backend in BACKENDS.items() if not backend.why_not(device, dtype, head_dim))
+
+
+def backends() -> dict[str, str | None]:
+    """Every backend, and None where it serves on this machine's best device or else the reason why not."""
+    device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+    return {name: backend.why_not(torch.device(device), dtype, 64) for name, backend in BACKENDS.items()}
+
+
+def view_attention(
+    q: Float[Tensor, "batch heads tokens width"],
+    k: Float[Tensor, "batch heads tokens width"],
+    v: Float[Tensor, "batch heads tokens width"],
+    layout: TokenLayout,
+    views: LayerViews,
+    *,
+    lengths: Int[Tensor, "batch modalities"] | None = None,
+    scale: float | None = None,
+    on_missing: str = "zero",
+    backend: str = "auto",
+) -> Float[Tensor, "batch heads tokens width"]:
+    r"""Attention in which each head sees what its view allows (arXiv 2402.15096, section 2).
+
+    For head h and a query of modality i, with A the matrix of the head's view,
+
+    $$o = \sum_{j: A_{ij}} \sum_{t \in j} \mathrm{softmax}_t(\mathrm{scale} \cdot q^\top k_t) \, v_t$$
+
+    where the softmax runs over all keys seen. A query that sees no key yields exactly zero, and zero gradients.
+
+    Args:
+        q, k, v: `[B, H, N, D]` with N = `layout.total`; the tokens of one modality after the other's.
+        layout: the modalities' order and lengths, the same modalities as `views`.
+        views: one view a head. Runs of neighbouring heads with one view cost one call each: scattered heads
+            are best put in `views.grouped` order, as `ViewAttention` does.
+        lengths: int `[B, m]`, how many leading tokens of each modality are real, 0 where the sample lacks it.
+            Padding keys are never seen and padding queries yield zeros. On the CPU, full lengths cost nothing;
+            so a `lengths` tensor may stay on the CPU whatever device q is on.
+        scale: of the scores; 1 / sqrt(D) if None.
+        on_missing: where all modalities that a view looks to are missing: `zero`, or `self` to see the own one.
+        backend: `reference`, `sdpa` or `auto` (`choose_backend` says which). A named backend never falls back.
+
+    Raises:
+        ValueError: shapes, layout, views, lengths or options do not fit, or the named backend cannot serve.
+    """
+    if torch.is_autocast_enabled(q.device.type):
+        dtype = torch.get_autocast_dtype(q.device.type)
+        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
+    _check(q, k, v, layout, views, lengths)
+    if on_missing not in ON_MISSING:
+        raise ValueError(f"on_missing: expected one of {', '.join(ON_MISSING)}, got {on_missing!r}")
+    if backend == "auto":
+        backend = choose_backend(q.device, q.dtype, q.shape[-1])
+    elif backend not in BACKENDS:
+        raise ValueError(f"backend: expected auto, {', '.join(BACKENDS)}, got {backend!r}")
+    elif reason := BACKENDS[backend].why_not(q.device, q.dtype, q.shape[-1]):
+        raise ValueError(f"backend {backend!r} cannot serve here: {reason}; backend='auto' takes one that can")
+    return BACKENDS[backend].compute(
+        q,
+        k,
+        v,
+        list(layout.lengths),
+        _masks(views),
+        lengths,
+        q.shape[-1] ** -0.5 if scale is None else scale,
+        on_missing == "self",
+    )
+
+
+@lru_cache(maxsize=1024)
+def _encoded(views: LayerViews) -> tuple[int, ...]:
+    return encode(views.matrices)
+
+
+@torch.compiler.assume_constant_result
+def _masks(views: LayerViews) -> list[int]:
+    return list(_encoded(views))
+
+
+def _check(
+    q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout, views: LayerViews, lengths: Tensor | None
+) -> None:
+    if q.ndim != 4 or q.shape != k.shape or q.shape != v.shape:
+        raise ValueError(
+            "expected q, k and v of one shape [batch, heads, tokens, width], "
+            f"got {list(q.shape)}, {list(k.shape)} and {list(v.shape)}"
+        )
+    if not q.dtype == k.dtype == v.dtype:
+        raise ValueError(f"expected q, k and v of one dtype, got {q.dtype}, {k.dtype} and {v.dtype}")
+    if q.shape[2] != layout.total:
+        raise ValueError(f"layout {layout.as_dict()} has {layout.total} tokens, q has {q.shape[2]}")
+    if q.shape[1] != len(views.heads):
+        raise ValueError(f"views are for {len(views.heads)} heads, q has {q.shape[1]}")
+    if views.modalities != layout.modalities:
+        raise ValueError(
+            f"views are for modalities {', '.join(views.modalities)}, "
+            f"the layout has {', '.join(layout.modalities)}; give both in one order"
+        )
+    if lengths is None:
+        return
+    if lengths.shape != (q.shape[0], len(layout.modalities)) or lengths.is_floating_point():
+        raise ValueError(
+            f"expected integer lengths [batch, modalities] = {[q.shape[0], len(layout.modalities)]}, "
+            f"got {lengths.dtype} {list(lengths.shape)}"
+        )
+    if lengths.device.type == "cpu" and not torch.compiler.is_compiling() and _is_plain(lengths):
+        outside = (lengths < 0) | (lengths > torch.tensor(layout.lengths))
+        if bool(outside.any()):
+            sample, modality = (int(n) for n in outside.nonzero()[0])
+            raise ValueError(
+                f"lengths[{sample}, {modality}] is {int(lengths[sample, modality])}: modality "
+                f"{layout.modalities[modality]!r} has 0 to {layout.lengths[modality]} tokens"
+            )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether values can be read: not under vmap or a fake-tensor mode."""
+    return type(tensor) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)

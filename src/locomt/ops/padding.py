@@ -1,0 +1,45 @@
+"""Which tokens are real and which keys a query falls back to, where samples are padded or miss a modality."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from locomt.ops.plan import Call, offsets
+
+
+def real_tokens(lengths_BM: Tensor, layout: list[int]) -> Tensor:
+    """`[B, N]`: whether a token is one of the leading `lengths_BM[b, i]` tokens of its modality."""
+    position_N = torch.cat([torch.arange(n, device=lengths_BM.device) for n in layout])
+    modality_N = modality_of(layout, lengths_BM.device)
+    return position_N < lengths_BM[:, modality_N]
+
+
+def modality_of(layout: list[int], device: torch.device) -> Tensor:
+    """`[N]`: the index of every token's modality."""
+    return torch.cat([torch.full((n,), i, device=device) for i, n in enumerate(layout)])
+
+
+def zero_padding(tensor_BHND: Tensor, real_BN: Tensor) -> Tensor:
+    """Padding may hold anything, NaN too, and 0 * NaN is NaN: so it is cleared, not only masked."""
+    return torch.where(real_BN[:, None, :, None], tensor_BHND, 0)
+
+
+def visible_keys(call: Call, lengths_BM: Tensor, layout: list[int], self_on_missing: bool) -> tuple[list[int], Tensor]:
+    """The key modalities that a call has to load, and `[B, K]`, which of their tokens each sample sees.
+
+    With `self_on_missing`, queries whose key modalities are all missing from the sample see their own instead.
+    """
+    keys = list(call.keys)
+    own = call.queries[0]
+    # A call of several query modalities sees all modalities, so that its own are among the keys already.
+    fall_back = self_on_missing and own not in keys
+    if fall_back:
+        keys.append(own)
+    start = offsets(layout)
+    real_BN = real_tokens(lengths_BM, layout)
+    seen = [real_BN[:, start[j] : start[j + 1]] for j in keys]
+    if fall_back:
+        missing_B1 = (lengths_BM[:, list(call.keys)] == 0).all(dim=1, keepdim=True)
+        seen[-1] = seen[-1] & missing_B1
+    return keys, torch.cat(seen, dim=1)
