@@ -50,8 +50,10 @@ class TokenLayout:
         return dict(zip(self.modalities, self.lengths, strict=True))
 
     def __eq__(self, other: Any) -> bool:
-        return isinstance(other, TokenLayout) and self.as_dict() == other.as_dict() and (
-            self.modalities == other.modalities
+        return (
+            isinstance(other, TokenLayout)
+            and self.as_dict() == other.as_dict()
+            and (self.modalities == other.modalities)
         )
 
     def __hash__(self) -> int:

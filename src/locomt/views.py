@@ -194,7 +194,8 @@ class ViewTable:
                 )
             if len(layer.heads) != self.num_heads:
                 raise ViewError(
-                    f"line {number}: expected {self.num_heads} heads as in the first layer, got {len(layer.heads)}"
+                    f"line {number}: expected {self.num_heads} heads as in the first layer, "
+                    f"got {len(layer.heads)}"
                 )
 
     @property
@@ -241,9 +242,9 @@ class ViewTable:
         """A table by one of `STRATEGIES`; all of them hold the same number of cross heads in total.
 
         Args:
-            name: `spread` (the same mix in every layer), `bottleneck` (one narrow band in the middle is cross,
-                the rest self), `alternating` (self and cross layers take turns), `random` (heads drawn at
-                random), `ascending` (self below, cross above, in even steps) or `descending` (its mirror).
+            name: `spread` (the same mix in every layer), `bottleneck` (one narrow band in the middle is
+                cross, the rest self), `alternating` (self and cross layers take turns), `random` (heads drawn
+                at random), `ascending` (self below, cross above, in even steps) or `descending` (its mirror).
             modalities: at least two names; the cross heads go round the pairs in turn.
             cross: the fraction of all heads that are cross, in [0, 1].
             seed: of the random draw; the other strategies do not use it.
@@ -291,7 +292,9 @@ def _cross_counts(name: str, layers: int, heads: int, total: int) -> list[int]:
     if name == "descending":
         return _cross_counts("ascending", layers, heads, total)[::-1]
     if name in ("spread", "ascending"):
-        weights = [1.0] * layers if name == "spread" or layers == 1 else _ramp(layers, total / (layers * heads))
+        weights = (
+            [1.0] * layers if name == "spread" or layers == 1 else _ramp(layers, total / (layers * heads))
+        )
         return _apportion(weights, heads, total)
     band = -(-total // heads)  # how many layers it takes to hold all cross heads
     if name == "bottleneck":

@@ -77,9 +77,7 @@ class AudioSpec:
             _require(getattr(self, name) >= 1, f"audio {name}: expected 1 or more, got {getattr(self, name)}")
         for name in ("frames", "mels"):
             size = getattr(self, name)
-            _require(
-                size % self.patch == 0, f"audio {name} {size} is no multiple of its patch {self.patch}"
-            )
+            _require(size % self.patch == 0, f"audio {name} {size} is no multiple of its patch {self.patch}")
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -101,7 +99,9 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         for name in ("dim", "max_length"):
-            _require(getattr(self, name) >= 1, f"features {name}: expected 1 or more, got {getattr(self, name)}")
+            _require(
+                getattr(self, name) >= 1, f"features {name}: expected 1 or more, got {getattr(self, name)}"
+            )
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -134,7 +134,9 @@ class TextSpec:
 
 
 ModalitySpec = VideoSpec | AudioSpec | FeatureSpec | TextSpec
-SPECS: dict[str, type[ModalitySpec]] = {spec.kind: spec for spec in (VideoSpec, AudioSpec, FeatureSpec, TextSpec)}
+SPECS: dict[str, type[ModalitySpec]] = {
+    spec.kind: spec for spec in (VideoSpec, AudioSpec, FeatureSpec, TextSpec)
+}
 
 
 def token_count(spec: ModalitySpec) -> int:
@@ -206,7 +208,9 @@ class Architecture:
             f"model.fusion_layers: expected 1 to model.depth = {self.depth}, got {self.fusion_layers}",
         )
         for name in ("dropout", "drop_path"):
-            _require(0 <= getattr(self, name) < 1, f"model.{name}: expected [0, 1), got {getattr(self, name)}")
+            _require(
+                0 <= getattr(self, name) < 1, f"model.{name}: expected [0, 1), got {getattr(self, name)}"
+            )
         _require(0 <= self.cross <= 1, f"model.cross: expected [0, 1], got {self.cross}")
         _require(self.mlp_ratio > 0, f"model.mlp_ratio: expected more than 0, got {self.mlp_ratio}")
         _require(
@@ -253,9 +257,7 @@ class FusionConfig(Architecture):
         check_modalities(self.modalities)
         _require(self.num_outputs >= 1, f"num_outputs: expected 1 or more, got {self.num_outputs}")
         for name in self.steps:
-            _require(
-                name in self.modalities, f"steps: {name!r} is not one of {', '.join(self.modalities)}"
-            )
+            _require(name in self.modalities, f"steps: {name!r} is not one of {', '.join(self.modalities)}")
             spec = self.modalities[name]
             _require(
                 len(spec.grid) == 1,

@@ -1,0 +1,70 @@
+"""What commands write: answers to stdout, all else (progress, notes, mistakes) to stderr.
+
+With `--json` a command writes one JSON document to stdout by `print_json`; without it, tables by
+`print_table` and plain lines by `print`. Anything said along the way goes through `console()`, so that a
+pipe never sees it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def console() -> Console:
+    """The console on stderr, made when first used: `console().print(...)`, or for rich's progress bars."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def print_json(document: Any) -> None:
+    """Write one JSON document to stdout. NaN and infinities, which JSON lacks, become null."""
+    json.dump(_finite(document), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table to stdout. Columns of numbers are set to the right; None is an empty cell.
+
+    Piped, it is as wide as it needs to be: no cell is wrapped.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    table = Table(title=Text(title, style="bold") if title else None, title_justify="left")
+    for index, name in enumerate(columns):
+        numeric = any(row[index] for row in cells) and all(_is_number(row[index]) for row in cells)
+        table.add_column(name, justify="right" if numeric else "left")
+    for row in cells:
+        table.add_row(*map(Text, row))  # Text: a "[" in a file name is no markup
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell reads as a number, be it with a sign, a percent sign or a spread: 0.91 ± 0.02."""
+    parts = cell.replace("±", " ").replace("%", "").replace(",", "").split()
+    try:
+        return all(map(math.isfinite, map(float, parts)))
+    except ValueError:
+        return False
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""From files to batches: manifests, decoding of media, spectrograms, text, features, padding."""

@@ -1,0 +1,1 @@
+"""Studies that compare models on the same data, and their reports."""

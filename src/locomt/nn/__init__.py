@@ -1,0 +1,1 @@
+"""Modules that follow a view table, and the whole fusion model. Needs torch alone."""
