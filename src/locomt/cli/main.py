@@ -1,0 +1,146 @@
+"""The program `locomt`: finds the command's module, reads its options, runs it, and words its mistakes.
+
+A command is a module `locomt.cli.<name>` with the members of `Command`. Its top-level imports are from the
+standard library; what is heavy is imported in `run`, so that help and light commands stay fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import NoReturn, Protocol, cast
+
+from locomt import __version__
+
+COMMANDS = ("demo", "train", "evaluate", "predict", "compare", "cost", "doctor")
+MISTAKE, INTERRUPTED = 2, 130  # exit codes; 130 is what shells report for Ctrl-C
+
+DESCRIPTION = "Train, measure and deploy multimodal transformers with a guaranteed bound on attention cost."
+EPILOG = "`locomt COMMAND --help` shows a command's options and an example."
+OVERRIDES = "Any field of the recipe can be set on the command line: --model.depth 4"
+
+
+class Command(Protocol):
+    """What a command's module has. `TAKES_OVERRIDES = True` besides, where it reads a recipe."""
+
+    HELP: str  # one line
+    EXAMPLE: str  # a whole command line
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace, overrides: list[str]) -> int: ...
+
+
+class Parser(argparse.ArgumentParser):
+    """Says a mistake in one line instead of the usage and a line, and takes no abbreviated options."""
+
+    def __init__(self, **options: object) -> None:
+        options["formatter_class"] = argparse.RawDescriptionHelpFormatter
+        super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(MISTAKE, f"{self.prog}: {message} (see `{self.prog} --help`)\n")
+
+
+def load_command(name: str) -> Command:
+    """The module of one command."""
+    return cast(Command, import_module(f"locomt.cli.{name}"))
+
+
+def build_parser(names: Sequence[str] = COMMANDS) -> Parser:
+    """The parser for the commands `names`."""
+    parser = Parser(prog="locomt", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"locomt {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
+    for name in names:
+        command = load_command(name)
+        epilog = f"example:\n  {command.EXAMPLE}"
+        if takes_overrides(command):
+            epilog = f"{OVERRIDES}\n\n{epilog}"
+        command.add_arguments(
+            commands.add_parser(name, help=command.HELP, description=command.HELP, epilog=epilog)
+        )
+    return parser
+
+
+def takes_overrides(command: Command) -> bool:
+    return getattr(command, "TAKES_OVERRIDES", False)
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take the recipe's fields, `--section.field value` or `--section.field=value`, out of a command line.
+
+    argparse must not see them: it would take the value of an option that it does not know for a file.
+
+    Raises:
+        ValueError: a field has no value.
+    """
+    rest: list[str] = []
+    overrides: list[str] = []
+    items = iter(argv)
+    for item in items:
+        option, equals, _ = item.partition("=")
+        if item == "--":
+            return [*rest, item, *items], overrides
+        if not (option.startswith("--") and "." in option):
+            rest.append(item)
+            continue
+        overrides.append(item)
+        if not equals:
+            value = next(items, "--")
+            if value.startswith("--"):
+                raise ValueError(f"expected a value after {item}, as in `{item} VALUE`")
+            overrides.append(value)
+    return rest, overrides
+
+
+def check_name(name: str) -> None:
+    """Refuse what is neither a command nor an option.
+
+    Raises:
+        ValueError: with the commands there are and the closest of them.
+    """
+    if name in COMMANDS or name.startswith("-"):
+        return
+    close = get_close_matches(name, COMMANDS, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"expected a command out of {', '.join(COMMANDS)}, got {name!r}{hint}")
+
+
+def describe(error: Exception) -> str:
+    """An error as one line."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0, or 2 for a user's mistake, or the command's own."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    name = next(iter(argv), "--help")
+    program = f"locomt {name}" if name in COMMANDS else "locomt"
+    try:
+        check_name(name)
+        rest, overrides = split_overrides(argv)
+        args = build_parser([name] if name in COMMANDS else COMMANDS).parse_args(rest or ["--help"])
+        command = load_command(args.command)
+        if overrides and not takes_overrides(command):
+            raise ValueError(f"{overrides[0]} sets a field of a recipe, and this command reads none")
+        code = command.run(args, overrides)
+        sys.stdout.flush()  # a reader that went away shows here, not when the interpreter ends
+        return code
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `locomt ... | head` is nobody's mistake
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        if os.environ.get("LOCOMT_TRACEBACK"):
+            raise
+        print(f"{program}: {describe(error)}", file=sys.stderr)
+        return MISTAKE

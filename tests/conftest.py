@@ -1,0 +1,33 @@
+"""Fixtures and rules for all tests: no network, no deadlines, real data and GPUs only where they are."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "agg"
+settings.register_profile("locomt", deadline=None)  # nothing asserts time: machines differ
+settings.load_profile("locomt")
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch
+
+    no_data = pytest.mark.skip(reason=f"needs the real data sets in {SHARED_DATA}")
+    no_gpu = pytest.mark.skip(reason="needs a CUDA device")
+    for item in items:
+        if item.get_closest_marker("shared_data") and not SHARED_DATA.is_dir():
+            item.add_marker(no_data)
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(no_gpu)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The real data sets; for tests marked `shared_data`."""
+    return SHARED_DATA
