@@ -154,6 +154,11 @@ class LayerViews:
         names = self.modalities
         return tuple(tuple(tuple(view.sees(i, j) for j in names) for i in names) for view in self.heads)
 
+    @cached_property
+    def masks(self) -> tuple[int, ...]:
+        """A as one integer per (head, query modality), head by head: bit j is set where key modality j is seen."""
+        return tuple(sum(seen << j for j, seen in enumerate(row)) for head in self.matrices for row in head)
+
     @property
     def allowed(self) -> torch.Tensor:
         """A of every head as a bool tensor `[H, m, m]`."""
@@ -194,8 +199,7 @@ class ViewTable:
                 )
             if len(layer.heads) != self.num_heads:
                 raise ViewError(
-                    f"line {number}: expected {self.num_heads} heads as in the first layer, "
-                    f"got {len(layer.heads)}"
+                    f"line {number}: expected {self.num_heads} heads as in the first layer, got {len(layer.heads)}"
                 )
 
     @property
@@ -292,9 +296,7 @@ def _cross_counts(name: str, layers: int, heads: int, total: int) -> list[int]:
     if name == "descending":
         return _cross_counts("ascending", layers, heads, total)[::-1]
     if name in ("spread", "ascending"):
-        weights = (
-            [1.0] * layers if name == "spread" or layers == 1 else _ramp(layers, total / (layers * heads))
-        )
+        weights = [1.0] * layers if name == "spread" or layers == 1 else _ramp(layers, total / (layers * heads))
         return _apportion(weights, heads, total)
     band = -(-total // heads)  # how many layers it takes to hold all cross heads
     if name == "bottleneck":

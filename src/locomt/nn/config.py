@@ -99,9 +99,7 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         for name in ("dim", "max_length"):
-            _require(
-                getattr(self, name) >= 1, f"features {name}: expected 1 or more, got {getattr(self, name)}"
-            )
+            _require(getattr(self, name) >= 1, f"features {name}: expected 1 or more, got {getattr(self, name)}")
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -134,9 +132,7 @@ class TextSpec:
 
 
 ModalitySpec = VideoSpec | AudioSpec | FeatureSpec | TextSpec
-SPECS: dict[str, type[ModalitySpec]] = {
-    spec.kind: spec for spec in (VideoSpec, AudioSpec, FeatureSpec, TextSpec)
-}
+SPECS: dict[str, type[ModalitySpec]] = {spec.kind: spec for spec in (VideoSpec, AudioSpec, FeatureSpec, TextSpec)}
 
 
 def token_count(spec: ModalitySpec) -> int:
@@ -208,9 +204,7 @@ class Architecture:
             f"model.fusion_layers: expected 1 to model.depth = {self.depth}, got {self.fusion_layers}",
         )
         for name in ("dropout", "drop_path"):
-            _require(
-                0 <= getattr(self, name) < 1, f"model.{name}: expected [0, 1), got {getattr(self, name)}"
-            )
+            _require(0 <= getattr(self, name) < 1, f"model.{name}: expected [0, 1), got {getattr(self, name)}")
         _require(0 <= self.cross <= 1, f"model.cross: expected [0, 1], got {self.cross}")
         _require(self.mlp_ratio > 0, f"model.mlp_ratio: expected more than 0, got {self.mlp_ratio}")
         _require(

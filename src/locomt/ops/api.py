@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -12,9 +11,8 @@ from torch import Tensor
 from locomt.layout import TokenLayout
 from locomt.ops.composite import composite_attention
 from locomt.ops.kernels import why_not as no_kernel
-from locomt.ops.plan import encode
 from locomt.ops.reference import reference_attention
-from locomt.ops.sdpa import sdpa_view_attention
+from locomt.ops.sdpa import SdpaViewAttention
 from locomt.views import LayerViews
 
 if TYPE_CHECKING:  # for readers and type checkers; the op itself needs torch alone
@@ -33,7 +31,7 @@ class Backend(NamedTuple):
 def _sdpa(*arguments: object) -> Tensor:
     if torch.compiler.is_exporting():
         return composite_attention(*arguments)  # type: ignore[arg-type]
-    out: Tensor = sdpa_view_attention(*arguments)[0]
+    out: Tensor = SdpaViewAttention.apply(*arguments)[0]
     return out
 
 
@@ -109,26 +107,14 @@ def view_attention(
         k,
         v,
         list(layout.lengths),
-        _masks(views),
+        list(views.masks),
         lengths,
         q.shape[-1] ** -0.5 if scale is None else scale,
         on_missing == "self",
     )
 
 
-@lru_cache(maxsize=1024)
-def _encoded(views: LayerViews) -> tuple[int, ...]:
-    return encode(views.matrices)
-
-
-@torch.compiler.assume_constant_result
-def _masks(views: LayerViews) -> list[int]:
-    return list(_encoded(views))
-
-
-def _check(
-    q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout, views: LayerViews, lengths: Tensor | None
-) -> None:
+def _check(q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout, views: LayerViews, lengths: Tensor | None) -> None:
     if q.ndim != 4 or q.shape != k.shape or q.shape != v.shape:
         raise ValueError(
             "expected q, k and v of one shape [batch, heads, tokens, width], "

@@ -45,14 +45,10 @@ def composite_attention(
             none_B1 = ~visible_BK.any(dim=1, keepdim=True)
             mask = (visible_BK | none_B1)[:, None, None, :]
             idle = (none_B1 | ~real_BN[:, queries])[:, None, :, None]
-        k, v = (
-            torch.cat([t[:, group, start[j] : start[j + 1]] for j in keys], dim=2) for t in (k_BHND, v_BHND)
-        )
+        k, v = (torch.cat([t[:, group, start[j] : start[j + 1]] for j in keys], dim=2) for t in (k_BHND, v_BHND))
         out = scaled_dot_product_attention(q_BHND[:, group, queries], k, v, attn_mask=mask, scale=scale)
         if idle is not None:
             out = out.masked_fill(idle, 0)
         for i, piece in zip(call.queries, out.split([layout[i] for i in call.queries], dim=2), strict=True):
             pieces[call.heads[0], i] = piece
-    return torch.cat(
-        [torch.cat([pieces[first, i] for i in range(len(layout))], dim=2) for first, _ in runs], dim=1
-    )
+    return torch.cat([torch.cat([pieces[first, i] for i in range(len(layout))], dim=2) for first, _ in runs], dim=1)

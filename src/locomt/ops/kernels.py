@@ -18,9 +18,7 @@ aten = torch.ops.aten
 class Kernel(Protocol):
     """Dense attention of q `[B, H, Q, D]` over k, v `[B, H, K, D]` with an additive bias `[B, 1, Q, K]` or none."""
 
-    def forward(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
         """The output and the log-sum-exp of the scores, `[B, H, Q]` in float32 (float64 for float64)."""
         ...
 
@@ -43,9 +41,7 @@ class Kernel(Protocol):
 class CpuFlash:
     """Blocked attention on the CPU."""
 
-    def forward(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
         out, lse = aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=bias, scale=scale)
         return out, lse
 
@@ -70,9 +66,7 @@ class CpuFlash:
 class Cudnn:
     """cuDNN's attention: the fastest dense one on Hopper in bf16 and fp16; used where there is no bias."""
 
-    def forward(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
         assert bias is None
         results = aten._scaled_dot_product_cudnn_attention(q, k, v, None, True, 0.0, False, False, scale=scale)
         return results[0], results[1].reshape(q.shape[:3])
@@ -114,9 +108,7 @@ class Cudnn:
 class Efficient:
     """The memory-efficient kernel: CUDA, float32 too, and the one that takes a bias."""
 
-    def forward(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
         out, lse, *_ = aten._scaled_dot_product_efficient_attention(
             q, k, v, _aligned(bias, q), True, 0.0, False, scale=scale
         )

@@ -21,17 +21,10 @@ class Call:
     keys: tuple[int, ...]
 
 
-def encode(matrices: Sequence[Sequence[Sequence[bool]]]) -> tuple[int, ...]:
-    """`[head][query][key]` booleans as one integer per (head, query): bit j is set where key modality j is seen."""
-    return tuple(sum(seen << j for j, seen in enumerate(row)) for head in matrices for row in head)
-
-
 def decode(masks: Sequence[int], modalities: int) -> Iterator[tuple[tuple[int, ...], ...]]:
-    """The key modalities of every query modality, head by head: the reverse of `encode`."""
+    """The key modalities of every query modality, head by head; `masks` as in `LayerViews.masks`."""
     for start in range(0, len(masks), modalities):
-        yield tuple(
-            tuple(j for j in range(modalities) if mask >> j & 1) for mask in masks[start : start + modalities]
-        )
+        yield tuple(tuple(j for j in range(modalities) if mask >> j & 1) for mask in masks[start : start + modalities])
 
 
 def head_runs(masks: Sequence[int], modalities: int) -> list[tuple[int, int]]:
@@ -69,10 +62,7 @@ def plan_calls(lengths: tuple[int, ...], masks: tuple[int, ...], self_on_missing
 def score_pairs(lengths: Sequence[int], masks: Sequence[int]) -> int:
     """Query-key scores of one sample, all heads: the sum of C(view)."""
     return sum(
-        lengths[i] * lengths[j]
-        for rows in decode(masks, len(lengths))
-        for i, keys in enumerate(rows)
-        for j in keys
+        lengths[i] * lengths[j] for rows in decode(masks, len(lengths)) for i, keys in enumerate(rows) for j in keys
     )
 
 

@@ -22,7 +22,12 @@ class _Pieces:
     """The slices of q, k, v and their bias that one call works on, and where its results go."""
 
     def __init__(
-        self, call: Call, layout: list[int], lengths_BM: Tensor | None, self_on_missing: bool, dtype: torch.dtype
+        self,
+        call: Call,
+        layout: list[int],
+        lengths_BM: Tensor | None,
+        self_on_missing: bool,
+        dtype: torch.dtype,
     ) -> None:
         start = offsets(layout)
         self.heads = slice(*call.heads)
@@ -52,9 +57,7 @@ class _Pieces:
 
 def _unpadded(layout: list[int], lengths_BM: Tensor | None) -> bool:
     """Whether every sample is full, as far as can be told without waiting for a device."""
-    return lengths_BM is None or (
-        lengths_BM.device.type == "cpu" and bool((lengths_BM == torch.tensor(layout)).all())
-    )
+    return lengths_BM is None or (lengths_BM.device.type == "cpu" and bool((lengths_BM == torch.tensor(layout)).all()))
 
 
 def _prepare(
@@ -84,8 +87,7 @@ def _lse_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-@torch.library.custom_op("locomt::sdpa_view_attention", mutates_args=())
-def sdpa_view_attention(
+def _forward(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -108,8 +110,7 @@ def sdpa_view_attention(
     return out, lse
 
 
-@torch.library.custom_op("locomt::sdpa_view_attention_backward", mutates_args=())
-def sdpa_view_attention_backward(
+def _backward(
     grad: Tensor,
     q: Tensor,
     k: Tensor,
@@ -162,67 +163,143 @@ def _clear_unwritten(tensor: Tensor, written: list[tuple[slice, slice]]) -> None
         tensor.zero_()
 
 
-@sdpa_view_attention.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
-    return _token_major(q), q.new_empty(q.shape[:3], dtype=_lse_dtype(q.dtype))
-
-
-@sdpa_view_attention_backward.register_fake
-def _(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, layout, masks, lengths, scale, self_on_missing = inputs
-    ctx.save_for_backward(q, k, v, *output, lengths)
-    ctx.options = (layout, masks, scale, self_on_missing)
-    ctx.mark_non_differentiable(output[1])
-    ctx.set_materialize_grads(False)
-
-
-def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    if grad is None:
-        return (None,) * 8
-    q, k, v, out, lse, lengths = ctx.saved_tensors
-    layout, masks, scale, self_on_missing = ctx.options
-    grads = sdpa_view_attention_backward(
-        grad, q, k, v, out, lse, layout, masks, lengths, scale, self_on_missing
-    )
-    return (*grads, None, None, None, None, None)
-
-
-sdpa_view_attention.register_autograd(_backward, setup_context=_setup_context)
-
-
-def _fold(operator: Any, tensors: int) -> Any:
+def _fold(operator: Any, outputs: int) -> Any:
     """A vmap rule: attention is independent from sample to sample, so the mapped axis joins the batch."""
 
     def rule(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
         def flat(argument: Any, dim: int | None) -> Any:
             if not isinstance(argument, Tensor):
                 return argument
-            argument = argument.expand(info.batch_size, *argument.shape) if dim is None else argument.movedim(dim, 0)
-            return argument.flatten(0, 1)
+            mapped = argument.expand(info.batch_size, *argument.shape) if dim is None else argument.movedim(dim, 0)
+            return mapped.flatten(0, 1)
 
         results = operator(*map(flat, args, in_dims))
-        return tuple(r.unflatten(0, (info.batch_size, -1)) for r in results), (0,) * tensors
+        return tuple(r.unflatten(0, (info.batch_size, -1)) for r in results), (0,) * outputs
 
     return rule
 
 
-sdpa_view_attention.register_vmap(_fold(sdpa_view_attention, 2))
-sdpa_view_attention_backward.register_vmap(_fold(sdpa_view_attention_backward, 3))
+def _fake_forward(q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return _token_major(q), q.new_empty(q.shape[:3], dtype=_lse_dtype(q.dtype))
+
+
+def _fake_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+
+
+# torch.library.custom_op would do this in one line, but its autograd kernel refuses torch.func transforms.
+_library = torch.library.Library("locomt", "DEF")
+_OPTIONS = "SymInt[] layout, int[] masks, Tensor? lengths, float scale, bool self_on_missing"
+for _name, _arguments, _outputs, _kernel, _fake in (
+    ("sdpa_view_attention", "Tensor q, Tensor k, Tensor v", 2, _forward, _fake_forward),
+    (
+        "sdpa_view_attention_backward",
+        "Tensor grad, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse",
+        3,
+        _backward,
+        _fake_backward,
+    ),
+):
+    _library.define(
+        f"{_name}({_arguments}, {_OPTIONS}) -> ({', '.join(['Tensor'] * _outputs)})",
+        tags=(torch.Tag.pt2_compliant_tag,),
+    )
+    _library.impl(_name, _kernel, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"locomt::{_name}", _fake, lib=_library)
+    torch.library.register_vmap(f"locomt::{_name}", _fold(getattr(torch.ops.locomt, _name), _outputs), lib=_library)
+
+
+class SdpaViewAttention(torch.autograd.Function):
+    """The two operators joined for autograd; returns the output and the log-sum-exp."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        layout: list[int],
+        masks: list[int],
+        lengths: Tensor | None,
+        scale: float,
+        self_on_missing: bool,
+    ) -> tuple[Tensor, Tensor]:
+        result: tuple[Tensor, Tensor] = torch.ops.locomt.sdpa_view_attention(
+            q, k, v, layout, masks, lengths, scale, self_on_missing
+        )
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        q, k, v, layout, masks, lengths, scale, self_on_missing = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(q, k, v, *output, lengths)
+        ctx.options = (layout, masks, scale, self_on_missing)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        layout, masks, scale, self_on_missing = ctx.options
+        q, k, v, out, lse, lengths = ctx.saved_tensors
+        grads = _Once.apply(grad, q, k, v, out, lse, layout, masks, lengths, scale, self_on_missing)
+        return (*grads, None, None, None, None, None)
+
+
+class _Once(torch.autograd.Function):
+    """The backward operator, refusing to be differentiated: its result would silently count as a constant."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        grad: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        out: Tensor,
+        lse: Tensor,
+        layout: list[int],
+        masks: list[int],
+        lengths: Tensor | None,
+        scale: float,
+        self_on_missing: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        result: tuple[Tensor, Tensor, Tensor] = torch.ops.locomt.sdpa_view_attention_backward(
+            grad, q, k, v, out, lse, layout, masks, lengths, scale, self_on_missing
+        )
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        raise RuntimeError(
+            "view_attention's backend 'sdpa' has no second derivative; pass backend='reference' where one is needed"
+        )
 
 
 @register_flop_formula(torch.ops.locomt.sdpa_view_attention)
-def _forward_flops(q_shape: Sequence[int], k_shape: Any, v_shape: Any, layout: Any, masks: Any, *_: Any, **__: Any) -> int:
+def _forward_flops(
+    q_shape: Sequence[int], k_shape: Any, v_shape: Any, layout: Any, masks: Any, *_: Any, **__: Any
+) -> int:
     """4 B d C: two matrix products over the scores that the views need, a multiply-add counted as 2."""
     return 4 * q_shape[0] * q_shape[3] * score_pairs(layout, masks)
 
 
 @register_flop_formula(torch.ops.locomt.sdpa_view_attention_backward)
 def _backward_flops(
-    grad_shape: Sequence[int], q: Any, k: Any, v: Any, out: Any, lse: Any, layout: Any, masks: Any, *_: Any, **__: Any
+    grad_shape: Sequence[int],
+    q: Any,
+    k: Any,
+    v: Any,
+    out: Any,
+    lse: Any,
+    layout: Any,
+    masks: Any,
+    *_: Any,
+    **__: Any,
 ) -> int:
     """10 B d C: the scores once more and four products for the gradients, as torch counts dense attention."""
     return 10 * grad_shape[0] * grad_shape[3] * score_pairs(layout, masks)

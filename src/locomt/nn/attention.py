@@ -1,0 +1,132 @@
+"""Multi-head attention in which every head has a view."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from locomt.layout import TokenLayout
+from locomt.nn.modality import PerModality, Streams
+from locomt.ops import view_attention
+from locomt.views import LayerViews
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+class ViewAttention(nn.Module):
+    """Drop-in multi-head attention over the tokens of several modalities (arXiv 2402.15096, section 2).
+
+        attention = ViewAttention(768, "self:6 video~audio:6", layout=TokenLayout({"video": 1569, "audio": 401}))
+        out = attention(x)                                  # x, out: [B, 1970, 768]
+
+    The module lays the heads of one view side by side, so that no step gathers heads; its checkpoints and `views`
+    keep the order of the table it was given.
+
+    Args:
+        dim: width of a token, a multiple of the number of heads.
+        views: one view a head, as `LayerViews` or its text form.
+        modalities: their order, where `views` is text and no layout is given.
+        layout: token counts, if every batch has the same; otherwise `forward` takes one.
+        shared_weights: one set of projections for all modalities, or one each.
+        on_missing, backend: as for `view_attention`.
+
+    Raises:
+        ValueError: `views`, `modalities` and `layout` do not fit each other, or `dim` the number of heads.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        views: LayerViews | str,
+        *,
+        modalities: Iterable[str] | None = None,
+        layout: TokenLayout | None = None,
+        shared_weights: bool = True,
+        on_missing: str = "zero",
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        if isinstance(views, str):
+            names = layout.modalities if modalities is None and layout is not None else modalities
+            if names is None:
+                raise ValueError("views in text form need modalities=... or layout=... beside them")
+            views = LayerViews.parse(views, names)
+        heads = len(views.heads)
+        if dim % heads:
+            raise ValueError(f"dim {dim} is no multiple of the {heads} heads of {str(views)!r}")
+        if layout is not None and layout.modalities != views.modalities:
+            raise ValueError(f"layout {layout} is not in the order {', '.join(views.modalities)} of the views")
+        self.views = views
+        self.layout = layout
+        self.heads = heads
+        self.on_missing = on_missing
+        self.backend = backend
+        self.qkv = PerModality(views.modalities, lambda _: nn.Linear(dim, 3 * dim), shared=shared_weights)
+        self.out = PerModality(views.modalities, lambda _: nn.Linear(dim, dim), shared=shared_weights)
+        self._order = views.grouped
+        self._ordered = views.ordered(self._order)
+        self.register_state_dict_post_hook(_to_table_order)
+        self.register_load_state_dict_pre_hook(_from_table_order)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch tokens dim"],
+        layout: TokenLayout | None = None,
+        lengths: Int[Tensor, "batch modalities"] | None = None,
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """Attend over concatenated tokens.
+
+        Args:
+            x: tokens of the modalities, one after the other as the layout says.
+            layout: of this batch; the one given at construction if None.
+            lengths: as for `view_attention`.
+        """
+        layout = layout or self.layout
+        if layout is None:
+            raise ValueError("expected a layout: at construction, or with each call where lengths change")
+        if x.shape[1] != layout.total:
+            raise ValueError(f"layout {layout.as_dict()} has {layout.total} tokens, x has {x.shape[1]}")
+        streams = dict(zip(layout.modalities, x.split(layout.lengths, dim=1), strict=True))
+        return torch.cat(list(self.streams(streams, lengths).values()), dim=1)
+
+    def streams(self, streams: Streams, lengths: Tensor | None = None) -> Streams:
+        """Attend over every modality's tokens, given and returned one by one."""
+        layout = TokenLayout({name: tokens.shape[1] for name, tokens in streams.items()})
+        qkv = torch.cat(list(self.qkv(streams).values()), dim=1).unflatten(2, (3, self.heads, -1))
+        q, k, v = (t.transpose(1, 2) for t in qkv.unbind(2))
+        attended = view_attention(
+            q, k, v, layout, self._ordered, lengths=lengths, on_missing=self.on_missing, backend=self.backend
+        )
+        parts = attended.transpose(1, 2).flatten(2).split(layout.lengths, dim=1)
+        return self.out(dict(zip(layout.modalities, parts, strict=True)))  # type: ignore[no-any-return]
+
+    def extra_repr(self) -> str:
+        return f"views={str(self.views)!r}"
+
+
+def _by_head(module: ViewAttention, state: dict[str, Tensor], prefix: str, order: Iterable[int]) -> None:
+    """Reorder the heads in the projections' entries of a state dict; `order[new place] = old place`."""
+    index = torch.tensor(list(order))
+    if torch.equal(index, torch.arange(module.heads)):
+        return
+    for name in module.qkv:
+        for key in (f"{prefix}qkv.{name}.weight", f"{prefix}qkv.{name}.bias"):
+            if key in state:
+                rows = state[key].unflatten(0, (3, module.heads, -1))
+                state[key] = rows[:, index.to(rows.device)].flatten(0, 2)
+        if (key := f"{prefix}out.{name}.weight") in state:
+            columns = state[key].unflatten(1, (module.heads, -1))
+            state[key] = columns[:, index.to(columns.device)].flatten(1)
+
+
+def _to_table_order(module: ViewAttention, state: dict[str, Tensor], prefix: str, _: Any) -> None:
+    places = sorted(range(module.heads), key=module._order.__getitem__)
+    _by_head(module, state, prefix, places)
+
+
+def _from_table_order(module: ViewAttention, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    _by_head(module, state, prefix, module._order)

@@ -1,0 +1,167 @@
+"""The fusion model: towers of unimodal layers, fusion layers that follow the view table, a head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from locomt.nn.block import Block
+from locomt.nn.bottleneck import BottleneckBlock
+from locomt.nn.config import AudioSpec, FeatureSpec, FusionConfig, VideoSpec
+from locomt.nn.embedding import ModalityEmbedding
+from locomt.nn.hub import Pretrained
+from locomt.nn.modality import PerModality, Streams
+from locomt.views import SELF, LayerViews, ViewTable
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+class FusionModel(nn.Module, Pretrained):
+    """LoCoMT and its baselines: what differs between them is `config.fusion` and the view table.
+
+    Every modality has its embedding and L - L_f unimodal layers; L_f fusion layers run over all modalities' tokens;
+    the head reads the mean of the modalities' [CLS] outputs (or, with `config.steps`, of their tokens at each step).
+    A modality that a sample or the whole batch lacks takes no part. One modality alone makes the unimodal baseline.
+    """
+
+    def __init__(self, config: FusionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.table: ViewTable | None = config.view_table()
+        names, dim, heads = tuple(config.modalities), config.width, config.num_heads
+        unimodal = config.num_layers - config.fusion_layers
+        rates = [config.drop_path * i / max(1, config.num_layers - 1) for i in range(config.num_layers)]
+        options: dict[str, Any] = {"mlp_ratio": config.mlp_ratio, "dropout": config.dropout}
+
+        self.embeddings = PerModality(
+            names, lambda name: ModalityEmbedding(config.modalities[name], dim, config.dropout)
+        )
+        self.towers = PerModality(
+            names,
+            lambda name: nn.ModuleList(
+                Block(dim, LayerViews((name,), (SELF,) * heads), drop_path=rate, **options) for rate in rates[:unimodal]
+            ),
+        )
+        options |= {"shared_weights": config.shared_weights}
+        self.fusion = nn.ModuleList()
+        for i, rate in enumerate(rates[unimodal:]):
+            if self.table is None:
+                self.fusion.append(BottleneckBlock(dim, names, heads, drop_path=rate, **options))
+            else:
+                self.fusion.append(
+                    Block(dim, self.table.layers[i], drop_path=rate, on_missing=config.on_missing, **options)
+                )
+        self.bottleneck = None
+        if self.table is None:
+            self.bottleneck = nn.Parameter(torch.empty(1, config.bottlenecks, dim))
+            nn.init.trunc_normal_(self.bottleneck, std=0.02)
+        self.norm = PerModality(names, lambda _: nn.LayerNorm(dim), shared=config.shared_weights)
+        self.head = nn.Linear(dim, config.num_outputs)
+        self.apply(_init_linear)
+
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        lengths: Mapping[str, Int[Tensor, " batch"]] | None = None,
+    ) -> Float[Tensor, "batch *steps outputs"]:
+        """Logits (or, for regression, values).
+
+        Args:
+            inputs: any non-empty subset of the modalities: video `[B, T, C, S, S]` (uint8 or float), audio
+                `[B, T, mels]`, features `[B, T, dim]`, text `[B, T]` (integer).
+            lengths: for each modality `[B]`, how many input steps (frames, vectors, ids) of each sample are real, 0
+                where the sample lacks it. A name left out stands for full samples. Best kept on the CPU.
+
+        Returns:
+            `[B, num_outputs]`, or `[B, T, num_outputs]` with `config.steps`.
+
+        Raises:
+            ValueError: no input, an unknown name, or an input of another shape than its spec says.
+        """
+        names = tuple(self.config.modalities)
+        if not inputs or any(name not in names for name in inputs):
+            raise ValueError(
+                f"expected inputs for one or more of {', '.join(names)}, got {', '.join(inputs) or 'none'}"
+            )
+        first = next(iter(inputs.values()))
+        empty = self.head.weight.new_zeros(first.shape[0], 0, self.config.width)
+        streams: Streams = {name: self.embeddings[name](inputs[name]) if name in inputs else empty for name in names}
+        tokens = self._token_lengths(streams, lengths) if lengths else None
+        for i, name in enumerate(names):
+            if name in inputs:
+                own = None if tokens is None else tokens[:, i : i + 1]
+                tower = self.towers.of(name)
+                assert isinstance(tower, nn.ModuleList)
+                for block in tower:
+                    streams |= block({name: streams[name]}, own)
+        if self.bottleneck is None:
+            for block in self.fusion:
+                streams = block(streams, tokens)
+        else:
+            bottleneck = self.bottleneck.expand(first.shape[0], -1, -1)
+            for block in self.fusion:
+                streams, bottleneck = block(streams, bottleneck, tokens)
+        return self.head(self._pool(streams, tokens))  # type: ignore[no-any-return]
+
+    def _token_lengths(self, streams: Streams, lengths: Mapping[str, Tensor]) -> Tensor:
+        """`[B, m]`: every sample's tokens of every modality."""
+        like = next(iter(lengths.values()))
+        return torch.stack(
+            [
+                self.embeddings[name].token_lengths(lengths[name])  # type: ignore[operator]
+                if name in lengths and tokens.shape[1]
+                else torch.full_like(like, tokens.shape[1])
+                for name, tokens in streams.items()
+            ],
+            dim=1,
+        )
+
+    def _pool(self, streams: Streams, tokens: Tensor | None) -> Tensor:
+        """The mean over the present modalities of [CLS], or of the tokens at each step."""
+        outputs, real = [], []
+        for i, (name, stream) in enumerate(streams.items()):
+            if stream.shape[1] == 0 or (self.config.steps and name not in self.config.steps):
+                continue
+            part = stream[:, 1:] if self.config.steps else stream[:, :1]
+            outputs.append(self.norm.of(name)(part))
+            if tokens is not None:
+                # [CLS] is real where there is any token, step t (from 1) where there are more than t.
+                place = torch.arange(part.shape[1], device=tokens.device) + bool(self.config.steps)
+                real.append(tokens[:, i : i + 1] > place)
+        if len({tuple(part.shape) for part in outputs}) != 1:
+            counts = ", ".join(f"{n}: {streams[n].shape[1] - 1}" for n in self.config.steps)
+            raise ValueError(f"expected as many steps from each of config.steps, got {counts or 'none'}")
+        pooled = torch.stack(outputs)
+        if tokens is None:
+            pooled = pooled.mean(dim=0)
+        else:
+            weight = torch.stack(real).to(pooled.device, pooled.dtype)[..., None]
+            pooled = (pooled * weight).sum(dim=0) / weight.sum(dim=0).clamp(min=1)
+        return pooled if self.config.steps else pooled[:, 0]
+
+    def example_inputs(self, batch: int = 1, device: torch.device | str | None = None) -> dict[str, Tensor]:
+        """Random full-length inputs, for costing, timing and tracing."""
+        device = device or self.head.weight.device
+        inputs = {}
+        for name, spec in self.config.modalities.items():
+            if isinstance(spec, VideoSpec):
+                shape = (batch, spec.frames, spec.channels, spec.size, spec.size)
+                inputs[name] = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
+            elif isinstance(spec, AudioSpec):
+                inputs[name] = torch.randn(batch, spec.frames, spec.mels, device=device)
+            elif isinstance(spec, FeatureSpec):
+                inputs[name] = torch.randn(batch, spec.max_length, spec.dim, device=device)
+            else:
+                inputs[name] = torch.randint(0, spec.vocabulary, (batch, spec.max_length), device=device)
+        return inputs
+
+
+def _init_linear(module: nn.Module) -> None:
+    """As in ViT (Dosovitskiy et al., 2021)."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
