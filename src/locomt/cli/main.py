@@ -61,9 +61,7 @@ def build_parser(names: Sequence[str] = COMMANDS) -> Parser:
         epilog = f"example:\n  {command.EXAMPLE}"
         if takes_overrides(command):
             epilog = f"{OVERRIDES}\n\n{epilog}"
-        command.add_arguments(
-            commands.add_parser(name, help=command.HELP, description=command.HELP, epilog=epilog)
-        )
+        command.add_arguments(commands.add_parser(name, help=command.HELP, description=command.HELP, epilog=epilog))
     return parser
 
 
@@ -126,7 +124,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check_name(name)
         rest, overrides = split_overrides(argv)
-        args = build_parser([name] if name in COMMANDS else COMMANDS).parse_args(rest or ["--help"])
+        parser = build_parser([name] if name in COMMANDS else COMMANDS)
+        args, unknown = parser.parse_known_args(rest or ["--help"])
+        if unknown:
+            raise ValueError(f"did not expect {unknown[0]!r} (see `{program} --help`)")
         command = load_command(args.command)
         if overrides and not takes_overrides(command):
             raise ValueError(f"{overrides[0]} sets a field of a recipe, and this command reads none")
