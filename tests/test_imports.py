@@ -33,7 +33,7 @@ SAVING = {"huggingface_hub", "safetensors"}
 
 
 def room(module: str) -> str:
-    return (module.split(".") + [""])[1]
+    return ([*module.split("."), ""])[1]
 
 
 def imports(path: Path) -> set[str]:
