@@ -86,9 +86,7 @@ def check_packages(report: Report) -> None:
     try:
         requirements = metadata.requires("locomt") or []
     except metadata.PackageNotFoundError:
-        report.add(
-            "locomt runs from its source folder without being installed", "run `pip install -e .` there"
-        )
+        report.add("locomt runs from its source folder without being installed", "run `pip install -e .` there")
         return
     from packaging.requirements import Requirement
 
@@ -154,9 +152,7 @@ def check_torch(report: Report) -> None:
     serving = report.document["backends"] = backends()
     if None not in serving.values():
         reasons = "; ".join(f"{name}: {reason}" for name, reason in serving.items())
-        report.add(
-            f"no backend of view_attention serves here ({reasons})", "install torch>=2.11", blocking=True
-        )
+        report.add(f"no backend of view_attention serves here ({reasons})", "install torch>=2.11", blocking=True)
 
 
 def check_media(report: Report) -> None:
@@ -197,8 +193,7 @@ def check_compiler(report: Report) -> None:
     if not found:
         report.add(
             f"there is no C++ compiler {wanted!r}",
-            "install one (Debian, Ubuntu: `apt install g++`) for torch.compile on the CPU; "
-            "nothing else needs it",
+            "install one (Debian, Ubuntu: `apt install g++`) for torch.compile on the CPU; nothing else needs it",
         )
     elif not headers:
         report.add(

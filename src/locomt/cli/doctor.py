@@ -26,11 +26,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         _show(report.document)
         for problem in report.problems:
             print(f"{'PROBLEM' if problem.blocking else 'note'}: {problem}")
-        print(
-            "Training works here."
-            if report.can_train
-            else "Training will not work until the problems are solved."
-        )
+        print("Training works here." if report.can_train else "Training will not work until the problems are solved.")
     return 0 if report.can_train else 1
 
 
@@ -52,9 +48,7 @@ def _show(found: dict[str, Any]) -> None:
         rows += [(f"backend {name}", reason or "serves") for name, reason in found["backends"].items()]
     compiler = found["compiler"]
     ready = compiler["cxx"] and compiler["python_headers"]
-    rows.append(
-        ("torch.compile", f"can compile for the CPU with {compiler['cxx']}" if ready else "no CPU code")
-    )
+    rows.append(("torch.compile", f"can compile for the CPU with {compiler['cxx']}" if ready else "no CPU code"))
     if "media" in found:
         rows.append(("PyAV", f"{found['media']['pyav']} with FFmpeg {found['media']['ffmpeg']}"))
     print_table("Machine", ("what", "found"), rows)
@@ -70,10 +64,7 @@ def _show(found: dict[str, Any]) -> None:
         print_table(
             "Codecs, each tried by writing a clip and reading it back",
             ("codec", "kind", "encoder", "decoder", "result"),
-            [
-                (c["name"], c["kind"], c["encoder"], c["decoder"], _outcome(c))
-                for c in found["media"]["codecs"]
-            ],
+            [(c["name"], c["kind"], c["encoder"], c["decoder"], _outcome(c)) for c in found["media"]["codecs"]],
         )
 
 
