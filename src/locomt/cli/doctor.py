@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-HELP = "Say what is installed, which backends and decoders work here, and what to do about the rest."
+HELP = "say what is installed, which backends and codecs work here, and what to do about the rest"
 EXAMPLE = "locomt doctor --json"
 
 

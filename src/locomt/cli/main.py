@@ -27,7 +27,7 @@ OVERRIDES = "Any field of the recipe can be set on the command line: --model.dep
 class Command(Protocol):
     """What a command's module has. `TAKES_OVERRIDES = True` besides, where it reads a recipe."""
 
-    HELP: str  # one line
+    HELP: str  # one line, lower-case and without a full stop
     EXAMPLE: str  # a whole command line
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
