@@ -13,7 +13,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, groupby
 from typing import TYPE_CHECKING
@@ -111,12 +111,20 @@ class LayerViews:
 
     modalities: tuple[str, ...]
     heads: tuple[View, ...]
+    masks: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """A as one integer per (head, query modality), head by head: bit j is set where key modality j is seen."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", check_modalities(self.modalities))
         object.__setattr__(self, "heads", tuple(map(self._canonical, self.heads)))
         if not self.heads:
             raise ViewError("expected at least one head, got none")
+        masks = (
+            sum(view.sees(i, j) << bit for bit, j in enumerate(self.modalities))
+            for view in self.heads
+            for i in self.modalities
+        )
+        object.__setattr__(self, "masks", tuple(masks))
 
     def _canonical(self, view: View) -> View:
         """a~b and b~a are one view: it is written in the order of the modalities."""
@@ -148,23 +156,13 @@ class LayerViews:
         """How many heads hold each view (the paper's view frequency), in order of first appearance."""
         return dict(Counter(view.text for view in self.heads))
 
-    @cached_property
-    def matrices(self) -> tuple[tuple[tuple[bool, ...], ...], ...]:
-        """A of every head: `[head][query modality][key modality]`."""
-        names = self.modalities
-        return tuple(tuple(tuple(view.sees(i, j) for j in names) for i in names) for view in self.heads)
-
-    @cached_property
-    def masks(self) -> tuple[int, ...]:
-        """A as one integer per (head, query modality), head by head: bit j is set where key modality j is seen."""
-        return tuple(sum(seen << j for j, seen in enumerate(row)) for head in self.matrices for row in head)
-
     @property
     def allowed(self) -> torch.Tensor:
         """A of every head as a bool tensor `[H, m, m]`."""
         import torch  # the tables themselves are plain data
 
-        return torch.tensor(self.matrices, dtype=torch.bool)
+        names = self.modalities
+        return torch.tensor([[[view.sees(i, j) for j in names] for i in names] for view in self.heads])
 
     @cached_property
     def grouped(self) -> tuple[int, ...]:

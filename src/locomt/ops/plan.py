@@ -59,11 +59,14 @@ def plan_calls(lengths: tuple[int, ...], masks: tuple[int, ...], self_on_missing
     return tuple(calls)
 
 
-def score_pairs(lengths: Sequence[int], masks: Sequence[int]) -> int:
-    """Query-key scores of one sample, all heads: the sum of C(view)."""
-    return sum(
-        lengths[i] * lengths[j] for rows in decode(masks, len(lengths)) for i, keys in enumerate(rows) for j in keys
-    )
+def score_pairs(lengths: Sequence[int], masks: Sequence[int], self_on_missing: bool = False) -> int:
+    """Query-key scores of one sample, all heads: the sum of C(view), and what queries spend on their own modality."""
+    total = 0
+    for rows in decode(masks, len(lengths)):
+        for i, keys in enumerate(rows):
+            seen = sum(lengths[j] for j in keys)
+            total += lengths[i] * (lengths[i] if keys and not seen and self_on_missing else seen)
+    return total
 
 
 def offsets(lengths: Sequence[int]) -> list[int]:

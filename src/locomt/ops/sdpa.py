@@ -128,7 +128,8 @@ def _backward(
     (q, k, v, grad), pieces = _prepare((q, k, v, grad), list(layout), masks, lengths, self_on_missing)
     _clear_unwritten(dq, [(p.heads, p.rows) for p in pieces])
     keys = [(p.heads, r) for p in pieces for r in p.ranges]
-    once = len(_cells(keys)) == len(keys)
+    cells = [(head, r.start) for heads, r in keys for head in range(heads.start, heads.stop)]
+    once = len(set(cells)) == len(cells)  # no key of any head is seen from two calls
     for d in (dk, dv):
         _clear_unwritten(d, keys if once else [])
     for p in pieces:
@@ -150,10 +151,6 @@ def _backward(
                 target = whole[:, p.heads, keys_range]
                 target.copy_(piece) if once else target.add_(piece)
     return dq, dk, dv
-
-
-def _cells(parts: list[tuple[slice, slice]]) -> set[tuple[int, int]]:
-    return {(head, rows.start) for heads, rows in parts for head in range(heads.start, heads.stop)}
 
 
 def _clear_unwritten(tensor: Tensor, written: list[tuple[slice, slice]]) -> None:
@@ -282,10 +279,18 @@ class _Once(torch.autograd.Function):
 
 @register_flop_formula(torch.ops.locomt.sdpa_view_attention)
 def _forward_flops(
-    q_shape: Sequence[int], k_shape: Any, v_shape: Any, layout: Any, masks: Any, *_: Any, **__: Any
+    q_shape: Sequence[int],
+    k: Any,
+    v: Any,
+    layout: Any,
+    masks: Any,
+    lengths: Any,
+    scale: float,
+    self_on_missing: bool,
+    **_: Any,
 ) -> int:
     """4 B d C: two matrix products over the scores that the views need, a multiply-add counted as 2."""
-    return 4 * q_shape[0] * q_shape[3] * score_pairs(layout, masks)
+    return 4 * q_shape[0] * q_shape[3] * score_pairs(layout, masks, self_on_missing)
 
 
 @register_flop_formula(torch.ops.locomt.sdpa_view_attention_backward)
@@ -298,8 +303,10 @@ def _backward_flops(
     lse: Any,
     layout: Any,
     masks: Any,
-    *_: Any,
-    **__: Any,
+    lengths: Any,
+    scale: float,
+    self_on_missing: bool,
+    **_: Any,
 ) -> int:
     """10 B d C: the scores once more and four products for the gradients, as torch counts dense attention."""
-    return 10 * grad_shape[0] * grad_shape[3] * score_pairs(layout, masks)
+    return 10 * grad_shape[0] * grad_shape[3] * score_pairs(layout, masks, self_on_missing)
