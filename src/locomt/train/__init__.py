@@ -1,1 +1,28 @@
 """Recipes, the training loop, metrics, and runs that can be resumed, evaluated and used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from locomt.train.loop import fit
+    from locomt.train.recipe import Recipe, TrainConfig, load_recipe
+    from locomt.train.run import Run, evaluate, predict
+
+__all__ = ["Recipe", "Run", "TrainConfig", "evaluate", "fit", "load_recipe", "predict"]
+
+# Imported when first asked for: a recipe is read without Lightning, a run is used without it.
+_HOMES = {
+    "Recipe": "locomt.train.recipe",
+    "Run": "locomt.train.run",
+    "TrainConfig": "locomt.train.recipe",
+    "evaluate": "locomt.train.run",
+    "fit": "locomt.train.loop",
+    "load_recipe": "locomt.train.recipe",
+    "predict": "locomt.train.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'locomt.train' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

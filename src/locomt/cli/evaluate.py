@@ -1,0 +1,50 @@
+"""`locomt evaluate`: a run's metrics on a split."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+HELP = "score a run on a split, per class too"
+EXAMPLE = "locomt evaluate runs/digits --split test"
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", metavar="RUN", type=Path, help="the directory of a finished run")
+    parser.add_argument("--split", help="as the manifest names it (the recipe's data.test_split)")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    from rich.progress import Progress
+
+    from locomt.cli.output import console, print_json, print_table
+    from locomt.train.run import Run, evaluate
+
+    trained = Run.load(args.run_dir, overrides)
+    with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
+        task = bar.add_task("evaluating", total=None)
+        result = evaluate(
+            trained, args.split, on_step=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if args.json:
+        print_json(result)
+        return 0
+    counts = {"samples": result["samples"], "skipped": result["skipped"]}
+    split = args.split or trained.recipe.data.test_split
+    print_table(
+        f"{args.run_dir}, split {split}",
+        ("metric", "value"),
+        [(name, _cell(value)) for name, value in (result["metrics"] | counts).items()],
+    )
+    if per_class := result["per_class"]:
+        names = list(next(iter(per_class.values())))
+        rows = [(label, *(_cell(values[name]) for name in names)) for label, values in per_class.items()]
+        print_table("per class", ("label", *names), rows)
+    return 0
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float) else value

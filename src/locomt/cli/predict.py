@@ -1,0 +1,60 @@
+"""`locomt predict`: labels for media files."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+HELP = "label media files with a run's model"
+EXAMPLE = "locomt predict runs/digits clip.mp4 another.mp4 --top 3"
+UNREADABLE = 2  # the exit code where a file could not be read; the others' labels are printed all the same
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_dir", metavar="RUN", type=Path, help="the directory of a finished run")
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="a sample each: a clip, a recording, a feature file; or, where a sample takes several files, "
+        "MODALITY=FILE,MODALITY=FILE",
+    )
+    parser.add_argument("--top", metavar="N", type=int, default=5, help="how many labels to give (5)")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    from locomt.cli.output import console, print_json, print_table
+    from locomt.train.run import Run, predict
+
+    trained = Run.load(args.run_dir)
+    items = [parse_item(text, trained.recipe.data.modalities) for text in args.files]
+    answers = predict(trained, items, top=args.top)
+    failed = [answer for answer in answers if "error" in answer]
+    if args.json:
+        print_json(answers)
+    else:
+        steps = any("step" in guess for answer in answers for guess in answer.get("predictions", ()))
+        rows = [
+            (answer["file"], *([guess["step"]] if steps else []), guess["label"], f"{guess['score']:.4f}")
+            for answer in answers
+            for guess in answer.get("predictions", ())
+        ]
+        if rows:
+            print_table("", ("file", *(["step"] if steps else []), "label", "score"), rows)
+    for answer in failed:
+        console().print(
+            f"locomt predict: {answer['file']}: {answer['error']}", markup=False, highlight=False, soft_wrap=True
+        )
+    return UNREADABLE if failed else 0
+
+
+def parse_item(text: str, modalities: Iterable[str]) -> str | dict[str, str]:
+    """`"clip.mp4"` as it is, `"video=clip.mp4,lips=clip.npy"` as a mapping."""
+    names = "|".join(map(re.escape, modalities))
+    if not re.match(f"({names})=", text):
+        return text
+    parts = re.split(f",(?=(?:{names})=)", text)  # a comma within a file's name or a text stays there
+    return {name: part for name, _, part in (item.partition("=") for item in parts)}

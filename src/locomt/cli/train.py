@@ -1,0 +1,64 @@
+"""`locomt train`: a recipe to a run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+HELP = "train a recipe; can be stopped and resumed"
+EXAMPLE = "locomt train recipes/digits.yaml --run runs/first --train.epochs 5"
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", type=Path, help="a recipe, such as recipes/digits.yaml")
+    parser.add_argument("--run", metavar="DIR", type=Path, help="where the run goes (runs/<name of the recipe>)")
+    parser.add_argument("--resume", action="store_true", help="go on after the last whole epoch of that run")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    from locomt.cli.output import console, print_json, print_table
+    from locomt.train.files import RunDirectory
+    from locomt.train.recipe import load_recipe
+
+    recipe = load_recipe(args.config, overrides)
+    directory = RunDirectory(args.run or Path("runs") / args.config.stem)
+    if args.resume and directory.finished:
+        console().print(f"{directory.path} has finished: nothing to resume", highlight=False, soft_wrap=True)
+    elif args.resume and not directory.holds_run:
+        console().print(f"{directory.path} holds no run: beginning one", highlight=False, soft_wrap=True)
+
+    from rich.progress import Progress
+
+    from locomt.train.loop import fit
+
+    epochs = recipe.train.epochs
+    with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
+        task = bar.add_task("training", total=None)
+
+        def on_epoch(row: Mapping[str, float | None]) -> None:
+            bar.console.print(describe(row, epochs), highlight=False, soft_wrap=True)
+
+        def on_step(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        summary = fit(recipe, directory.path, resume=args.resume, on_epoch=on_epoch, on_step=on_step)
+    summary = {"run": str(directory.path), **summary}
+    if args.json:
+        print_json(summary)
+    else:
+        shown = {
+            name: value for name, value in summary.items() if name not in ("run", "learning_rate", "step", "seconds")
+        }
+        rows = [(name, f"{value:.4f}" if isinstance(value, float) else value) for name, value in shown.items()]
+        print_table(str(directory.path), ("best epoch", ""), rows)
+    return 0
+
+
+def describe(row: Mapping[str, float | None], epochs: int) -> str:
+    """An epoch's row as one line."""
+    values = {name: value for name, value in row.items() if name.startswith(("train_", "val_"))}
+    numbers = "  ".join(f"{name} {'undefined' if value is None else f'{value:.4f}'}" for name, value in values.items())
+    return f"epoch {row['epoch']}/{epochs}  {numbers}  ({row['seconds']:.1f} s)"

@@ -1,0 +1,64 @@
+"""The policy for samples that cannot be read: named, counted, skipped, and too many of them stop the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from locomt.data import BadSample
+from locomt.train.files import write_text
+
+
+class TooManyBadSamplesError(ValueError):
+    """More of a split than `data.max_bad` allows could not be read."""
+
+
+class BadSampleLog:
+    """Counts every bad sample once, however many epochs meet it.
+
+    Args:
+        sizes: samples of each split.
+        max_bad: fraction of a split that may be bad.
+        path: a JSON-lines file that holds a line for every bad sample: split, id, row, file, reason.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], max_bad: float, path: Path | None = None) -> None:
+        self.sizes, self.max_bad, self.path = dict(sizes), max_bad, path
+        self.found: dict[tuple[str, int], BadSample] = {}
+
+    def clear(self) -> None:
+        """Begin anew: what was bad when a run was stopped may have been mended since."""
+        self.found.clear()
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    @property
+    def total(self) -> int:
+        """How many samples were found to be bad so far."""
+        return len(self.found)
+
+    def add(self, split: str, bad: Iterable[BadSample]) -> None:
+        """Take in what a batch reports.
+
+        Raises:
+            TooManyBadSamplesError: the split's limit is passed; names the first few and what to do.
+        """
+        fresh = {(split, sample.row): sample for sample in bad if (split, sample.row) not in self.found}
+        if not fresh:
+            return
+        self.found |= fresh
+        if self.path is not None:
+            write_text(self.path, "".join(_line(split, sample) for (split, _), sample in self.found.items()))
+        here = [sample for (where, _), sample in self.found.items() if where == split]
+        if len(here) > self.max_bad * self.sizes[split]:
+            first = "; ".join(f"row {sample.row}, {sample.file}: {sample.reason}" for sample in here[:3])
+            raise TooManyBadSamplesError(
+                f"{len(here)} of the {self.sizes[split]} samples of split {split!r} could not be read so far, more "
+                f"than data.max_bad = {self.max_bad:g} allows; mend them or raise the limit. The first: {first}"
+            )
+
+
+def _line(split: str, sample: BadSample) -> str:
+    fields = {"split": split, "id": sample.id, "row": sample.row, "file": sample.file, "reason": sample.reason}
+    return json.dumps(fields, ensure_ascii=False) + "\n"

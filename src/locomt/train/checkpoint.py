@@ -1,0 +1,113 @@
+"""What a run leaves behind after every epoch: a row of metrics and its checkpoints, each whole or absent."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+
+from locomt.train.bad import BadSampleLog
+from locomt.train.files import RunDirectory, replacing, write_text
+from locomt.train.recipe import Recipe
+
+Row = dict[str, float | None]
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints beside their destination and renames them; reads them without running code.
+
+    Lightning's own writer goes by way of the system's temporary directory: where that is another file system,
+    the last move is a copy that an interruption leaves half done.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        with replacing(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Any = lambda storage, location: storage,
+        weights_only: bool | None = True,
+    ) -> dict[str, Any]:
+        return super().load_checkpoint(path, map_location, weights_only=True)
+
+
+class EpochKeeper(Checkpoint):
+    """After every epoch: a row in `metrics.csv`, `last.ckpt`, and `best.ckpt` where the epoch is the best so far.
+
+    The best is the first epoch with the best monitored metric; without a validation split, the last epoch. All
+    that is remembered are the rows, which travel in the checkpoint: a resumed run has its whole history.
+
+    Args:
+        run: where to write.
+        recipe: says what is monitored.
+        bad: counts the samples that are skipped.
+        on_epoch: told every row.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        recipe: Recipe,
+        bad: BadSampleLog,
+        on_epoch: Callable[[Mapping[str, float | None]], None] | None = None,
+    ) -> None:
+        self.run, self.bad, self.on_epoch = run, bad, on_epoch
+        self.monitor = f"val_{recipe.monitor}"
+        self.sign = 1 if recipe.monitor_mode == "max" else -1
+        self.rows: list[Row] = []
+
+    @property
+    def best(self) -> Row:
+        """The row of the best epoch so far."""
+        scored = [row for row in self.rows if row.get(self.monitor) is not None]
+        return max(scored, key=lambda row: self.sign * (row[self.monitor] or 0.0)) if scored else self.rows[-1]
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        (optimizer,) = trainer.optimizers
+        row: Row = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "learning_rate": optimizer.param_groups[0]["lr"],
+        }
+        for name, value in trainer.callback_metrics.items():
+            number = value.item()
+            row[name] = number if math.isfinite(number) else None
+        row["skipped"] = self.bad.total
+        row["seconds"] = round(time.monotonic() - self.started, 3)
+        self.rows.append(row)
+        write_text(self.run.history, as_csv(self.rows))
+        if self.best is row:
+            trainer.save_checkpoint(self.run.best, weights_only=True)
+        trainer.save_checkpoint(self.run.last)
+        if self.on_epoch:
+            self.on_epoch(row)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = state_dict["rows"]
+
+
+def as_csv(rows: list[Row]) -> str:
+    """The rows as a CSV file; what is not defined is an empty cell."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

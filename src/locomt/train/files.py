@@ -1,0 +1,193 @@
+"""The run directory: what it holds, and how its files come to be whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from locomt.train.recipe import Recipe, load_recipe
+
+FREE = ("data.workers", "data.cache", "data.max_bad", "train.accelerator", "train.tensorboard")
+"""What may differ when a run is resumed: it changes how the work is done and not what comes out."""
+
+
+class RunError(ValueError):
+    """A run directory that cannot serve: says what it was expected to hold and what to do."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place once the block has ended well.
+
+    A reader finds the old file or the new one, whatever happens in between. For a directory, `path` must not
+    exist yet.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if temporary.is_file():
+            _flush(temporary)
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """A rename may reach the disk before the contents do: after a power cut the file would be empty."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The files of one run.
+
+    Attributes:
+        path: the directory. It holds a run once `config.yaml` is there, a finished one once `model/` is.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "config.yaml"
+
+    @property
+    def labels(self) -> Path:
+        """The labels, in the order of the model's outputs."""
+        return self.path / "labels.json"
+
+    @property
+    def history(self) -> Path:
+        """One row an epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def summary(self) -> Path:
+        """The row of the epoch whose weights were exported."""
+        return self.path / "summary.json"
+
+    @property
+    def bad_samples(self) -> Path:
+        return self.path / "bad_samples.jsonl"
+
+    @property
+    def last(self) -> Path:
+        """Everything needed to go on after the last whole epoch."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best epoch so far."""
+        return self.path / "checkpoints" / "best.ckpt"
+
+    @property
+    def model(self) -> Path:
+        """The finished model: safetensors and `config.json`."""
+        return self.path / "model"
+
+    @property
+    def holds_run(self) -> bool:
+        return self.config.is_file()
+
+    @property
+    def finished(self) -> bool:
+        return self.holds_run and self.model.is_dir()
+
+    def begin(self, recipe: Recipe, labels: Sequence[str]) -> None:
+        """Make the directory and put down the recipe and the labels.
+
+        Raises:
+            RunError: there is a run already, or files that belong to none.
+        """
+        if self.holds_run:
+            state = "finished" if self.finished else "unfinished"
+            raise RunError(
+                f"{self.path} holds {'a' if self.finished else 'an'} {state} run; resume it (--resume), name "
+                "another directory (--run) or remove it"
+            )
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise RunError(f"{self.path} is no empty directory and holds no run; name another directory")
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.write_labels(labels)
+        write_text(self.config, recipe.to_yaml(self.path))  # last: from here on there is a run
+
+    def resume(self, recipe: Recipe, labels: Sequence[str]) -> None:
+        """Check that this is the run that the recipe describes.
+
+        Raises:
+            RunError: it is another one; names the first field or label that differs.
+        """
+        before, now = flatten(load_recipe(self.config).to_dict()), flatten(recipe.to_dict())
+        for name in sorted(before.keys() | now.keys()):
+            old, new = before.get(name, "nothing"), now.get(name, "nothing")
+            if name not in FREE and old != new:
+                raise RunError(
+                    f"{self.path} was begun with {name} {old!r}, the recipe now says {new!r}: a run is resumed "
+                    "with the recipe that it was begun with; change it back or start another run"
+                )
+        if (known := self.read_labels()) != tuple(labels):
+            differing = sorted(set(known) ^ set(labels)) or list(labels)
+            raise RunError(
+                f"{self.path} was begun with {len(known)} labels, the manifest now gives {len(labels)}, and they "
+                f"differ in {differing[0]!r}; start another run"
+            )
+
+    def write_labels(self, labels: Sequence[str]) -> None:
+        write_text(self.labels, json.dumps(list(labels), ensure_ascii=False, indent=0) + "\n")
+
+    def read_labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the model's outputs.
+
+        Raises:
+            RunError: the file is missing or no list of labels.
+        """
+        return tuple(self._read_json(self.labels, list))
+
+    def read_summary(self) -> dict[str, Any]:
+        """What `fit` returned. Raises `RunError` where the run has not finished."""
+        return dict(self._read_json(self.summary, dict))
+
+    def _read_json(self, path: Path, kind: type) -> Any:
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{self.path} holds no {path.name}: expected a run made by `locomt train`") from None
+        except json.JSONDecodeError as error:
+            raise RunError(f"{path}: not valid JSON ({error})") from None
+        if not isinstance(value, kind):
+            raise RunError(f"{path}: expected a {kind.__name__}, got {value!r:.60}")
+        return value
+
+    def export(self, summary: Mapping[str, Any], save: Callable[[Path], object]) -> None:
+        """Finish the run: put down the summary, then the model, which `save` writes into the path it is given."""
+        write_text(self.summary, json.dumps(dict(summary), indent=2) + "\n")
+        with replacing(self.model) as temporary:
+            save(temporary)
+            for file in temporary.iterdir():
+                _flush(file)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"model": {"depth": 4}}` -> `{"model.depth": 4}`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat

@@ -1,0 +1,154 @@
+"""Training a recipe into a run directory, from the start or from where it was stopped."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from locomt.data import label_list
+from locomt.nn.model import FusionModel
+from locomt.train.bad import BadSampleLog
+from locomt.train.checkpoint import AtomicCheckpointIO, EpochKeeper
+from locomt.train.datamodule import SplitsModule
+from locomt.train.files import RunDirectory
+from locomt.train.module import FusionModule, TrainingError, seed_epoch
+from locomt.train.recipe import Recipe
+
+NOISE = (
+    "`training_step` returned `None`",  # a batch of bad samples alone, which the log of bad samples names
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between Lightning 2.6 and torch 2.13 or later
+)
+"""Warnings of Lightning that tell the user nothing to act upon."""
+
+
+def fit(
+    recipe: Recipe,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    on_epoch: Callable[[Mapping[str, float | None]], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Train a recipe.
+
+    Args:
+        recipe: what to train.
+        run_dir: where the run goes: `config.yaml`, `labels.json`, `metrics.csv`, `checkpoints/`, at the end
+            `summary.json` and `model/`.
+        resume: go on after the last whole epoch of the run in `run_dir`; the weights come out as if it had never
+            been stopped. A run that has finished is left as it is; where there is none, one is begun.
+        on_epoch: told the row of every epoch, as `metrics.csv` has it.
+        on_step: told the steps done and the steps in all.
+
+    Returns:
+        The row of the epoch that was exported to `model/` (the best, or the last where there is no validation
+        split), `skipped` (samples that could not be read so far) in it, and the name `monitor` of what it is judged by.
+
+    Raises:
+        ValueError: the recipe, the manifest or the run directory cannot serve, too many samples are bad, or the
+            loss is no number any more.
+        KeyboardInterrupt: it was interrupted; the run can be resumed.
+    """
+    run = RunDirectory(Path(run_dir))
+    labels = label_list(recipe.data)
+    if resume and run.holds_run:
+        run.resume(recipe, labels)
+        if run.finished:
+            return run.read_summary()
+    accelerator = _accelerator(recipe.train.accelerator)
+    splits = SplitsModule(recipe, labels)
+    seed_epoch(recipe.train.seed, 0)
+    model = FusionModel(recipe.fusion_config(labels))
+    if not (resume and run.holds_run):
+        run.begin(recipe, labels)
+    bad = BadSampleLog(splits.sizes, recipe.data.max_bad, run.bad_samples)
+    keeper = EpochKeeper(run, recipe, bad, on_epoch)
+    if recipe.train.compile:
+        model.compile()
+    with _quiet():
+        trainer = pl.Trainer(
+            accelerator=accelerator,
+            devices=1,
+            precision="bf16-mixed" if recipe.train.precision == "bf16-mixed" else "32-true",
+            max_epochs=recipe.train.epochs,
+            gradient_clip_val=recipe.train.clip_norm or None,
+            callbacks=[keeper, _Steps(on_step)] if on_step else [keeper],
+            logger=_tensorboard(run) if recipe.train.tensorboard else False,
+            plugins=[AtomicCheckpointIO()],
+            default_root_dir=run.path,
+            num_sanity_val_steps=0,
+            limit_val_batches=1.0 if len(splits.val) else 0,
+            log_every_n_steps=1,
+            use_distributed_sampler=False,  # the sampler is one already
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        module = FusionModule(recipe, model, labels, bad)
+        trainer.fit(module, splits, ckpt_path=run.last if run.last.exists() else None, weights_only=True)
+    summary = {"monitor": keeper.monitor, **keeper.best}
+    weights = torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"]
+    model.cpu().load_state_dict(
+        {name.removeprefix("model."): value for name, value in weights.items() if name.startswith("model.")}
+    )
+    run.export(summary, model.save_pretrained)
+    return summary
+
+
+def _accelerator(name: str) -> str:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("train.accelerator is cuda, but torch finds no CUDA device; use auto or cpu")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _tensorboard(run: RunDirectory) -> TensorBoardLogger:
+    """The logger; the steps of an epoch that was begun and not finished are taken back when resuming."""
+    step = None
+    if run.last.exists():
+        step = torch.load(run.last, map_location="cpu", weights_only=True)["global_step"]
+    return TensorBoardLogger(run.path, name="", version="tensorboard", purge_step=step)
+
+
+class _Steps(pl.Callback):
+    """Reports every step."""
+
+    def __init__(self, report: Callable[[int, int], None]) -> None:
+        self.report = report
+
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.total = int(trainer.estimated_stepping_batches)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.report(trainer.global_step, self.total)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Lightning from narrating, and makes its Ctrl-C the ordinary KeyboardInterrupt."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    handler = signal.getsignal(signal.SIGINT)
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in NOISE:
+                warnings.filterwarnings("ignore", message)
+            yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits the program on Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, handler)

@@ -1,0 +1,35 @@
+"""What training minimises, one loss a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
+
+from locomt.data import IGNORED
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
+
+
+def task_loss(
+    task: str,
+    logits: Float[Tensor, "batch *steps outputs"],
+    labels: Shaped[Tensor, "batch *rest"],
+    smoothing: float = 0.0,
+) -> Float[Tensor, ""]:
+    """The mean loss over the samples, or over the real steps where labels belong to steps.
+
+    Cross-entropy for `multiclass` (as in the paper), binary cross-entropy for `multilabel`, squared error for
+    `regression`. Smoothing s turns a target y into (1 - s) y + s / K, K being the number of classes (for
+    multilabel targets too, as the AudioSet recipe of MBT has it).
+    """
+    logits = logits.float()  # under bf16 autocast the loss itself stays in 32 bits
+    if task == "multiclass":
+        return cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
+    if task == "multilabel":
+        targets = labels * (1 - smoothing) + smoothing / labels.shape[-1]
+        return binary_cross_entropy_with_logits(logits, targets)
+    real = ~labels.isnan()
+    return mse_loss(logits[real], labels[real])

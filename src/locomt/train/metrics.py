@@ -1,0 +1,148 @@
+"""Scores of a split, overall and per class, one class a task. The numbers are torchmetrics'."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, PearsonCorrCoef
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+    MulticlassStatScores,
+)
+from torchmetrics.functional.classification import binary_auroc, binary_average_precision
+
+from locomt.data import IGNORED
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
+
+
+class Scores(nn.Module, ABC):
+    """Gathers a split's answers batch by batch and scores them at its end."""
+
+    @abstractmethod
+    def update(self, logits: Float[Tensor, "batch *steps outputs"], labels: Shaped[Tensor, "batch *rest"]) -> None:
+        """Take in a batch: the model's answers and the labels as `locomt.data.Batch` has them."""
+
+    @abstractmethod
+    def compute(self) -> dict[str, dict[str, Any]]:
+        """`{"metrics": {name: value}, "per_class": {label: {name: value}}}`; None where a value is undefined."""
+
+    def reset(self) -> None:
+        """Forget everything taken in."""
+        for metric in self.modules():
+            if isinstance(metric, Metric):
+                metric.reset()
+
+
+class MulticlassScores(Scores):
+    """Accuracy, and precision, recall and F1 per class and macro (over the classes that occur)."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__()
+        self.labels = tuple(labels)
+        count = max(2, len(labels))  # torchmetrics knows no single class
+        kinds = {"precision": MulticlassPrecision, "recall": MulticlassRecall, "f1": MulticlassF1Score}
+        self.macro = MetricCollection(
+            {"accuracy": MulticlassAccuracy(count, average="micro", ignore_index=IGNORED)}
+            | {name: kind(count, average="macro", ignore_index=IGNORED) for name, kind in kinds.items()}
+        )
+        self.each = MetricCollection(
+            {name: kind(count, average=None, ignore_index=IGNORED) for name, kind in kinds.items()}
+            | {"support": MulticlassStatScores(count, average=None, ignore_index=IGNORED)}
+        )
+
+    def update(self, logits: Float[Tensor, "batch *steps classes"], labels: Shaped[Tensor, "batch *steps"]) -> None:
+        logits, labels = logits.flatten(0, -2), labels.flatten()
+        self.macro.update(logits, labels)
+        self.each.update(logits, labels)
+
+    def compute(self) -> dict[str, dict[str, Any]]:
+        each = self.each.compute()
+        each["support"] = each["support"][:, -1]  # of tp, fp, tn, fn, support
+        return {
+            "metrics": {name: value.item() for name, value in self.macro.compute().items()},
+            "per_class": {
+                label: {name: values[i].item() for name, values in each.items()} for i, label in enumerate(self.labels)
+            },
+        }
+
+
+class MultilabelScores(Scores):
+    """Mean average precision and mean area under the ROC curve over the classes.
+
+    A class without a positive sample has no average precision, one without a negative sample no area either:
+    such classes are left out of the means and stand as None, and `classes_scored` says how many are left.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__()
+        self.labels = tuple(labels)
+        self.scores: list[Tensor] = []
+        self.targets: list[Tensor] = []
+
+    def update(self, logits: Float[Tensor, "batch classes"], labels: Shaped[Tensor, "batch classes"]) -> None:
+        self.scores.append(logits.detach().float().sigmoid())
+        self.targets.append(labels.long())
+
+    def reset(self) -> None:
+        self.scores.clear()
+        self.targets.clear()
+
+    def compute(self) -> dict[str, dict[str, Any]]:
+        scores, targets = torch.cat(self.scores), torch.cat(self.targets)
+        per_class: dict[str, dict[str, Any]] = {}
+        for i, label in enumerate(self.labels):
+            positives = int(targets[:, i].sum())
+            precision = binary_average_precision(scores[:, i], targets[:, i]).item() if positives else None
+            both = 0 < positives < len(targets)
+            area = binary_auroc(scores[:, i], targets[:, i]).item() if both else None
+            per_class[label] = {"average_precision": precision, "auc": area, "positives": positives}
+        return {
+            "metrics": {
+                "mAP": _mean([entry["average_precision"] for entry in per_class.values()]),
+                "mAUC": _mean([entry["auc"] for entry in per_class.values()]),
+                "classes_scored": sum(entry["positives"] > 0 for entry in per_class.values()),
+            },
+            "per_class": per_class,
+        }
+
+
+class RegressionScores(Scores):
+    """Mean absolute error and Pearson's correlation (None where one of the two does not vary)."""
+
+    def __init__(self, labels: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.error, self.correlation = MeanAbsoluteError(), PearsonCorrCoef()
+
+    def update(self, logits: Float[Tensor, "batch *steps 1"], labels: Shaped[Tensor, "batch *steps 1"]) -> None:
+        real = ~labels.isnan()
+        self.error.update(logits[real], labels[real])
+        self.correlation.update(logits[real], labels[real])
+
+    def compute(self) -> dict[str, dict[str, Any]]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The variance of predictions or target is close to zero")
+            correlation = self.correlation.compute().item()
+        defined = correlation == correlation
+        metrics = {"mae": self.error.compute().item(), "pearson": correlation if defined else None}
+        return {"metrics": metrics, "per_class": {}}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None
+
+
+def make_scores(task: str, labels: Sequence[str]) -> Scores:
+    """The scores of a task: `multiclass`, `multilabel` or `regression`."""
+    kinds = {"multiclass": MulticlassScores, "multilabel": MultilabelScores, "regression": RegressionScores}
+    return kinds[task](labels)

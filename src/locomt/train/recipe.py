@@ -1,0 +1,326 @@
+"""Recipes: one YAML file with the sections `model`, `data` and `train`, read into frozen dataclasses.
+
+A recipe is read, overridden and saved here and nowhere else, so that a run can be rebuilt from its saved
+`config.yaml` alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from locomt.data.config import DataConfig
+from locomt.nn.config import Architecture, FusionConfig
+
+OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("32", "bf16-mixed")
+ACCELERATORS = ("auto", "cpu", "cuda")
+MONITORS = {
+    "multiclass": {"accuracy": "max", "f1": "max", "precision": "max", "recall": "max", "loss": "min"},
+    "multilabel": {"mAP": "max", "mAUC": "max", "loss": "min"},
+    "regression": {"mae": "min", "pearson": "max", "loss": "min"},
+}
+"""What a run may be judged by, a task each: name -> whether more or less is better. The first is the default."""
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot serve: says where, what was expected and what came."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise RecipeError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained: the `train:` section of a recipe.
+
+    The defaults are the paper's where it states them (section 3: cross-entropy, 20 epochs, SGD with momentum
+    0.9, cosine schedule).
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: samples a step.
+        optimizer: `sgd` (with momentum) or `adamw`.
+        learning_rate: the peak rate, reached after the warm-up.
+        momentum: of `sgd`.
+        weight_decay: not applied to biases, norms, positions, [CLS] and bottleneck tokens.
+        warmup_epochs: linear warm-up from 0, in epochs; fractions are allowed. Then the rate follows a cosine
+            to 0.
+        label_smoothing: share of the target spread evenly over all classes, in [0, 1). Not for regression.
+        clip_norm: largest norm of the gradient; longer ones are scaled down. 0 turns it off.
+        precision: `32` or `bf16-mixed`.
+        seed: of the initial weights, the order of the data, dropout and stochastic depth.
+        monitor: the validation metric that chooses the best epoch. Left out: accuracy, mAP or mae by task.
+        accelerator: `auto` (a CUDA device where there is one), `cpu` or `cuda`.
+        tensorboard: write TensorBoard logs; `metrics.csv` is always written.
+        compile: run the model through `torch.compile`.
+    """
+
+    epochs: int = 20
+    batch_size: int = 64
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    clip_norm: float = 1.0
+    precision: str = "32"
+    seed: int = 0
+    monitor: str | None = None
+    accelerator: str = "auto"
+    tensorboard: bool = True
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("optimizer", OPTIMIZERS),
+            ("precision", PRECISIONS),
+            ("accelerator", ACCELERATORS),
+        ):
+            value = getattr(self, name)
+            _require(value in choices, f"train.{name}: expected one of {', '.join(choices)}, got {value!r}")
+        for name in ("epochs", "batch_size"):
+            _require(getattr(self, name) >= 1, f"train.{name}: expected 1 or more, got {getattr(self, name)}")
+        for name in ("weight_decay", "warmup_epochs", "clip_norm", "seed"):
+            _require(getattr(self, name) >= 0, f"train.{name}: expected 0 or more, got {getattr(self, name)}")
+        for name in ("momentum", "label_smoothing"):
+            value = getattr(self, name)
+            _require(0 <= value < 1, f"train.{name}: expected [0, 1), got {value}")
+        _require(self.learning_rate > 0, f"train.learning_rate: expected above 0, got {self.learning_rate}")
+        _require(
+            self.warmup_epochs <= self.epochs,
+            f"train.warmup_epochs {self.warmup_epochs} is longer than train.epochs {self.epochs}",
+        )
+        _require(self.seed < 2**32, f"train.seed: expected below 2**32, got {self.seed}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole run as data: the model, what it sees and how it is trained.
+
+    `data.manifest` is absolute once a recipe has been loaded.
+
+    Raises:
+        RecipeError: the sections contradict each other.
+    """
+
+    model: Architecture = field(default_factory=Architecture)
+    data: DataConfig
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        choices = MONITORS[self.data.task]
+        _require(
+            self.train.monitor is None or self.train.monitor in choices,
+            f"train.monitor: a {self.data.task} run knows {', '.join(choices)}, got {self.train.monitor!r}",
+        )
+
+    @property
+    def monitor(self) -> str:
+        """The validation metric that chooses the best epoch."""
+        return self.train.monitor or next(iter(MONITORS[self.data.task]))
+
+    @property
+    def monitor_mode(self) -> str:
+        """`max` where more of `monitor` is better, else `min`."""
+        return MONITORS[self.data.task][self.monitor]
+
+    def fusion_config(self, labels: Sequence[str] | None = None) -> FusionConfig:
+        """The model that the recipe describes.
+
+        Args:
+            labels: what `locomt.data.label_list` says; asked for when left out, which reads the manifest unless
+                the recipe lists its labels.
+        """
+        if labels is None:
+            from locomt.data import label_list  # brings torch along, which a recipe itself does not need
+
+            labels = label_list(self.data)
+        return FusionConfig(
+            **{f.name: getattr(self.model, f.name) for f in fields(Architecture)},
+            modalities={name: source.spec() for name, source in self.data.modalities.items()},
+            num_outputs=1 if self.data.task == "regression" else len(labels),
+            steps=self.data.steps,
+        )
+
+    def only(self, *modalities: str) -> Recipe:
+        """The same recipe with these modalities alone: the unimodal baseline where there is one.
+
+        A view table that names its modalities goes with them, `strategy` and `cross` take its place; with one
+        modality left there is nothing to fuse, and the model is `selfall`.
+        """
+        known = self.data.modalities
+        for name in modalities:
+            _require(name in known, f"modality {name!r} is not one of {', '.join(known)}")
+        _require(bool(modalities), f"expected at least one modality out of {', '.join(known)}, got none")
+        kept = {name: source for name, source in known.items() if name in modalities}
+        steps = tuple(name for name in self.data.steps if name in kept)
+        _require(
+            bool(steps) == bool(self.data.steps),
+            f"the labels belong to the steps of {', '.join(self.data.steps)}, none of which is left",
+        )
+        model = self.model
+        if len(kept) < len(known):
+            model = replace(model, views=None, fusion="selfall" if len(kept) == 1 else model.fusion)
+        return replace(self, model=model, data=replace(self.data, modalities=kept, steps=steps))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain YAML types, every field written out."""
+        modalities = {n: {"kind": s.kind, **asdict(s)} for n, s in self.data.modalities.items()}
+        plain = {"model": asdict(self.model), "data": asdict(self.data), "train": asdict(self.train)}
+        plain["data"]["modalities"] = modalities
+        return {
+            section: {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+            for section, values in plain.items()
+        }
+
+    def to_yaml(self, folder: str | Path) -> str:
+        """The resolved recipe as text, its manifest relative to `folder`, where the text is to be kept."""
+        values = self.to_dict()
+        values["data"]["manifest"] = os.path.relpath(self.data.manifest, folder)
+        return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a text of several lines, such as a view table, as a block of lines."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
+)
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file.
+
+    Args:
+        path: the YAML file; `data.manifest` in it is relative to the file.
+        overrides: options in command-line form, `["--model.depth", "4", "--train.seed=1"]`; a manifest given
+            here is relative to the working directory, as every path on a command line is.
+
+    Raises:
+        RecipeError: the file is no recipe; one line that names the field, what it wants and what came.
+        OSError: the file cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a recipe file, but there is no file {path}")
+    values = _read_yaml(path)
+    folder = path.parent
+    for name, value in _parse_overrides(overrides):
+        _override(values, name, value)
+        if name == "data.manifest":
+            folder = Path()
+    recipe = build_recipe(values, str(path))
+    manifest = os.path.abspath(folder / recipe.data.manifest)
+    return replace(recipe, data=replace(recipe.data, manifest=manifest))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: expected a YAML file, got something that is no text") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise RecipeError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    _require(isinstance(values, dict), f"{path}: expected the sections model, data and train, got {values!r:.60}")
+    for section, content in values.items():
+        _require(
+            content is None or isinstance(content, dict),
+            f"{path}: expected section {section!r} to hold fields, got {content!r:.60}",
+        )
+    return {section: content or {} for section, content in values.items()}
+
+
+def _parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
+    """`["--a.b", "1", "--c.d=2"]` -> [("a.b", 1), ("c.d", 2)]."""
+    pairs = []
+    items = iter(overrides)
+    for item in items:
+        name, equals, text = item.partition("=")
+        _require(
+            name.startswith("--") and "." in name,
+            f"expected an override such as '--model.depth 4', got {item!r}",
+        )
+        value = text if equals else next(items, None)
+        if value is None:
+            raise RecipeError(f"override {name}: expected a value after it, got none")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise RecipeError(f"override {name}: {value!r} is not valid YAML; quote it") from None
+        plain = isinstance(parsed, str) and value[:1] not in ("'", '"')
+        pairs.append((name[2:], value if plain else parsed))  # YAML would fold the lines of a view table
+    return pairs
+
+
+def _override(values: dict[str, Any], name: str, value: Any) -> None:
+    """Set `data.modalities.video.frames`; only what lies directly in a section may be new."""
+    *parents, last = name.split(".")
+    place = values.setdefault(parents[0], {}) if parents[0] in _SECTIONS else values
+    for parent in parents[1 if parents[0] in _SECTIONS else 0 :]:
+        entry = place.get(parent)
+        _require(isinstance(entry, dict), f"override --{name}: {_unknown(parent, place)}")
+        place = entry
+    place[last] = value
+
+
+_SECTIONS: dict[str, type] = {"model": Architecture, "data": DataConfig, "train": TrainConfig}
+
+
+def _unknown(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(known)}"
+    return f"unknown name {name!r}{hint}"
+
+
+def build_recipe(values: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe out of plain values, the types of its fields checked; `where` heads the error messages."""
+    for section, content in values.items():
+        _require(section in _SECTIONS, f"{where}: {_unknown(section, _SECTIONS)}")
+        for name in content:
+            known = [f.name for f in fields(_SECTIONS[section])]
+            _require(name in known, f"{where}: section {section!r}: {_unknown(name, known)}")
+    checked = _check_types({section: dict(values.get(section, {})) for section in _SECTIONS}, where)
+    try:
+        return Recipe(**{name: section(**checked[name]) for name, section in _SECTIONS.items()})
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def _check_types(values: dict[str, dict[str, Any]], where: str) -> dict[str, dict[str, Any]]:
+    """Values of the types that the dataclasses declare, or one line about the first that cannot be."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    for name, section in _SECTIONS.items():
+        parser.add_class_arguments(section, name)
+    try:
+        parsed = parser.parse_object(values).as_dict()
+    except ArgumentError as error:
+        raise RecipeError(f"{where}: {_one_line(str(error), values)}") from None
+    return {name: parsed[name] for name in _SECTIONS}
+
+
+def _one_line(message: str, values: Mapping[str, Mapping[str, Any]]) -> str:
+    """jsonargparse's report, which may take ten lines, as: field, what it wants, what came."""
+    if missing := re.search(r"required: ([\w.]+)", message):
+        return f"field {missing[1]} is missing"
+    if not (key := re.search(r'key "(\w+)\.(\w+)', message)):
+        return " ".join(message.split())
+    section, name = key.groups()
+    wanted = {f.name: f.type for f in fields(_SECTIONS[section])}[name]
+    return f"{section}.{name}: expected {wanted}, got {values[section].get(name)!r}"

@@ -1,0 +1,167 @@
+"""Using a finished run: its model on a split, or on files. Needs no Lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from locomt.data import BadSample, FileDataset, ManifestDataset, collate
+from locomt.nn.model import FusionModel
+from locomt.train.bad import BadSampleLog
+from locomt.train.files import RunDirectory, RunError, flatten
+from locomt.train.loading import make_loader
+from locomt.train.metrics import make_scores
+from locomt.train.recipe import Recipe, load_recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: its directory.
+        recipe: what it was trained with.
+        model: the exported model, ready for inference.
+        labels: the names of the model's outputs; empty for regression.
+    """
+
+    path: Path
+    recipe: Recipe
+    model: FusionModel
+    labels: tuple[str, ...]
+
+    @classmethod
+    def load(cls, run_dir: str | Path, overrides: Sequence[str] = ()) -> Run:
+        """Load a run from its directory.
+
+        Args:
+            run_dir: what `locomt train` wrote.
+            overrides: as for `load_recipe`: another manifest to evaluate on, say.
+
+        Raises:
+            RunError: the directory holds no run or one that has not finished, or the overrides ask for another
+                model than was trained.
+        """
+        run = RunDirectory(Path(run_dir))
+        if not run.holds_run:
+            raise RunError(f"{run.path} holds no run: expected a directory that `locomt train` made")
+        if not run.finished:
+            raise RunError(f"the run in {run.path} has not finished; go on with `locomt train ... --resume`")
+        model = FusionModel.from_pretrained(run.model)
+        recipe, labels = load_recipe(run.config, overrides), run.read_labels()
+        trained, asked = flatten(model.config.to_dict()), flatten(recipe.fusion_config(labels).to_dict())
+        for name in sorted(trained.keys() | asked.keys()):
+            if trained.get(name) != asked.get(name):
+                raise RunError(
+                    f"the model in {run.model} has {name} {trained.get(name)!r}, the recipe asks for "
+                    f"{asked.get(name)!r}; a trained model is used as it was trained"
+                )
+        return cls(run.path, recipe, model.eval(), labels)
+
+
+def best_device() -> torch.device:
+    """A CUDA device where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@torch.inference_mode()
+def evaluate(
+    run: Run,
+    split: str | None = None,
+    *,
+    device: torch.device | str | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Score a run's model on a split.
+
+    Args:
+        run: the run.
+        split: as the manifest names it; the recipe's `data.test_split` when left out.
+        device: `best_device()` when left out.
+        on_step: told the batches done and the batches in all.
+
+    Returns:
+        `{"metrics": {...}, "per_class": {...}, "samples": n, "skipped": n}`; skipped samples could not be read
+        and are not among the samples.
+
+    Raises:
+        ValueError: the split has no rows, or more of them are bad than `data.max_bad` allows.
+    """
+    data, device = run.recipe.data, device or best_device()
+    split = split or data.test_split
+    dataset = ManifestDataset(data, split, run.labels)
+    if not len(dataset):
+        raise ValueError(f"{data.manifest}: no row has split {split!r}")
+    bad = BadSampleLog({split: len(dataset)}, data.max_bad)
+    model = run.model.to(device).eval()
+    scores = make_scores(data.task, run.labels).to(device)
+    loader = make_loader(dataset, run.recipe)
+    samples = 0
+    for step, batch in enumerate(loader, start=1):
+        bad.add(split, batch.bad)
+        if batch.ids:
+            batch = batch.to(device)
+            scores.update(model(batch.inputs, batch.lengths).float(), batch.labels)
+            samples += len(batch.ids)
+        if on_step:
+            on_step(step, len(loader))
+    if not samples:
+        raise ValueError(f"not one sample of split {split!r} could be read")
+    return {**scores.compute(), "samples": samples, "skipped": bad.total}
+
+
+@torch.inference_mode()
+def predict(
+    run: Run,
+    items: Iterable[str | Path | Mapping[str, str | Path]],
+    *,
+    top: int = 5,
+    device: torch.device | str | None = None,
+) -> list[dict[str, Any]]:
+    """Labels for files, one sample at a time.
+
+    Args:
+        run: the run.
+        items: a sample each: a file, or a mapping from modality to file where a sample takes several (see
+            `locomt.data.FileDataset`).
+        top: how many labels to give, the likeliest first.
+
+    Returns:
+        For each item `{"file": name, "predictions": [{"label":, "score":}, ...]}`; the score is a probability
+        (of the label among all for `multiclass`, of the label being there for `multilabel`) or, with label
+        "value", the number of a regression. Where labels belong to steps, each prediction names its `step`. An
+        item that cannot be read has `error` in place of `predictions`.
+
+    Raises:
+        ValueError: `top` is below 1, or a mapping names a modality that the run lacks.
+    """
+    if top < 1:
+        raise ValueError(f"expected to give the top 1 or more labels, got {top}")
+    device = device or best_device()
+    model = run.model.to(device).eval()
+    dataset = FileDataset(run.recipe.data, list(items))
+    answers: list[dict[str, Any]] = []
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        if isinstance(sample, BadSample):
+            answers.append({"file": sample.id, "error": sample.reason})
+            continue
+        batch = collate([sample], config=run.recipe.data).to(device)
+        logits = model(batch.inputs, batch.lengths)[0].float().cpu()
+        answers.append({"file": sample.id, "predictions": _ranked(run, logits, top)})
+    return answers
+
+
+def _ranked(run: Run, logits: Tensor, top: int) -> list[dict[str, Any]]:
+    if logits.ndim == 2:
+        return [{"step": i, **answer} for i, row in enumerate(logits) for answer in _ranked(run, row, top)]
+    if run.recipe.data.task == "regression":
+        return [{"label": "value", "score": logits.item()}]
+    scores = logits.softmax(-1) if run.recipe.data.task == "multiclass" else logits.sigmoid()
+    values, places = scores.topk(min(top, len(run.labels)))
+    return [{"label": run.labels[i], "score": value} for value, i in zip(values.tolist(), places.tolist(), strict=True)]

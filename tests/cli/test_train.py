@@ -1,0 +1,145 @@
+"""`locomt train`, `evaluate` and `predict` from the command line to the exit code."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from feature_project import make_project
+from locomt.cli.main import main
+from locomt.cli.predict import parse_item
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    return make_project(tmp_path / "project")
+
+
+@pytest.fixture
+def locomt(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs one command line in an empty working directory: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in argv])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_train_then_resume_then_again(locomt: Command, recipe: Path, tmp_path: Path) -> None:
+    code, out, err = locomt("train", recipe, "--train.epochs", "2")
+    assert code == 0
+    assert (tmp_path / "runs" / "clips" / "model" / "model.safetensors").exists()
+    assert "val_accuracy" in out
+    assert [line.split()[1] for line in err.splitlines()] == ["1/2", "2/2"]
+    code, _, err = locomt("train", recipe, "--train.epochs", "2", "--resume")
+    assert (code, err) == (0, "runs/clips has finished: nothing to resume\n")
+    code, out, err = locomt("train", recipe, "--train.epochs", "2")
+    assert (code, out) == (2, "")
+    assert err.startswith("locomt train: runs/clips holds a finished run; resume it (--resume)")
+    assert len(err.splitlines()) == 1
+
+
+def test_train_json(locomt: Command, recipe: Path) -> None:
+    code, out, err = locomt("train", recipe, "--run", "here", "--resume", "--json", "--train.epochs=1")
+    assert code == 0
+    result = json.loads(out)
+    assert result["run"] == "here"
+    assert (result["epoch"], result["monitor"], result["skipped"]) == (1, "val_accuracy", 0)
+    assert err.splitlines()[0] == "here holds no run: beginning one"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere.yaml"], "there is no file nowhere.yaml"),
+        (["{recipe}", "--model.dpeth", "4"], "did you mean 'depth'?"),
+        (["{recipe}", "--data.manifest", "nowhere.csv"], "nowhere.csv"),
+        (["{recipe}", "--run", "project"], "is no empty directory and holds no run"),
+    ],
+)
+def test_mistakes_are_one_line(locomt: Command, recipe: Path, words: list[str], message: str) -> None:
+    code, out, err = locomt("train", *(word.format(recipe=recipe) for word in words))
+    assert (code, out) == (2, "")
+    assert err.startswith("locomt train: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_evaluate(locomt: Command, recipe: Path) -> None:
+    locomt("train", recipe, "--run", "run")
+    code, out, err = locomt("evaluate", "run", "--json")
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    assert list(result) == ["metrics", "per_class", "samples", "skipped"]
+    assert list(result["per_class"]) == ["left", "right", "up"]
+    assert (result["samples"], result["skipped"]) == (5, 0)
+    code, out, _ = locomt("evaluate", "run", "--split", "val")
+    assert code == 0
+    assert "run, split val" in out
+    assert "right" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--split", "tset"], "no row has split 'tset'"),
+        (["project"], "holds no run: expected a directory that `locomt train` made"),
+        (["half"], "the run in half has not finished; go on with `locomt train ... --resume`"),
+        (["run", "--data.manifest", "nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_evaluate_mistakes(locomt: Command, recipe: Path, tmp_path: Path, words: list[str], message: str) -> None:
+    locomt("train", recipe, "--run", "run", "--train.epochs", "1")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "config.yaml").write_text((tmp_path / "run" / "config.yaml").read_text())
+    code, out, err = locomt("evaluate", *words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_predict(locomt: Command, recipe: Path) -> None:
+    locomt("train", recipe, "--run", "run", "--train.epochs", "12", "--model.dropout", "0", "--model.drop_path", "0")
+    files = [f"project/test{i}_motion.npy" for i in range(3)]
+    code, out, err = locomt("predict", "run", *files, "--top", "2", "--json")
+    assert (code, err) == (0, "")
+    answers = json.loads(out)
+    assert [answer["file"] for answer in answers] == files
+    assert [answer["predictions"][0]["label"] for answer in answers] == ["left", "right", "up"]
+    assert all(len(answer["predictions"]) == 2 for answer in answers)
+    assert all(0 < guess["score"] < 1 for answer in answers for guess in answer["predictions"])
+
+
+def test_predict_says_what_it_cannot_read_and_does_the_rest(locomt: Command, recipe: Path, tmp_path: Path) -> None:
+    locomt("train", recipe, "--run", "run", "--train.epochs", "1")
+    (tmp_path / "broken.npy").write_bytes(b"nothing")
+    pair = "motion=project/test1_motion.npy,sound=project/test1_sound.npy"
+    words = ("predict", "run", "broken.npy", pair, "nowhere.npy")
+    code, out, err = locomt(*words, "--json")
+    assert code == 2
+    answers = json.loads(out)
+    assert ["error" in answer for answer in answers] == [True, False, True]
+    assert len(answers[1]["predictions"]) == 3
+    assert sum(guess["score"] for guess in answers[1]["predictions"]) == pytest.approx(1)
+    assert [line.split(": ")[1] for line in err.splitlines()] == ["broken.npy", "nowhere.npy"]
+    code, out, _ = locomt(*words)
+    assert code == 2
+    assert "project/test1_motion.npy" in out
+    assert "broken" not in out
+
+
+def test_predict_takes_no_overrides(locomt: Command) -> None:
+    code, _, err = locomt("predict", "run", "file.npy", "--data.max_bad", "1")
+    assert code == 2
+    assert "this command reads none" in err
+
+
+def test_parse_item() -> None:
+    names = ("video", "title")
+    assert parse_item("a=b.mp4", names) == "a=b.mp4"
+    assert parse_item("video=a,b.mp4,title=one, two", names) == {"video": "a,b.mp4", "title": "one, two"}

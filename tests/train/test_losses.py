@@ -1,0 +1,41 @@
+import pytest
+import torch
+from torch.nn.functional import one_hot
+
+from locomt.train.losses import task_loss
+
+
+def test_smoothed_cross_entropy_is_the_cross_entropy_of_smoothed_targets():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 5), torch.randint(0, 5, (6,))
+    targets = 0.9 * one_hot(labels, 5) + 0.1 / 5
+    expected = -(targets * logits.log_softmax(-1)).sum(-1).mean()
+    torch.testing.assert_close(task_loss("multiclass", logits, labels, 0.1), expected)
+
+
+def test_smoothed_multilabel_loss_follows_its_formula():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 5), torch.randint(0, 2, (6, 5)).float()
+    targets = 0.7 * labels + 0.3 / 5
+    expected = -(targets * logits.sigmoid().log() + (1 - targets) * (-logits).sigmoid().log()).mean()
+    torch.testing.assert_close(task_loss("multilabel", logits, labels, 0.3), expected)
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_padded_steps_have_no_loss_and_no_gradient(task):
+    torch.manual_seed(0)
+    outputs = 4 if task == "multiclass" else 1
+    logits = torch.randn(2, 5, outputs, requires_grad=True)
+    labels = torch.randint(0, 4, (2, 5)) if task == "multiclass" else torch.randn(2, 5, 1)
+    labels[1, 3:] = -100 if task == "multiclass" else float("nan")
+    loss = task_loss(task, logits, labels)
+    loss.backward()
+    assert (logits.grad[1, 3:] == 0).all()
+    assert (logits.grad[1, :3] != 0).all()
+    whole = task_loss(task, logits[:1], labels[:1]) * 5 + task_loss(task, logits[1:, :3], labels[1:, :3]) * 3
+    torch.testing.assert_close(loss, whole / 8)
+
+
+def test_bf16_logits_are_scored_in_float32():
+    logits = torch.randn(4, 3, dtype=torch.bfloat16)
+    assert task_loss("multiclass", logits, torch.tensor([0, 1, 2, 0])).dtype == torch.float32

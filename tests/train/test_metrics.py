@@ -1,0 +1,113 @@
+"""Scores against scikit-learn, an independent implementation."""
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+import torch
+
+from locomt.train.metrics import make_scores
+
+LABELS = ("ant", "bee", "cat", "dog")
+
+
+def batches(*tensors, size=7):
+    return zip(*(tensor.split(size) for tensor in tensors), strict=True)
+
+
+def test_multiclass_agrees_with_scikit_learn():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(50, 4), torch.randint(0, 4, (50,))
+    scores = make_scores("multiclass", LABELS)
+    for part in batches(logits, labels):
+        scores.update(*part)
+    result, guesses = scores.compute(), logits.argmax(-1)
+    precision, recall, f1, support = sk.precision_recall_fscore_support(labels, guesses)
+    assert result["metrics"] == pytest.approx(
+        {
+            "accuracy": sk.accuracy_score(labels, guesses),
+            "precision": precision.mean(),
+            "recall": recall.mean(),
+            "f1": f1.mean(),
+        }
+    )
+    for i, label in enumerate(LABELS):
+        expected = {"precision": precision[i], "recall": recall[i], "f1": f1[i], "support": support[i]}
+        assert result["per_class"][label] == pytest.approx(expected)
+
+
+def test_padded_steps_do_not_count():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 5, 4), torch.randint(0, 4, (3, 5))
+    labels[0, 2:] = labels[2, 4:] = -100
+    padded, flat = make_scores("multiclass", LABELS), make_scores("multiclass", LABELS)
+    padded.update(logits, labels)
+    flat.update(logits[labels >= 0], labels[labels >= 0])
+    assert padded.compute() == flat.compute()
+    assert sum(entry["support"] for entry in padded.compute()["per_class"].values()) == 11
+
+
+def test_multilabel_agrees_with_scikit_learn():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(60, 4), torch.randint(0, 2, (60, 4)).float()
+    scores = make_scores("multilabel", LABELS)
+    for part in batches(logits, labels):
+        scores.update(*part)
+    result, probabilities = scores.compute(), logits.sigmoid()
+    precision = sk.average_precision_score(labels, probabilities, average=None)
+    area = sk.roc_auc_score(labels, probabilities, average=None)
+    assert result["metrics"] == pytest.approx(
+        {"mAP": precision.mean(), "mAUC": area.mean(), "classes_scored": 4}, rel=1e-5
+    )
+    assert [entry["auc"] for entry in result["per_class"].values()] == pytest.approx(list(area), rel=1e-5)
+
+
+def test_classes_without_positives_are_left_out_and_reported():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(20, 4), torch.randint(0, 2, (20, 4)).float()
+    labels[:, 1] = 0
+    labels[:, 2] = 1
+    scores = make_scores("multilabel", LABELS)
+    scores.update(logits, labels)
+    result = scores.compute()
+    assert result["per_class"]["bee"] == {"average_precision": None, "auc": None, "positives": 0}
+    assert result["per_class"]["cat"] == {"average_precision": 1.0, "auc": None, "positives": 20}
+    assert result["metrics"]["classes_scored"] == 3
+    kept = [entry["average_precision"] for entry in result["per_class"].values()]
+    assert result["metrics"]["mAP"] == pytest.approx((kept[0] + kept[2] + kept[3]) / 3)
+
+
+@pytest.mark.parametrize("shape", [(40, 1), (8, 5, 1)])
+def test_regression_agrees_with_numpy(shape):
+    torch.manual_seed(0)
+    values, labels = torch.randn(shape), torch.randn(shape)
+    labels[0] = float("nan")
+    scores = make_scores("regression", ())
+    for part in batches(values, labels, size=3):
+        scores.update(*part)
+    result, real = scores.compute(), ~labels.isnan()
+    assert result["per_class"] == {}
+    assert result["metrics"] == pytest.approx(
+        {
+            "mae": (values - labels)[real].abs().mean().item(),
+            "pearson": np.corrcoef(values[real], labels[real])[0, 1],
+        },
+        rel=1e-4,
+    )
+
+
+def test_a_constant_answer_has_no_correlation():
+    scores = make_scores("regression", ())
+    scores.update(torch.ones(5, 1), torch.arange(5.0)[:, None])
+    assert scores.compute()["metrics"] == {"mae": pytest.approx(1.4), "pearson": None}
+
+
+@pytest.mark.parametrize(("task", "label"), [("multiclass", torch.tensor([1, 2])), ("multilabel", torch.eye(4)[:2])])
+def test_reset_forgets(task, label):
+    torch.manual_seed(0)
+    once, twice = make_scores(task, LABELS), make_scores(task, LABELS)
+    logits = torch.randn(2, 4)
+    twice.update(-logits, label.flip(0))
+    twice.reset()
+    for scores in (once, twice):
+        scores.update(logits, label)
+    assert once.compute() == twice.compute()
