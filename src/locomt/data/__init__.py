@@ -1,1 +1,70 @@
 """From files to batches: manifests, decoding of media, spectrograms, text, features, padding."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from locomt.data.audio import log_mel, mel_filters, read_audio
+    from locomt.data.batch import IGNORED, BadSample, Batch, Sample, collate
+    from locomt.data.config import DataConfig
+    from locomt.data.dataset import FileDataset, ManifestDataset
+    from locomt.data.errors import DataError, FeatureError, ManifestError, MediaError, NoStreamError
+    from locomt.data.features import read_features
+    from locomt.data.labels import label_list
+    from locomt.data.manifest import Row, read_manifest
+    from locomt.data.media import MediaInfo, probe
+    from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
+    from locomt.data.video import read_frames
+
+# Imported when first asked for: a recipe is read without PyAV.
+_HOMES = {
+    "audio": ("log_mel", "mel_filters", "read_audio"),
+    "batch": ("IGNORED", "BadSample", "Batch", "Sample", "collate"),
+    "config": ("DataConfig",),
+    "dataset": ("FileDataset", "ManifestDataset"),
+    "errors": ("DataError", "FeatureError", "ManifestError", "MediaError", "NoStreamError"),
+    "features": ("read_features",),
+    "labels": ("label_list",),
+    "manifest": ("Row", "read_manifest"),
+    "media": ("MediaInfo", "probe"),
+    "sources": ("AudioSource", "FeatureSource", "Source", "TextSource", "VideoSource"),
+    "video": ("read_frames",),
+}
+
+__all__ = [  # noqa: RUF022  in the order of the table above
+    "log_mel",
+    "mel_filters",
+    "IGNORED",
+    "BadSample",
+    "Batch",
+    "Sample",
+    "collate",
+    "DataConfig",
+    "FileDataset",
+    "ManifestDataset",
+    "DataError",
+    "FeatureError",
+    "ManifestError",
+    "MediaError",
+    "NoStreamError",
+    "read_features",
+    "label_list",
+    "Row",
+    "read_manifest",
+    "MediaInfo",
+    "probe",
+    "read_audio",
+    "read_frames",
+    "AudioSource",
+    "FeatureSource",
+    "Source",
+    "TextSource",
+    "VideoSource",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"locomt.data.{module}"), name)
+    raise AttributeError(f"module 'locomt.data' has no attribute {name!r}")

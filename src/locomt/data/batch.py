@@ -1,0 +1,127 @@
+"""Samples, and how they come together in a batch: padded, with lengths, what is bad set apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from locomt.data.config import DataConfig
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Shaped
+
+IGNORED = -100
+"""The label of a padded step; where labels are numbers, it is NaN."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample.
+
+    Attributes:
+        id: as the manifest has it.
+        inputs: modality -> `[steps, ...]`; those which the sample lacks are left out, one is there.
+        label: int64 `[]` (multiclass), float32 `[classes]` (multilabel) or `[1]` (regression); with labels for
+            steps int64 `[steps]` or float32 `[steps, 1]`. None where it is not known.
+    """
+
+    id: str
+    inputs: dict[str, Tensor]
+    label: Tensor | None
+
+
+@dataclass(frozen=True)
+class BadSample:
+    """A sample that cannot be read.
+
+    Attributes:
+        id: as the manifest has it.
+        row: its line in the manifest, from 1 (in a Parquet file its row, from 1).
+        file: what could not be read: a file, or the manifest where the row itself is wrong.
+        reason: what was expected and what came.
+    """
+
+    id: str
+    row: int
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples side by side; of size 0 where all of them are bad.
+
+    Attributes:
+        inputs: modality -> `[B, T, ...]`, T being that of the longest sample and zeros the padding. A modality that
+            all samples lack is left out.
+        lengths: for each of `inputs` int64 `[B]`: the real steps of each sample, 0 where it lacks the modality.
+            They stay on the CPU, where the model wants them.
+        labels: int64 `[B]` (multiclass), float32 `[B, classes]` (multilabel) or `[B, 1]` (regression); with labels
+            for steps int64 `[B, T]` padded with -100 or float32 `[B, T, 1]` padded with NaN. `[0]` where the samples
+            have none.
+        ids: of the samples, in their order.
+        bad: the samples that could not be read and so are no part of the above.
+    """
+
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    lengths: dict[str, Int[Tensor, " batch"]] = field(default_factory=dict)
+    labels: Shaped[Tensor, "batch *rest"] = field(default_factory=lambda: torch.empty(0))
+    ids: list[str] = field(default_factory=list)
+    bad: list[BadSample] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch with its inputs and labels on a device."""
+        inputs = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
+        return replace(self, inputs=inputs, labels=self.labels.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory, from which copies to a GPU need not wait."""
+        inputs = {name: tensor.pin_memory() for name, tensor in self.inputs.items()}
+        return replace(self, inputs=inputs, labels=self.labels.pin_memory())
+
+
+def collate(samples: Sequence[Sample | BadSample], *, config: DataConfig) -> Batch:
+    """Bring samples together in a batch.
+
+    The modalities that carry a label a step are padded to the same length, which is that of the labels too. Values
+    of real steps do not depend on what else is in the batch.
+    """
+    bad = [sample for sample in samples if isinstance(sample, BadSample)]
+    good = [sample for sample in samples if isinstance(sample, Sample)]
+    if not good:
+        return Batch(bad=bad)
+    inputs, lengths = {}, {}
+    labelled_steps = max((len(s.inputs[name]) for s in good for name in config.steps if name in s.inputs), default=0)
+    for name in config.modalities:
+        parts = [sample.inputs.get(name) for sample in good]
+        if all(part is None for part in parts):
+            continue
+        lengths[name] = torch.tensor([0 if part is None else len(part) for part in parts])
+        steps = labelled_steps if name in config.steps else int(lengths[name].max())
+        inputs[name] = _pad(parts, steps, 0)
+    labels = [sample.label for sample in good if sample.label is not None]
+    assert len(labels) in (0, len(good)), "labels are known for all samples of a batch or for none"
+    if not labels:
+        stacked = torch.empty(0)
+    elif config.steps:
+        stacked = _pad(labels, labelled_steps, float("nan") if config.task == "regression" else IGNORED)
+    else:
+        stacked = torch.stack(labels)
+    return Batch(inputs, lengths, stacked, [sample.id for sample in good], bad)
+
+
+def _pad(parts: Sequence[Tensor | None], steps: int, value: float) -> Tensor:
+    """`[steps_i, ...]` each, or None for nothing, to `[len(parts), steps, ...]`."""
+    like = next(part for part in parts if part is not None)
+    padded = like.new_full((len(parts), steps, *like.shape[1:]), value)
+    for place, part in zip(padded, parts, strict=True):
+        if part is not None:
+            place[: len(part)] = part
+    return padded

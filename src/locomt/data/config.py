@@ -1,0 +1,156 @@
+"""What is read, from where, and what it is for: the `data:` section of a recipe."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from locomt.data.sources import SOURCES, AudioSource, FeatureSource, Source, TextSource, VideoSource
+from locomt.nn.config import ConfigError
+from locomt.views import check_modalities
+
+__all__ = [
+    "TASKS",
+    "AudioSource",
+    "ConfigError",
+    "DataConfig",
+    "FeatureSource",
+    "Source",
+    "TextSource",
+    "VideoSource",
+    "make_source",
+]
+
+TASKS = ("multiclass", "multilabel", "regression")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The `data:` section of a recipe.
+
+    Attributes:
+        manifest: CSV, JSON lines or Parquet file with a row a sample.
+        task: `multiclass`, `multilabel` or `regression`.
+        modalities: name -> source, in the order in which the model has them. A mapping such as
+            `{"kind": "video", "column": "clip"}` is turned into the source of that kind.
+        labels: the names of the classes, in the order of the model's outputs. Left out: the labels of the
+            training split, sorted. Not for regression.
+        steps: modalities whose every step carries a label; the label column then holds one a step, joined by
+            `;`. Multiclass or regression, features or text.
+        train_split, val_split, test_split: what the manifest calls them.
+        max_bad: fraction of a split's samples that may be bad before a run stops.
+        workers: processes that load samples beside the one that trains.
+        cache: keep decoded samples in memory.
+        allow_outside: let the manifest name files outside its own folder.
+    """
+
+    manifest: str
+    task: str = "multiclass"
+    modalities: dict[str, Any]
+    labels: tuple[str, ...] | None = None
+    steps: tuple[str, ...] = ()
+    train_split: str = "train"
+    val_split: str = "val"
+    test_split: str = "test"
+    max_bad: float = 0.05
+    workers: int = 0
+    cache: bool = False
+    allow_outside: bool = False
+
+    def __post_init__(self) -> None:
+        _require(bool(self.manifest), "data.manifest: expected the name of a file, got nothing")
+        _require(self.task in TASKS, f"data.task: expected one of {', '.join(TASKS)}, got {self.task!r}")
+        _require(
+            isinstance(self.modalities, Mapping) and bool(self.modalities),
+            f"data.modalities: expected name: {{kind: ..., column: ...}} for one modality or more, "
+            f"got {self.modalities!r}",
+        )
+        check_modalities(self.modalities)
+        sources = {name: make_source(name, value) for name, value in self.modalities.items()}
+        object.__setattr__(self, "modalities", sources)
+        self._check_labels()
+        self._check_steps(sources)
+        _require(0 <= self.max_bad <= 1, f"data.max_bad: expected a fraction in [0, 1], got {self.max_bad}")
+        _require(self.workers >= 0, f"data.workers: expected 0 or more, got {self.workers}")
+        for name in ("train_split", "val_split", "test_split"):
+            _require(bool(getattr(self, name)), f"data.{name}: expected the name of a split, got nothing")
+
+    def _check_labels(self) -> None:
+        if self.labels is None:
+            return
+        _require(self.task != "regression", "data.labels: a regression has no list of labels; leave it out")
+        _require(
+            not isinstance(self.labels, str) and all(isinstance(label, str) for label in self.labels),
+            f"data.labels: expected a list of names (quote numbers), got {self.labels!r}",
+        )
+        object.__setattr__(self, "labels", tuple(self.labels))
+        _require(bool(self.labels), "data.labels: expected one name or more, got an empty list; leave it out")
+        for place, label in enumerate(self.labels):
+            _require(label not in self.labels[:place], f"data.labels: {label!r} is there more than once")
+            _require(
+                label == label.strip() != "" and ";" not in label,
+                f"data.labels: {label!r} cannot serve: the manifest joins labels by ';' and strips spaces",
+            )
+
+    def _check_steps(self, sources: Mapping[str, Source]) -> None:
+        _require(
+            not isinstance(self.steps, str), f"data.steps: expected a list of modalities, got the text {self.steps!r}"
+        )
+        object.__setattr__(self, "steps", tuple(self.steps))
+        _require(not self.steps or self.task != "multilabel", "data.steps: multilabel steps are not supported")
+        for name in self.steps:
+            _require(name in sources, f"data.steps: {_unknown(name, sources, 'modality')}")
+            _require(
+                sources[name].kind in ("features", "text"),
+                f"data.steps: modality {name!r} is {sources[name].kind}; only features and text have a token a step",
+            )
+        counts = {name: sources[name].max_steps for name in self.steps}
+        _require(
+            len(set(counts.values())) <= 1,
+            f"data.steps: the labels belong to the same steps of each, so max_length must be the same, got {counts}",
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The manifest's columns that are needed."""
+        return tuple(dict.fromkeys(("id", "split", "label", *(s.column for s in self.modalities.values()))))
+
+
+def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:
+    """A source out of `{"kind": ..., ...}`; `name` is the modality's, for error messages.
+
+    Raises:
+        ConfigError: unknown or missing kind or field, or a value that cannot be.
+    """
+    where = f"data.modalities.{name}"
+    if isinstance(value, Source):
+        return value
+    _require(isinstance(value, Mapping), f"{where}: expected {{kind: ..., column: ...}}, got {value!r}")
+    values = {str(key): entry for key, entry in value.items()}
+    kind = values.pop("kind", None)
+    _require(kind is not None, f"{where}: field 'kind' is missing; it is one of {', '.join(SOURCES)}")
+    _require(kind in SOURCES, f"{where}: {_unknown(kind, SOURCES, 'kind')}")
+    source = SOURCES[kind]
+    known = {f.name: f.default is MISSING for f in fields(source)}
+    for field in values:
+        _require(field in known, f"{where}: {_unknown(field, known, f'field of kind {kind}:')}")
+    for field, needed in known.items():
+        _require(not needed or field in values, f"{where}: kind {kind} needs the field {field!r}")
+    try:
+        return source(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _unknown(name: object, known: Iterable[str], what: str) -> str:
+    """`unknown kind 'vidoe'; did you mean 'video'?`"""
+    known = list(known)
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return f"unknown {what} {name!r}; " + (f"did you mean {close[0]!r}?" if close else f"expected {', '.join(known)}")

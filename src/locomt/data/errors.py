@@ -1,0 +1,38 @@
+"""What can be wrong with data, as exceptions that know the file they speak of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class DataError(ValueError):
+    """Input that cannot serve.
+
+    Attributes:
+        file: what it was read from.
+        reason: what was expected and what came, without the file.
+    """
+
+    def __init__(self, file: str | Path, reason: str) -> None:
+        super().__init__(f"{file}: {reason}")
+        self.file, self.reason = str(file), reason
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[str, str]]:
+        """Workers of a data loader send their errors home by pickle."""
+        return type(self), (self.file, self.reason)
+
+
+class ManifestError(DataError):
+    """A manifest that cannot be read as a whole, or a row of it that says something impossible."""
+
+
+class MediaError(DataError):
+    """A media file that cannot be decoded."""
+
+
+class NoStreamError(MediaError):
+    """A media file without the kind of stream that was asked for."""
+
+
+class FeatureError(DataError):
+    """A feature file that does not hold `[time, dim]` finite numbers."""

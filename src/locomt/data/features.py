@@ -1,0 +1,120 @@
+"""Feature files: `[time, dim]` numbers from .npy, .npz or .safetensors, checked before anything trains on them."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from locomt.data.errors import FeatureError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from locomt.data.sources import FeatureSource
+
+FEATURE_FILES = (".npy", ".npz", ".safetensors")
+NAME = "features"
+"""The array that is read where a .npz or .safetensors file holds several."""
+
+
+def read_features(
+    path: str | Path, *, dim: int | None = None, max_length: int | None = None, steps: int | None = None
+) -> Float[Tensor, "time dim"]:
+    """Read a feature file; one vector `[dim]` counts as a sequence of one. Nothing in the file is executed.
+
+    Args:
+        path: a .npy, .npz or .safetensors file with one array, or several of which one is called `features`.
+        dim: how long a vector must be.
+        max_length: read the first so many vectors alone.
+        steps: how many vectors the whole file must hold.
+
+    Raises:
+        FeatureError: it holds something else, or numbers that are not finite.
+    """
+    path = Path(path)
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}
+    if path.suffix.lower() not in readers:
+        raise FeatureError(path, f"expected a file that ends in {', '.join(FEATURE_FILES)}, got {path.suffix!r}")
+    if not path.is_file():
+        raise FeatureError(path, "there is no such file")
+    try:
+        features, shape = readers[path.suffix.lower()](path, max_length)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, FeatureError):
+            raise
+        raise FeatureError(path, f"not a whole {path.suffix} file of numbers: {error}") from None
+    if dim is not None and features.shape[1] != dim:
+        raise FeatureError(path, f"expected vectors of {dim} numbers, got an array of shape {list(shape)}")
+    count = shape[0] if len(shape) == 2 else 1
+    if steps is not None and count != steps:
+        raise FeatureError(path, f"expected {steps} vectors, one a label, got {count}")
+    if not count:
+        raise FeatureError(path, f"expected one vector or more, got an array of shape {list(shape)}")
+    finite = features.isfinite().all(dim=1)
+    if not finite.all():
+        first = int(finite.int().argmin())
+        what = "NaN" if features[first].isnan().any() else "an infinite number"
+        raise FeatureError(path, f"expected finite numbers, got {what} in row {first + 1} of {count}")
+    return features
+
+
+def load_features(file: Path, source: FeatureSource, steps: int | None = None) -> Float[Tensor, "time dim"]:
+    """What `FeatureSource.load` promises."""
+    return read_features(file, dim=source.dim, max_length=source.max_length, steps=steps)
+
+
+Found = tuple[Tensor, Sequence[int]]
+"""The leading rows, and the shape of the whole array."""
+
+
+def _read_npy(path: Path, max_length: int | None) -> Found:
+    return _leading_rows(path, np.load(path, mmap_mode="r", allow_pickle=False), max_length)
+
+
+def _read_npz(path: Path, max_length: int | None) -> Found:
+    with np.load(path, allow_pickle=False) as archive:
+        return _leading_rows(path, archive[_pick(path, archive.files)], max_length)
+
+
+def _read_safetensors(path: Path, max_length: int | None) -> Found:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as archive:
+            part = archive.get_slice(_pick(path, list(archive.keys())))
+            shape = part.get_shape()
+            _check_shape(path, shape)
+            rows: Tensor = part[:max_length] if len(shape) == 2 else part[:][None]
+    except SafetensorError as error:
+        raise FeatureError(path, f"not a whole .safetensors file: {error}") from None
+    if rows.dtype == torch.bool or rows.is_complex():
+        raise FeatureError(path, f"expected real numbers, got {rows.dtype}")
+    return rows.float(), shape
+
+
+def _pick(path: Path, names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    if NAME in names:
+        return NAME
+    raise FeatureError(path, f"expected one array, or one called {NAME!r}, got {', '.join(names) or 'none'}")
+
+
+def _leading_rows(path: Path, array: np.ndarray[Any, Any], max_length: int | None) -> Found:
+    if array.dtype.kind not in "fiu":
+        raise FeatureError(path, f"expected real numbers, got {array.dtype}")
+    _check_shape(path, array.shape)
+    rows = array[:max_length] if array.ndim == 2 else array[None]
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is named as such
+        return torch.from_numpy(np.array(rows, dtype=np.float32)), array.shape
+
+
+def _check_shape(path: Path, shape: Sequence[int]) -> None:
+    if len(shape) not in (1, 2):
+        raise FeatureError(path, f"expected an array [time, dim] or [dim], got shape {list(shape)}")

@@ -1,0 +1,175 @@
+"""Media files as containers: opening them safely, what they say of themselves, their packets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+from av.stream import Disposition
+
+from locomt.data.errors import MediaError, NoStreamError
+
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,mpegvideo,vob,m4v,h264,hevc,ivf,obu,av1,mxf,"
+    "ogg,wav,w64,mp3,aac,flac,aiff,au,caf,ac3,eac3,amr,ape,wv,tta,gif,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe"
+)
+"""What may be opened: containers of media. Playlists and scripts, which lead to other files or to the network, are
+none of them."""
+
+STATED = {"mov", "matroska", "avi", "wav", "flac", "flv", "aiff", "caf", "w64"}
+"""Formats whose header says how long they are, so that a missing end shows."""
+SLACK = 0.5
+"""Seconds that the end may come earlier than stated: the header counts padding, the last packet lacks a duration."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a container says of its video stream.
+
+    Attributes:
+        codec: FFmpeg's name of it.
+        width, height: in pixels, before rotation.
+        fps: frames a second; None where it is not known.
+        frames: how many; None where the container does not say.
+        seconds: how long; None where the container does not say.
+    """
+
+    codec: str
+    width: int
+    height: int
+    fps: float | None
+    frames: int | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioInfo:
+    """What a container says of its audio stream.
+
+    Attributes:
+        codec: FFmpeg's name of it.
+        rate: samples a second.
+        channels: how many.
+        seconds: how long; None where the container does not say.
+    """
+
+    codec: str
+    rate: int
+    channels: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaInfo:
+    """What a container says of itself, which need not be true.
+
+    Attributes:
+        format: FFmpeg's names of it.
+        seconds: how long it is; None where it does not say.
+        video: of the stream that `read_frames` reads; None where there is none.
+        audio: of the stream that `read_audio` reads; None where there is none.
+    """
+
+    format: str
+    seconds: float | None
+    video: VideoInfo | None
+    audio: AudioInfo | None
+
+
+def probe(path: str | Path) -> MediaInfo:
+    """What the container says, nothing decoded.
+
+    Raises:
+        MediaError: the file is no media file.
+    """
+    with opened(path) as container:
+        video, audio = _best(container, "video"), _best(container, "audio")
+        return MediaInfo(
+            format=container.format.name,
+            seconds=container.duration / av.time_base if container.duration is not None else None,
+            video=video and VideoInfo(
+                codec=video.codec_context.name,
+                width=video.codec_context.width,
+                height=video.codec_context.height,
+                fps=float(video.average_rate) if video.average_rate else None,
+                frames=video.frames or None,
+                seconds=_seconds(video),
+            ),
+            audio=audio and AudioInfo(
+                codec=audio.codec_context.name,
+                rate=audio.codec_context.sample_rate,
+                channels=audio.codec_context.channels,
+                seconds=_seconds(audio),
+            ),
+        )  # fmt: skip
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Any]:
+    """A file's container; whatever FFmpeg objects to while it is open becomes a `MediaError`.
+
+    Raises:
+        MediaError: the file is missing, empty or none of `FORMATS`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MediaError(path, "expected a media file, got a folder" if path.is_dir() else "there is no such file")
+    if not path.stat().st_size:
+        raise MediaError(path, "the file is empty")
+    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    try:
+        # With `file:` in front no name is taken for an option, an address or a device.
+        with av.open(f"file:{path}", container_options=options, metadata_errors="replace") as container:
+            yield container
+    except av.FFmpegError as error:
+        raise MediaError(path, f"cannot be decoded, it is damaged or no media file: {error.strerror}") from None
+
+
+def stream_of(path: Path, container: Any, kind: Literal["video", "audio"]) -> Any:
+    """The stream of a kind that FFmpeg holds to be the main one; the cover of a recording is no video.
+
+    Raises:
+        NoStreamError: there is none.
+    """
+    stream = _best(container, kind)
+    if stream is None:
+        raise NoStreamError(path, f"there is no {kind} stream that can be decoded")
+    return stream
+
+
+def _best(container: Any, kind: Literal["video", "audio"]) -> Any:
+    stream = container.streams.best(kind)
+    if stream is None or stream.codec_context is None or stream.disposition & Disposition.attached_pic:
+        return None
+    return stream
+
+
+def _seconds(stream: Any) -> float | None:
+    return None if stream.duration is None else float(stream.duration * stream.time_base)
+
+
+def packets_of(path: Path, container: Any, stream: Any) -> Iterator[Any]:
+    """All packets of a stream, in the order in which they are decoded.
+
+    Raises:
+        MediaError: the file is truncated: a packet is not whole, or the data end before the stated end.
+    """
+    end = 0.0
+    for packet in container.demux():
+        if not packet.size:  # asks a decoder for what it holds back
+            continue
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is not None:
+            end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
+        if packet.stream_index == stream.index:
+            if packet.is_corrupt:
+                raise MediaError(path, f"truncated or damaged at {end:.2f} s")
+            yield packet
+    if container.duration is not None and STATED & set(container.format.name.split(",")):
+        stated = ((container.start_time or 0) + container.duration) / av.time_base
+        if end < stated - SLACK:
+            raise MediaError(path, f"truncated: its header states {stated:.2f} s, its data end at {end:.2f} s")

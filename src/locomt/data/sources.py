@@ -1,0 +1,241 @@
+"""How each modality is read from its cell of a manifest: one frozen dataclass a kind, validated when made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from locomt.nn.config import AudioSpec, ConfigError, FeatureSpec, TextSpec, VideoSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, UInt8
+    from torch import Tensor
+
+# The modules that decode are imported when something is loaded: a recipe is read without PyAV.
+
+_TYPES = {"int": (int,), "float": (int, float), "str": (str,)}
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What all kinds have.
+
+    Attributes:
+        column: the manifest's column that holds this modality.
+    """
+
+    column: str
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            wanted = _TYPES[str(field.type)]
+            _require(
+                isinstance(value, wanted) and not isinstance(value, bool),
+                f"{field.name}: expected {field.type}, got {value!r}",
+            )
+        _require(bool(self.column), "column: expected the name of a column of the manifest, got nothing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSource(_Source):
+    """Frames spread evenly over a clip; the shorter side scaled to `size`, then the square in the middle.
+
+    Attributes:
+        frames: how many. A clip that has fewer gives some of them several times.
+        size: height and width in pixels; a multiple of `patch`.
+        patch: height and width of a token in pixels.
+        tubelet: frames to a token; divides `frames`.
+    """
+
+    kind: ClassVar[str] = "video"
+    reads: ClassVar[str] = "media"
+    frames: int = 8
+    size: int = 224
+    patch: int = 16
+    tubelet: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.spec()
+
+    def spec(self) -> VideoSpec:
+        return VideoSpec(frames=self.frames, size=self.size, patch=self.patch, tubelet=self.tubelet)
+
+    @property
+    def max_steps(self) -> int:
+        return self.frames
+
+    def load(self, file: Path) -> UInt8[Tensor, "frames 3 size size"]:
+        """Read a clip.
+
+        Raises:
+            MediaError: it cannot be decoded.
+        """
+        from locomt.data.video import read_frames
+
+        return read_frames(file, self.frames, size=self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioSource(_Source):
+    """The log-mel spectrogram of the middle of a recording, mixed to one channel, less `mean` and over `std`.
+
+    Attributes:
+        seconds: at most so much of it; a shorter recording is padded in its batch and its length told.
+        rate: samples a second that the sound is resampled to.
+        mels: mel bands, from 0 Hz to half of `rate`; a multiple of `patch`.
+        patch: frames and bands to a token.
+        window_ms: length of the Hann window.
+        hop_ms: time from one frame to the next.
+        mean: of the log-mel values; the default is that of AudioSet in Gong et al., "AST", Interspeech 2021.
+        std: standard deviation of the log-mel values, from the same source.
+    """
+
+    kind: ClassVar[str] = "audio"
+    reads: ClassVar[str] = "media"
+    seconds: float = 8.0
+    rate: int = 16000
+    mels: int = 128
+    patch: int = 16
+    window_ms: float = 25.0
+    hop_ms: float = 10.0
+    mean: float = -4.27
+    std: float = 4.57
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("seconds", "rate", "window_ms", "hop_ms", "std"):
+            value = getattr(self, name)
+            _require(0 < value < math.inf, f"{name}: expected above 0, got {value}")
+        _require(self.hop >= 1, f"hop_ms {self.hop_ms} is shorter than a sample at {self.rate} samples a second")
+        _require(
+            self.hop_ms <= self.window_ms,
+            f"hop_ms {self.hop_ms} is longer than window_ms {self.window_ms}: the sound between would go unheard",
+        )
+        self.spec()
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return round(self.rate * self.hop_ms / 1000)
+
+    @property
+    def window(self) -> int:
+        """Samples of a window."""
+        return round(self.rate * self.window_ms / 1000)
+
+    @property
+    def max_steps(self) -> int:
+        """Frames of `seconds`."""
+        return math.ceil(round(self.seconds * 1000 / self.hop_ms, 6))
+
+    def spec(self) -> AudioSpec:
+        """Its frames are those of `seconds`, rounded up to a multiple of `patch`."""
+        frames = -(-self.max_steps // self.patch) * self.patch
+        return AudioSpec(frames=frames, mels=self.mels, patch=self.patch)
+
+    def load(self, file: Path) -> Float[Tensor, "frames mels"]:
+        """Read a recording, or the sound of a clip.
+
+        Raises:
+            MediaError: it cannot be decoded, or every sample of it is zero.
+        """
+        from locomt.data.audio import load_spectrogram
+
+        return load_spectrogram(file, self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSource(_Source):
+    """A sequence of vectors in a .npy, .npz or .safetensors file: `[time, dim]`, or `[dim]` for one step.
+
+    Attributes:
+        dim: length of a vector.
+        max_length: at most so many of them, the first ones.
+    """
+
+    kind: ClassVar[str] = "features"
+    reads: ClassVar[str] = "features"
+    dim: int
+    max_length: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.spec()
+
+    def spec(self) -> FeatureSpec:
+        return FeatureSpec(dim=self.dim, max_length=self.max_length)
+
+    @property
+    def max_steps(self) -> int:
+        return self.max_length
+
+    def load(self, file: Path, steps: int | None = None) -> Float[Tensor, "time dim"]:
+        """Read a feature file.
+
+        Args:
+            file: the file.
+            steps: how many vectors the whole of it must hold, where each of them has a label.
+
+        Raises:
+            FeatureError: it does not hold that, or not finite numbers of `dim` columns.
+        """
+        from locomt.data.features import load_features
+
+        return load_features(file, self, steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSource(_Source):
+    """Text as token ids.
+
+    Attributes:
+        max_length: at most so many tokens, the first ones.
+        tokenizer: `bytes` (UTF-8, no vocabulary needed), or the name or folder of a Hugging Face tokenizer,
+            which needs the extra `text`.
+    """
+
+    kind: ClassVar[str] = "text"
+    reads: ClassVar[str] = "text"
+    max_length: int
+    tokenizer: str = "bytes"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.max_length >= 1, f"max_length: expected 1 or more, got {self.max_length}")
+
+    def spec(self) -> TextSpec:
+        """Its vocabulary is that of the tokenizer, which is loaded for this unless it is `bytes`."""
+        from locomt.data.text import vocabulary_size
+
+        return TextSpec(vocabulary=vocabulary_size(self.tokenizer), max_length=self.max_length)
+
+    @property
+    def max_steps(self) -> int:
+        return self.max_length
+
+    def load(self, text: str, steps: int | None = None) -> Int[Tensor, " time"]:
+        """Turn a text into ids.
+
+        Args:
+            text: the text itself.
+            steps: how many tokens the whole of it must have, where each of them has a label.
+
+        Raises:
+            DataError: the text has another number of tokens, or none.
+        """
+        from locomt.data.text import load_text
+
+        return load_text(text, self, steps)
+
+
+Source = VideoSource | AudioSource | FeatureSource | TextSource
+SOURCES: dict[str, type[Source]] = {s.kind: s for s in (VideoSource, AudioSource, FeatureSource, TextSource)}

@@ -1,0 +1,71 @@
+"""Text to token ids, by its bytes or by a Hugging Face tokenizer."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from locomt.data.errors import DataError
+from locomt.nn.config import ConfigError
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+
+    from locomt.data.sources import TextSource
+
+BYTES = "bytes"
+BYTE_VOCABULARY = 257
+"""All bytes, and 0 for padding."""
+
+
+def byte_ids(text: str) -> Int[Tensor, " time"]:
+    """The UTF-8 bytes of a text, each 1 higher: 0 is padding. Half a surrogate pair becomes a question mark."""
+    return torch.tensor(list(text.encode("utf-8", errors="replace")), dtype=torch.int64) + 1
+
+
+def vocabulary_size(tokenizer: str) -> int:
+    """How many ids there are, padding included.
+
+    Raises:
+        ConfigError: there is no such tokenizer, or transformers is not installed.
+    """
+    return BYTE_VOCABULARY if tokenizer == BYTES else len(_pretrained(tokenizer))
+
+
+def tokenize(text: str, tokenizer: str = BYTES) -> Int[Tensor, " time"]:
+    """A text as ids, untruncated; a pretrained tokenizer adds its special tokens.
+
+    Raises:
+        ConfigError: there is no such tokenizer, or transformers is not installed.
+    """
+    if tokenizer == BYTES:
+        return byte_ids(text)
+    return torch.tensor(_pretrained(tokenizer)(text, verbose=False)["input_ids"], dtype=torch.int64)
+
+
+def load_text(text: str, source: TextSource, steps: int | None = None) -> Int[Tensor, " time"]:
+    """What `TextSource.load` promises."""
+    ids = tokenize(text, source.tokenizer)
+    if steps is not None and len(ids) != steps:
+        raise DataError("text", f"expected {steps} tokens, one a label, got {len(ids)} from {text!r:.60}")
+    if not len(ids):
+        raise DataError("text", f"expected a text, got {text!r:.60}, which has no tokens")
+    return ids[: source.max_length]
+
+
+@lru_cache(maxsize=8)
+def _pretrained(name: str) -> Any:
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise ConfigError(
+            f"tokenizer {name!r} needs transformers: pip install 'locomt[text]', or use tokenizer 'bytes'"
+        ) from None
+    try:
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"expected 'bytes' or the name or folder of a tokenizer, got {name!r}: {reason}") from None

@@ -1,0 +1,170 @@
+"""Frames spread evenly over a clip, and no more decoded than they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from locomt.data.errors import MediaError
+from locomt.data.media import opened, packets_of, stream_of
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
+NEVER_REFERENCED = {"h264", "mpeg1video", "mpeg2video"}
+"""Codecs that mark the frames from which no other is decoded. HEVC's mark holds within a temporal layer only."""
+
+
+def spread(total: int, count: int) -> list[int]:
+    """The frames in the middle of `count` equal parts of `total` frames; some of them repeated if there are fewer."""
+    return [(2 * part + 1) * total // (2 * count) for part in range(count)]
+
+
+def read_frames(path: str | Path, count: int, *, size: int | None = None) -> UInt8[Tensor, "frames 3 height width"]:
+    """Read `count` frames spread evenly over a clip, as RGB and upright.
+
+    The packets are read first, which is cheap and tells the times of all frames whatever the header says; then those
+    from the last key frame before each wanted frame up to it are decoded.
+
+    Args:
+        path: the clip.
+        count: how many frames: the one in the middle of each of `count` equal parts. In a clip of fewer frames some
+            come several times.
+        size: the square in the middle scaled to this height and width (bilinear, antialiased); None leaves the
+            frames as they are.
+
+    Raises:
+        NoStreamError: there is no video stream.
+        MediaError: the file is missing, empty, truncated or no media file.
+    """
+    path = Path(path)
+    packets = _scan(path)
+    shown = sorted(packet.time for packet in packets if packet.shown and packet.time is not None)
+    if len(shown) == sum(packet.shown for packet in packets) == len(set(shown)):
+        picked = [shown[place] for place in spread(len(shown), count)]
+        frames = _read_at(path, packets, set(picked), size)
+        if len(frames) == len(set(picked)):
+            return _stack(path, [frames[time] for time in picked])
+    # There are packets without a time or without a frame: only the order of the frames can be trusted.
+    return _read_in_order(path, len(shown) or len(packets), count, size)
+
+
+@dataclass(frozen=True)
+class _Packet:
+    """An encoded frame: when it is shown (in the stream's unit), whether decoding can begin here, if it is shown."""
+
+    time: int | None
+    key: bool
+    shown: bool
+
+
+def _scan(path: Path) -> list[_Packet]:
+    """All packets of the video stream in the order in which they are decoded."""
+    with opened(path) as container:
+        stream = stream_of(path, container, "video")
+        packets = [
+            _Packet(packet.pts, packet.is_keyframe, not packet.is_discard)
+            for packet in packets_of(path, container, stream)
+        ]
+    if not packets:
+        raise MediaError(path, "the video stream holds no frames")
+    return packets
+
+
+def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
+    """Which packets the wanted frames are decoded from.
+
+    A frame that is shown before a key frame but comes after it in the file may depend on what is before the key
+    frame, so decoding begins at the last key frame that is not shown later than the wanted frame.
+    """
+    needed = [False] * len(packets)
+    keys: list[int] = []
+    for place, packet in enumerate(packets):
+        if packet.key:
+            keys.append(place)
+        if packet.time in wanted and packet.shown:
+            assert packet.time is not None
+            begin = next((key for key in reversed(keys) if (packets[key].time or 0) <= packet.time), 0)
+            needed[begin : place + 1] = [True] * (place + 1 - begin)
+    return needed
+
+
+def _read_at(path: Path, packets: Sequence[_Packet], wanted: set[int], size: int | None) -> dict[int, Tensor]:
+    """The frames shown at the wanted times, as far as they are found."""
+    frames = _decode(path, _needed(packets, wanted), wanted)
+    return {frame.pts: _to_tensor(path, frame, size) for frame in frames if frame.pts in wanted}
+
+
+def _read_in_order(path: Path, total: int, count: int, size: int | None) -> Tensor:
+    """Decode the whole clip, which is thought to have `total` frames; once more where it has another number."""
+    picked = spread(total, count)
+    frames, seen = {}, 0
+    for place, frame in enumerate(_decode(path)):
+        seen = place + 1
+        if place in picked:
+            frames[place] = _to_tensor(path, frame, size)
+    if not seen:
+        raise MediaError(path, "not one frame could be decoded")
+    if seen != total:
+        return _read_in_order(path, seen, count, size)
+    return _stack(path, [frames[place] for place in picked])
+
+
+def _decode(path: Path, needed: Sequence[bool] | None = None, wanted: set[int] | None = None) -> Iterator[Any]:
+    """The frames that come out of the needed packets (all of them when left out), in the order of being shown.
+
+    Frames which are neither in `wanted` nor needed for another are left out where the codec tells them apart.
+    """
+    with opened(path) as container:
+        stream = stream_of(path, container, "video")
+        context = stream.codec_context
+        selective = context.name in NEVER_REFERENCED
+        last = len(needed) - 1 - needed[::-1].index(True) if needed is not None else None
+        fed = False
+        for place, packet in enumerate(packets_of(path, container, stream)):
+            if needed is None or needed[place]:
+                if wanted is not None and selective:
+                    context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+                yield from packet.decode()
+                fed = True
+            elif fed:
+                yield from context.decode(None)
+                context.flush_buffers()
+                fed = False
+            if place == last:
+                break
+        if fed:
+            yield from context.decode(None)
+
+
+def _to_tensor(path: Path, frame: Any, size: int | None) -> UInt8[Tensor, "3 height width"]:
+    if frame.is_corrupt:
+        raise MediaError(path, f"truncated or damaged: the frame at {frame.time or 0:.2f} s cannot be decoded")
+    image = frame.to_ndarray(format="rgb24")
+    if size is not None:
+        image = _square(image)
+    image = np.rot90(image, round(frame.rotation / 90) % 4)
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    if size is not None and pixels.shape[1:] != (size, size):
+        pixels = interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
+    return pixels
+
+
+def _square(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def _stack(path: Path, frames: list[Tensor]) -> Tensor:
+    if len({frame.shape for frame in frames}) > 1:
+        raise MediaError(path, "its frames change in size; name a size to scale them to")
+    return torch.stack(frames)
