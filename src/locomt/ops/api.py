@@ -29,7 +29,8 @@ class Backend(NamedTuple):
 
 
 def _sdpa(*arguments: object) -> Tensor:
-    if torch.compiler.is_exporting():
+    # torch 2.11 says so under torch.compile too, where the operator is what is wanted.
+    if torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling():
         return composite_attention(*arguments)  # type: ignore[arg-type]
     out: Tensor = SdpaViewAttention.apply(*arguments)[0]
     return out
