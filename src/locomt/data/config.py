@@ -47,7 +47,7 @@ class DataConfig:
         train_split, val_split, test_split: what the manifest calls them.
         max_bad: fraction of a split's samples that may be bad before a run stops.
         workers: processes that load samples beside the one that trains.
-        cache: keep decoded samples in memory.
+        cache: keep decoded samples in memory, media files for as long as the process lives.
         allow_outside: let the manifest name files outside its own folder.
     """
 

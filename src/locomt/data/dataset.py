@@ -81,7 +81,18 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         if isinstance(source, TextSource):
             return source.load(cell, steps)
         file = resolve(cell, self.manifest, allow_outside=self.config.allow_outside)
-        return source.load(file, steps) if isinstance(source, FeatureSource) else source.load(file)
+        if isinstance(source, FeatureSource):
+            return source.load(file, steps)
+        if not self.config.cache or not file.is_file():
+            return source.load(file)
+        key = (source, file, file.stat().st_mtime_ns)
+        if key not in _DECODED:
+            _DECODED[key] = source.load(file)
+        return _DECODED[key]
+
+
+_DECODED: dict[tuple[Source, Path, int], Tensor] = {}
+"""What `cache` keeps of media files for the life of the process: several runs on the same clips decode them once."""
 
 
 class FileDataset(Dataset[Sample | BadSample]):
