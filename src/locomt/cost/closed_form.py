@@ -1,0 +1,289 @@
+"""What a model costs, from its configuration alone: FLOPs, parameters and the memory of a training step.
+
+Nothing is built or run. A multiply-add counts as 2 FLOPs; softmax, norms, additions and GELU are not counted. The
+attention of one head of width d costs 4 d C forward, C being the score pairs of its view.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from locomt.nn.config import (
+    FUSIONS,
+    AudioSpec,
+    FeatureSpec,
+    FusionConfig,
+    ModalitySpec,
+    TextSpec,
+    VideoSpec,
+)
+from locomt.views import LayerViews, View
+
+CONVENTION = (
+    "1 multiply-add = 2 FLOPs; matrix products and attention (4 d C a head) counted, "
+    "softmax, norms and elementwise operations not; forward pass of one sample"
+)
+
+
+class CostError(ValueError):
+    """Token counts that the model cannot have: says which, what was expected and what came."""
+
+
+@dataclass(frozen=True)
+class Flops:
+    """FLOPs by part.
+
+    Attributes:
+        embedding: the projections of patches and vectors to tokens; looking up token ids is free.
+        linear: query, key, value and output projections and feed-forward layers.
+        attention: scores and weighted sums of all unimodal and fusion layers.
+        head: the classifier.
+    """
+
+    embedding: int
+    linear: int
+    attention: int
+    head: int
+
+    @property
+    def total(self) -> int:
+        return self.embedding + self.linear + self.attention + self.head
+
+
+def variants(config: FusionConfig) -> dict[str, FusionConfig]:
+    """LoCoMT and its baselines at one size: the model of each name in `locomt.nn.config.FUSIONS`.
+
+    Where `config` is itself a baseline, its `strategy` and `cross` make the table of `locomt`; one modality alone
+    has nothing to look across, so that all heads are self.
+    """
+    cross = config.cross if len(config.modalities) > 1 else 0.0
+    others = {name: replace(config, fusion=name, views=None, cross=cross) for name in FUSIONS}
+    return others | {config.fusion: config}
+
+
+def token_counts(config: FusionConfig, tokens: Mapping[str, int] | None = None) -> dict[str, int]:
+    """L_i of every modality, [CLS] counted, in the configuration's order.
+
+    Args:
+        tokens: those of the modalities that are there; one that is left out or 0 is missing. None: all are full.
+
+    Raises:
+        CostError: an unknown name, a count that is negative or above the configured one, or nothing left to read.
+    """
+    full = config.layout.as_dict()
+    counts = full if tokens is None else {name: tokens.get(name, 0) for name in full}
+    for name, count in {**(tokens or {}), **counts}.items():
+        if name not in full:
+            raise CostError(f"tokens: {name!r} is not one of {', '.join(full)}")
+        if not 0 <= count <= full[name]:
+            raise CostError(f"tokens: modality {name!r} has 0 to {full[name]} tokens, got {count}")
+    read = _read(config, counts)
+    if not read:
+        raise CostError(f"tokens: expected some from one or more of {', '.join(config.steps or full)}, got none")
+    if config.steps and len({counts[name] for name in read}) > 1:
+        raise CostError(f"tokens: expected as many from each of steps, got { ({name: counts[name] for name in read}) }")
+    return counts
+
+
+def _read(config: FusionConfig, tokens: Mapping[str, int]) -> list[str]:
+    """The modalities whose outputs the head reads."""
+    return [name for name, count in tokens.items() if count and (not config.steps or name in config.steps)]
+
+
+def _answers(config: FusionConfig, tokens: Mapping[str, int]) -> int:
+    """How many answers the head gives a sample."""
+    return tokens[_read(config, tokens)[0]] - 1 if config.steps else 1
+
+
+class _Pass(NamedTuple):
+    """One modality's tokens on their way through one layer."""
+
+    tokens: int
+    pairs: int  # the scores of these queries, all heads
+    attention_matters: bool  # whether the loss depends on what its attention gives to anyone
+    output_matters: bool  # whether the loss depends on what the layer makes of these tokens
+
+
+def _passes(config: FusionConfig, tokens: Mapping[str, int]) -> Iterator[_Pass]:
+    """Every modality that is there, layer by layer.
+
+    With `steps`, nobody reads what the last layer makes of the other modalities, and autograd leaves it out: of a
+    fusion layer that follows a table, the part behind the attention; of MBT's, all of it.
+    """
+    table, heads, first = config.view_table(), config.num_heads, config.num_layers - config.fusion_layers
+    for name, count in tokens.items():
+        if not count:
+            continue
+        read = not config.steps or name in config.steps
+        for layer in range(config.num_layers):
+            last = layer == config.num_layers - 1
+            if table is None:
+                rows = count + (config.bottlenecks if layer >= first else 0)
+                # Below the last layer it still acts on the others, through the bottlenecks, if there is a layer to.
+                matters = read or (not last and config.fusion_layers > 1)
+                yield _Pass(rows, heads * rows**2, matters, matters)
+            elif layer < first:
+                yield _Pass(count, heads * count**2, True, True)
+            else:
+                pairs = query_pairs(table.layers[layer - first], name, tokens, config.on_missing)
+                yield _Pass(count, pairs, True, read or not last)
+
+
+def query_pairs(layer: LayerViews, query: str, tokens: Mapping[str, int], on_missing: str = "zero") -> int:
+    """The scores that the queries of one modality take in a layer, summed over its heads.
+
+    Summed over the modalities it is `layer.score_pairs(tokens)`, and with `on_missing="self"` what heads spend on
+    their own modality where those they look to are missing besides.
+    """
+    total = 0
+    for text, heads in layer.frequencies.items():
+        seen = [name for name in tokens if View(text).sees(query, name)]
+        keys = sum(tokens[name] for name in seen)
+        if seen and not keys and on_missing == "self":
+            keys = tokens[query]
+        total += heads * tokens[query] * keys
+    return total
+
+
+def fusion_pairs(config: FusionConfig, tokens: Mapping[str, int] | None = None) -> tuple[int, ...]:
+    """C of each fusion layer, all heads: what the view table (or MBT) takes at these token counts."""
+    counts = token_counts(config, tokens)
+    table = config.view_table()
+    if table is None:
+        pairs = config.num_heads * sum((n + config.bottlenecks) ** 2 for n in counts.values() if n)
+        return (pairs,) * config.fusion_layers
+    return tuple(sum(query_pairs(layer, n, counts, config.on_missing) for n in counts) for layer in table.layers)
+
+
+def _inputs_per_token(spec: ModalitySpec) -> int:
+    """Width of what is projected to a token; 0 where tokens are looked up."""
+    match spec:
+        case VideoSpec():
+            return int(spec.channels * spec.tubelet * spec.patch**2)
+        case AudioSpec():
+            return int(spec.patch**2)
+        case FeatureSpec():
+            return int(spec.dim)
+        case TextSpec():
+            return 0
+
+
+def _hidden(config: FusionConfig) -> int:
+    return int(config.width * config.mlp_ratio)
+
+
+def flops(
+    config: FusionConfig,
+    tokens: Mapping[str, int] | None = None,
+    batch: int = 1,
+    backward: bool = False,
+) -> Flops:
+    """FLOPs of the forward pass, or of forward and backward together.
+
+    Backward, a linear layer costs twice its forward (the gradients of its input and of its weight), the embeddings
+    once (inputs need no gradient), attention 2.5 times (the scores anew and four products for the gradients). The
+    counts are those of `torch.utils.flop_counter`, exactly. Padding within a batch is charged as what it pads to.
+
+    Args:
+        tokens: as for `token_counts`.
+        batch: samples.
+
+    Raises:
+        CostError: see `token_counts`.
+    """
+    counts = token_counts(config, tokens)
+    dim, hidden, head_dim = config.width, _hidden(config), config.width // config.num_heads
+    embedding = sum(
+        2 * (count - 1) * _inputs_per_token(config.modalities[name]) * dim for name, count in counts.items() if count
+    )
+    linear = attention = 0
+    for step in _passes(config, counts):
+        before, behind = 2 * step.tokens * 3 * dim**2, 2 * step.tokens * (dim**2 + 2 * dim * hidden)
+        linear += before + behind
+        attention += 4 * head_dim * step.pairs
+        if backward:
+            linear += 2 * (before * step.attention_matters + behind * step.output_matters)
+            attention += 10 * head_dim * step.pairs * step.attention_matters
+    head = 2 * _answers(config, counts) * dim * config.num_outputs
+    if backward:
+        embedding += sum(
+            2 * (count - 1) * _inputs_per_token(config.modalities[name]) * dim
+            for name, count in counts.items()
+            if count and _embedding_matters(config, name)
+        )
+        head *= 3
+    return Flops(batch * embedding, batch * linear, batch * attention, batch * head)
+
+
+def _embedding_matters(config: FusionConfig, name: str) -> bool:
+    """Whether the loss depends on a modality at all; see `_passes`."""
+    return config.fusion != "mbt" or config.fusion_layers > 1 or not config.steps or name in config.steps
+
+
+def parameters(config: FusionConfig) -> int:
+    """Trainable numbers of the model."""
+    dim, hidden = config.width, _hidden(config)
+    norms = 4 * dim
+    block = norms + (3 * dim * dim + 3 * dim) + (dim * dim + dim) + (2 * dim * hidden + hidden + dim)
+    sets = 1 if config.shared_weights else len(config.modalities)
+    total = (config.num_layers - config.fusion_layers) * len(config.modalities) * block
+    total += config.fusion_layers * sets * block + sets * 2 * dim
+    for spec in config.modalities.values():
+        vocabulary = spec.vocabulary * dim if isinstance(spec, TextSpec) else _inputs_per_token(spec) * dim + dim
+        total += vocabulary + dim + math.prod(spec.grid) * dim
+    if config.fusion == "mbt":
+        total += config.bottlenecks * dim
+    return total + dim * config.num_outputs + config.num_outputs
+
+
+def activation_bytes(
+    config: FusionConfig,
+    tokens: Mapping[str, int] | None = None,
+    batch: int = 1,
+    dtype_bytes: int = 4,
+) -> int:
+    """Activation memory of a training step: what autograd holds for the backward pass when the forward has ended.
+
+    Each storage is counted once: patches and vectors as they are projected (token ids in 8 bytes), the input and the
+    output of every norm, queries, keys and values, the attention's output, the feed-forward layer's hidden state on
+    both sides of its GELU, the classifier's input; per token, the norms' means and deviations and a log-sum-exp a head
+    in float32 or wider; with dropout, its masks as the CPU keeps them, in the activations' dtype. Not counted:
+    parameters, their gradients, the optimiser's state, what kernels need while they run, autocast's copies of
+    weights, and the few numbers a sample that stochastic depth and lengths take.
+
+    Args:
+        tokens: as for `token_counts`.
+        batch: samples.
+        dtype_bytes: of the activations: 4 for float32, 2 for bf16 and fp16.
+
+    Raises:
+        CostError: see `token_counts`.
+    """
+    counts = token_counts(config, tokens)
+    dim, hidden, masks = config.width, _hidden(config), int(config.dropout > 0)
+    # Of several modalities in a batch, each one's share of the attention's output has gaps, and projecting it copies.
+    copies = int(batch > 1 and config.fusion != "mbt" and sum(map(bool, counts.values())) > 1)
+    first = config.num_layers - config.fusion_layers
+    numbers = statistics = ids = 0
+    for index, step in enumerate(_passes(config, counts)):
+        fused = index % config.num_layers >= first
+        if step.attention_matters:
+            numbers += step.tokens * dim * 6  # the norm's input and output, queries, keys, values, what they attend to
+            statistics += step.tokens * (2 + config.num_heads)
+        if step.output_matters:
+            numbers += step.tokens * (dim * (2 + copies * fused + 2 * masks) + 2 * hidden)
+            statistics += step.tokens * 2
+    for name, count in counts.items():
+        if not count or not _embedding_matters(config, name):
+            continue
+        spec = config.modalities[name]
+        numbers += (count - 1) * _inputs_per_token(spec) + masks * count * dim
+        ids += (count - 1) * isinstance(spec, TextSpec)
+    read, answers = _read(config, counts), _answers(config, counts)
+    bottlenecks = config.bottlenecks if config.fusion == "mbt" else 0
+    numbers += sum(counts[name] + bottlenecks for name in read) * dim + answers * dim
+    statistics += 2 * answers * len(read)
+    return batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes) + ids * 8)

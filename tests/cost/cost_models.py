@@ -1,0 +1,60 @@
+"""Small models of every kind, drawn at random, and the token counts that they can have."""
+
+from hypothesis import strategies as st
+
+from locomt import FusionConfig
+from locomt.nn import AudioSpec, FeatureSpec, TextSpec, VideoSpec
+from locomt.nn.config import FUSIONS, ON_MISSING
+from locomt.views import STRATEGIES
+
+SPECS = {
+    "video": VideoSpec(frames=4, size=16, patch=8, tubelet=2),
+    "audio": AudioSpec(frames=24, mels=16, patch=8),
+    "text": TextSpec(vocabulary=11, max_length=6),
+    "lips": FeatureSpec(dim=5, max_length=6),
+    "depth": VideoSpec(frames=2, size=8, patch=8, channels=1),
+}
+STEP = {"video": 4, "audio": 2, "text": 1, "lips": 1, "depth": 1}  # tokens to a step of the time axis
+ALIGNED = ("text", "lips")
+
+
+@st.composite
+def configs(draw: st.DrawFn, modalities: int = 5, **fixed: object) -> FusionConfig:
+    names = draw(st.lists(st.sampled_from(sorted(SPECS)), min_size=1, max_size=modalities, unique=True))
+    depth = draw(st.integers(1, 3))
+    steps = tuple(name for name in names if name in ALIGNED) if draw(st.booleans()) else ()
+    drawn = {
+        "dim": 12,
+        "heads": draw(st.sampled_from((1, 3))),
+        "depth": depth,
+        "fusion_layers": draw(st.integers(1, depth)),
+        "fusion": draw(st.sampled_from(FUSIONS)),
+        "strategy": draw(st.sampled_from(STRATEGIES)),
+        "cross": draw(st.sampled_from((0.0, 0.5, 1.0))) if len(names) > 1 else 0.0,
+        "bottlenecks": draw(st.integers(1, 3)),
+        "shared_weights": draw(st.booleans()),
+        "on_missing": draw(st.sampled_from(ON_MISSING)),
+        "mlp_ratio": draw(st.sampled_from((1.5, 4.0))),
+        "num_outputs": draw(st.integers(1, 4)),
+        "modalities": {name: SPECS[name] for name in names},
+        "steps": steps,
+    }
+    return FusionConfig(**{**drawn, **fixed})  # type: ignore[arg-type]
+
+
+@st.composite
+def counts(draw: st.DrawFn, config: FusionConfig) -> dict[str, int] | None:
+    """Full lengths, or shorter ones with modalities missing, of which something can be read."""
+    if draw(st.booleans()):
+        return None
+    found = {}
+    for name, full in config.layout.as_dict().items():
+        steps = draw(st.integers(0, (full - 1) // STEP[name]))
+        found[name] = 1 + STEP[name] * steps if steps else 0
+    aligned = draw(st.integers(2, 7))
+    for name in config.steps:
+        found[name] = aligned
+    if not any(found.values()):
+        name = next(iter(found))
+        found[name] = config.layout.as_dict()[name]
+    return found

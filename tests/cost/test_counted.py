@@ -1,0 +1,63 @@
+import pytest
+import torch
+from cost_models import SPECS, configs, counts
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from locomt import FusionConfig, FusionModel
+from locomt.cost import CostError, flops, variants
+from locomt.cost.counted import count_flops, shorten
+from locomt.nn import AudioSpec, VideoSpec
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), st.integers(1, 3), st.booleans())
+def test_closed_form_is_what_torch_counts(data: st.DataObject, batch: int, backward: bool) -> None:
+    config = data.draw(configs())
+    tokens = data.draw(counts(config))
+    assert flops(config, tokens, batch, backward).total == count_flops(config, tokens, batch, backward)
+
+
+@pytest.mark.parametrize("fusion", ["locomt", "selfall", "multiall", "mbt"])
+@pytest.mark.parametrize("fusion_layers", [1, 2])
+@pytest.mark.parametrize("steps", [(), ("lips",)])
+def test_training_step_of_every_fusion(fusion: str, fusion_layers: int, steps: tuple[str, ...]) -> None:
+    config = FusionConfig(
+        dim=12,
+        heads=3,
+        depth=2,
+        fusion_layers=fusion_layers,
+        fusion=fusion,
+        modalities=SPECS,
+        steps=steps,
+        num_outputs=4,
+    )
+    assert flops(config, backward=True).total == count_flops(config, backward=True)
+
+
+@pytest.mark.parametrize("fusion", ["locomt", "multiall", "mbt"])
+def test_a_model_too_large_to_build_here_can_be_counted(fusion: str) -> None:
+    modalities = {"video": VideoSpec(frames=8), "audio": AudioSpec(frames=800)}
+    config = FusionConfig(preset="base", fusion_layers=4, modalities=modalities, num_outputs=527)
+    other = variants(config)[fusion]
+    assert flops(other, batch=64).total == count_flops(other, batch=64) > 2e13
+
+
+def test_fake_tensors_count_as_real_ones_do() -> None:
+    config = FusionConfig(dim=12, heads=3, depth=2, fusion_layers=1, modalities=SPECS, num_outputs=4, on_missing="self")
+    tokens = {"video": 5, "text": 3, "depth": 3}
+    model = FusionModel(config)
+    with FlopCounterMode(display=False) as counter:
+        model(shorten(config, model.example_inputs(2), tokens)).sum().backward()
+    assert counter.get_total_flops() == count_flops(config, tokens, 2, backward=True)
+
+
+def test_shorten_wants_whole_steps() -> None:
+    config = FusionConfig(dim=12, heads=3, depth=1, fusion_layers=1, modalities=SPECS, num_outputs=4)
+    inputs = FusionModel(config).example_inputs()
+    short = shorten(config, inputs, {"video": 5, "text": 4})
+    assert {name: tensor.shape[1] for name, tensor in short.items()} == {"video": 2, "text": 3}
+    assert torch.equal(short["video"], inputs["video"][:, :2])
+    with pytest.raises(CostError, match="modality 'video' 1 and a multiple of 4, got 7"):
+        shorten(config, inputs, {"video": 7})
