@@ -1,0 +1,87 @@
+"""ViewAttention alone in somebody else's model, and the order of its heads."""
+
+import pytest
+import torch
+
+from locomt import LayerViews, TokenLayout, ViewAttention, view_attention
+
+LAYOUT = TokenLayout({"video": 5, "audio": 3})
+SCATTERED = "self:1 video~audio:1 self:1 video~audio:1"
+
+
+@pytest.fixture
+def x():
+    return torch.randn(2, 8, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("shared_weights", [True, False])
+def test_is_projection_view_attention_projection_in_table_order(x, shared_weights):
+    """Computed from the checkpoint alone, which keeps the order of the table."""
+    attention = ViewAttention(16, SCATTERED, layout=LAYOUT, shared_weights=shared_weights).double()
+    state = attention.state_dict()
+
+    def project(part, tokens, name):
+        name = "shared" if shared_weights else name
+        return tokens @ state[f"{part}.{name}.weight"].T + state[f"{part}.{name}.bias"]
+
+    parts = zip(LAYOUT.modalities, x.split(LAYOUT.lengths, dim=1), strict=True)
+    qkv = torch.cat([project("qkv", tokens, name) for name, tokens in parts], dim=1)
+    q, k, v = qkv.view(2, 8, 3, 4, 4).permute(2, 0, 3, 1, 4)
+    views = LayerViews.parse(SCATTERED, LAYOUT.modalities)
+    heads = view_attention(q, k, v, LAYOUT, views, backend="reference").transpose(1, 2).flatten(2)
+    parts = zip(LAYOUT.modalities, heads.split(LAYOUT.lengths, dim=1), strict=True)
+    expected = torch.cat([project("out", tokens, name) for name, tokens in parts], dim=1)
+    torch.testing.assert_close(attention(x), expected)
+    assert str(attention.views) == SCATTERED
+
+
+def test_checkpoints_move_between_orders(x):
+    """The same heads in another order of the table are the same function once their weights are permuted."""
+    scattered = ViewAttention(16, SCATTERED, layout=LAYOUT).double()
+    again = ViewAttention(16, SCATTERED, layout=LAYOUT).double()
+    again.load_state_dict(scattered.state_dict())
+    assert torch.equal(again(x), scattered(x))
+    other = ViewAttention(16, "video~audio:2 self:2", layout=LAYOUT).double()
+    moved = {}
+    for name, weight in scattered.state_dict().items():
+        axis = 1 if name == "out.shared.weight" else 0
+        size = (3, 4, -1) if name.startswith("qkv") else (4, -1)
+        if name == "out.shared.bias":
+            moved[name] = weight
+            continue
+        heads = weight.unflatten(axis, size)
+        head_axis = axis + len(size) - 2
+        moved[name] = heads.index_select(head_axis, torch.tensor([1, 3, 0, 2])).flatten(axis, axis + len(size) - 1)
+    other.load_state_dict(moved)
+    torch.testing.assert_close(other(x), scattered(x))
+
+
+def test_layout_and_lengths_may_change_with_every_call(x):
+    attention = ViewAttention(16, "self:2 video~audio:2", modalities=("video", "audio")).double()
+    lengths = torch.tensor([[5, 3], [4, 0]])
+    out = attention(x, LAYOUT, lengths)
+    alone = attention(x[1:, :4], TokenLayout({"video": 4, "audio": 0}))
+    torch.testing.assert_close(out[1:, :4], alone)
+    with pytest.raises(ValueError, match="expected a layout"):
+        attention(x)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"views": "self:3", "layout": LAYOUT}, "dim 16 is no multiple of the 3 heads"),
+        ({"views": "self:4"}, "modalities=... or layout=..."),
+        (
+            {"views": LayerViews.parse("self:4", ("audio", "video")), "layout": LAYOUT},
+            "not in the order audio, video",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ViewAttention(16, **arguments)
+
+
+def test_a_layout_of_another_length_is_named(x):
+    with pytest.raises(ValueError, match="has 8 tokens, x has 7"):
+        ViewAttention(16, "self:4", layout=LAYOUT)(x[:, :7].float())
