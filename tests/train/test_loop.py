@@ -81,7 +81,7 @@ def test_other_tasks(make_project: Callable[..., Path], tmp_path: Path, task: st
 
 
 def test_it_learns(make_project: Callable[..., Path], tmp_path: Path) -> None:
-    recipe = load_recipe(make_project(epochs=20), ["--model.dropout", "0", "--model.drop_path", "0"])
+    recipe = load_recipe(make_project(epochs=12), ["--model.dropout", "0", "--model.drop_path", "0"])
     assert fit(recipe, tmp_path / "run")["val_accuracy"] == 1
 
 

@@ -44,7 +44,11 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         def on_step(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        summary = fit(recipe, directory.path, resume=args.resume, on_epoch=on_epoch, on_step=on_step)
+        try:
+            summary = fit(recipe, directory.path, resume=args.resume, on_epoch=on_epoch, on_step=on_step)
+        except KeyboardInterrupt:
+            bar.console.print("stopped; the same command with --resume goes on after the last whole epoch")
+            raise
     summary = {"run": str(directory.path), **summary}
     if args.json:
         print_json(summary)

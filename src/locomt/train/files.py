@@ -13,7 +13,10 @@ from typing import Any
 
 from locomt.train.recipe import Recipe, load_recipe
 
-FREE = ("data.workers", "data.cache", "data.max_bad", "train.accelerator", "train.tensorboard")
+FREE = (
+    *("data.workers", "data.cache", "data.max_bad", "data.allow_outside"),
+    *("train.accelerator", "train.tensorboard"),
+)
 """What may differ when a run is resumed: it changes how the work is done and not what comes out."""
 
 

@@ -20,10 +20,11 @@ from locomt.train.bad import BadSampleLog
 from locomt.train.checkpoint import AtomicCheckpointIO, EpochKeeper
 from locomt.train.datamodule import SplitsModule
 from locomt.train.files import RunDirectory
-from locomt.train.module import FusionModule, TrainingError, seed_epoch
+from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.recipe import Recipe
 
 NOISE = (
+    "The '.*_dataloader' does not have many workers",  # data.workers says how many
     "`training_step` returned `None`",  # a batch of bad samples alone, which the log of bad samples names
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between Lightning 2.6 and torch 2.13 or later
 )
@@ -39,6 +40,8 @@ def fit(
     on_step: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Train a recipe.
+
+    The seeds of torch's, numpy's and Python's own generators are set along the way.
 
     Args:
         recipe: what to train.
@@ -66,7 +69,7 @@ def fit(
             return run.read_summary()
     accelerator = _accelerator(recipe.train.accelerator)
     splits = SplitsModule(recipe, labels)
-    seed_epoch(recipe.train.seed, 0)
+    seed_all(recipe.train.seed, 0)
     model = FusionModel(recipe.fusion_config(labels))
     if not (resume and run.holds_run):
         run.begin(recipe, labels)

@@ -25,13 +25,13 @@ class TrainingError(ValueError):
     """Training that cannot go on: says why and which field to change."""
 
 
-def seed_epoch(seed: int, epoch: int) -> None:
-    """Seed every generator from (seed, epoch).
+def seed_all(seed: int, part: int) -> None:
+    """Seed every generator for one part of a run: 0 is the initial weights, n the n-th epoch.
 
-    No state is carried from one epoch to the next, so that a resumed run draws what the run that was never
+    No state is carried from one part to the next, so that a resumed run draws what the run that was never
     stopped drew.
     """
-    torch_seed, other = np.random.SeedSequence((seed, epoch)).generate_state(2)
+    torch_seed, other = np.random.SeedSequence((seed, part)).generate_state(2)
     torch.manual_seed(int(torch_seed))
     random.seed(int(other))
     np.random.seed(int(other))
@@ -49,7 +49,7 @@ class FusionModule(pl.LightningModule):
         self.bad.clear()
 
     def on_train_epoch_start(self) -> None:
-        seed_epoch(self.recipe.train.seed, self.current_epoch)
+        seed_all(self.recipe.train.seed, self.current_epoch + 1)
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
         return self._step(batch, self.recipe.data.train_split, "train_loss", self.recipe.train.label_smoothing)

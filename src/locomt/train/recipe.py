@@ -74,7 +74,7 @@ class TrainConfig:
     warmup_epochs: float = 0.0
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
-    precision: str = "32"
+    precision: str | int = "32"
     seed: int = 0
     monitor: str | None = None
     accelerator: str = "auto"
@@ -82,6 +82,7 @@ class TrainConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", str(self.precision))  # YAML reads 32 as a number
         for name, choices in (
             ("optimizer", OPTIMIZERS),
             ("precision", PRECISIONS),
