@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from safetensors.torch import load_file
 
 from feature_project import read_rows, write_manifest
 from locomt.train import fit, load_recipe
-from locomt.train.bad import TooManyBadSamplesError
+from locomt.train.bad import BadSampleLog, TooManyBadSamplesError
+from locomt.train.checkpoint import EpochKeeper
 from locomt.train.files import RunDirectory, RunError
 from locomt.train.module import TrainingError
 from locomt.train.recipe import Recipe
@@ -44,7 +46,7 @@ def test_a_run_leaves_all_that_is_promised(recipe: Recipe, tmp_path: Path, capfd
     assert {"train_loss", "val_loss", "val_accuracy", "val_f1", "learning_rate"} < set(rows[0])
     assert [row["epoch"] for row in told] == [1, 2, 3]
     assert steps == [(step, 9) for step in range(1, 10)]
-    best = max(rows, key=lambda row: float(row["val_accuracy"]))
+    best = max(rows, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
     assert summary["epoch"] == int(best["epoch"])
     assert summary["val_accuracy"] == float(best["val_accuracy"])
     assert (summary["monitor"], summary["skipped"]) == ("val_accuracy", 0)
@@ -137,17 +139,21 @@ def test_a_resumed_run_ends_as_if_it_had_never_been_stopped(
     torch.testing.assert_close(last[0]["optimizer_states"], last[1]["optimizer_states"], rtol=0, atol=0)
 
 
-def test_ctrl_c_can_be_caught_and_resumed(recipe: Recipe, tmp_path: Path) -> None:
-    import signal
-
+@pytest.mark.parametrize(
+    ("number", "outcome", "code"), [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)]
+)
+def test_a_signal_stops_a_run_that_can_be_resumed(
+    recipe: Recipe, tmp_path: Path, number: signal.Signals, outcome: type[BaseException], code: int | None
+) -> None:
     def interrupt(done: int, total: int) -> None:
         if done == 4:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
-    handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    handler = signal.getsignal(number)
+    with pytest.raises(outcome) as stopped:
         fit(recipe, tmp_path / "run", on_step=interrupt)
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert getattr(stopped.value, "code", None) == code
+    assert signal.getsignal(number) is handler
     fit(recipe, tmp_path / "run", resume=True)
     assert len(history(tmp_path / "run")) == 3
 
@@ -241,3 +247,22 @@ def test_asking_for_a_gpu_that_is_not_there(project: Path, tmp_path: Path, monke
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(TrainingError, match="torch finds no CUDA device"):
         fit(load_recipe(project, ["--train.accelerator", "cuda"]), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("monitor", "scores", "expected"),
+    [
+        ("accuracy", [(0.5, 1.0), (0.9, 0.8), (0.9, 0.4), (0.7, 0.1)], 3),
+        ("loss", [(0.5, 1.0), (0.9, 0.3), (0.9, 0.4), (0.7, 0.3)], 2),
+        ("accuracy", [(None, 1.0), (None, 0.5)], 2),
+        ("accuracy", [(None, 0.1), (0.2, 0.5), (None, 0.3)], 2),
+    ],
+)
+def test_which_epoch_is_the_best(
+    make_project: Callable[..., Path], monitor: str, scores: list[tuple[float | None, float]], expected: int
+) -> None:
+    recipe = load_recipe(make_project(monitor=monitor))
+    keeper = EpochKeeper(RunDirectory(Path("run")), recipe, BadSampleLog({}, 0))
+    for epoch, (accuracy, loss) in enumerate(scores, start=1):
+        keeper.rows.append({"epoch": epoch, "val_accuracy": accuracy, "val_loss": loss})
+    assert keeper.best["epoch"] == expected

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
         try:
             summary = fit(recipe, directory.path, resume=args.resume, on_epoch=on_epoch, on_step=on_step)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             bar.console.print("stopped; the same command with --resume goes on after the last whole epoch")
             raise
     summary = {"run": str(directory.path), **summary}

@@ -45,8 +45,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class EpochKeeper(Checkpoint):
     """After every epoch: a row in `metrics.csv`, `last.ckpt`, and `best.ckpt` where the epoch is the best so far.
 
-    The best is the first epoch with the best monitored metric; without a validation split, the last epoch. All
-    that is remembered are the rows, which travel in the checkpoint: a resumed run has its whole history.
+    The best epoch has the best monitored metric and, among equals, the lowest validation loss: on a small split
+    accuracy reaches its top long before the model does. Without a validation split it is the last epoch. All that is
+    remembered are the rows, which travel in the checkpoint: a resumed run has its whole history.
 
     Args:
         run: where to write.
@@ -70,8 +71,12 @@ class EpochKeeper(Checkpoint):
     @property
     def best(self) -> Row:
         """The row of the best epoch so far."""
-        scored = [row for row in self.rows if row.get(self.monitor) is not None]
-        return max(scored, key=lambda row: self.sign * (row[self.monitor] or 0.0)) if scored else self.rows[-1]
+        scored = []
+        for row in self.rows:
+            score, loss = row.get(self.monitor), row.get("val_loss")
+            if score is not None:
+                scored.append((self.sign * score, -math.inf if loss is None else -loss, row))
+        return max(scored, key=lambda entry: entry[:2])[2] if scored else self.rows[-1]
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.started = time.monotonic()
@@ -83,8 +88,9 @@ class EpochKeeper(Checkpoint):
             "step": trainer.global_step,
             "learning_rate": optimizer.param_groups[0]["lr"],
         }
-        for name, value in trainer.callback_metrics.items():
-            number = value.item()
+        metrics = trainer.callback_metrics
+        for name in sorted(metrics, key=lambda name: not name.startswith("train")):
+            number = metrics[name].item()
             row[name] = number if math.isfinite(number) else None
         row["skipped"] = self.bad.total
         row["seconds"] = round(time.monotonic() - self.started, 3)

@@ -13,6 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from locomt.data import label_list
 from locomt.nn.model import FusionModel
@@ -59,7 +60,7 @@ def fit(
     Raises:
         ValueError: the recipe, the manifest or the run directory cannot serve, too many samples are bad, or the
             loss is no number any more.
-        KeyboardInterrupt: it was interrupted; the run can be resumed.
+        KeyboardInterrupt: it was interrupted; the run can be resumed. (SIGTERM: SystemExit with code 143.)
     """
     run = RunDirectory(Path(run_dir))
     labels = label_list(recipe.data)
@@ -135,7 +136,7 @@ class _Steps(pl.Callback):
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Lightning from narrating, and makes its Ctrl-C the ordinary KeyboardInterrupt."""
+    """Keeps Lightning from narrating, and lets a stopped program end as stopped programs do."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     handler = signal.getsignal(signal.SIGINT)
@@ -149,6 +150,8 @@ def _quiet() -> Iterator[None]:
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits the program on Ctrl-C
             raise KeyboardInterrupt from None
+        if isinstance(stop, SIGTERMException):  # which Lightning would call a success
+            raise SystemExit(128 + signal.SIGTERM) from None
         raise
     finally:
         for logger, level in zip(loggers, levels, strict=True):
