@@ -25,7 +25,9 @@ FLOOR = 2.0**-23
 
 
 def read_audio(path: str | Path, rate: int) -> Float[Tensor, " samples"]:
-    """Read a recording, or the sound of a clip: the mean of its channels, at `rate` samples a second, in [-1, 1].
+    """Read a recording, or the sound of a clip: the mean of its channels, at `rate` samples a second.
+
+    Full scale is [-1, 1]; filters may overshoot it by a little.
 
     Raises:
         NoStreamError: there is no audio stream.
@@ -133,9 +135,9 @@ def load_spectrogram(file: Path, source: AudioSource) -> Float[Tensor, "frames m
     samples = read_audio(file, source.rate)
     most = round(source.seconds * source.rate)
     start = max(0, (len(samples) - most) // 2)
-    samples = samples[start : start + most]
-    if not samples.any():
-        where = f"in the middle {source.seconds:g} s" if start else "throughout"
+    middle = samples[start : start + most]
+    if not middle.any():
+        where = f"in the middle {source.seconds:g} s" if samples.any() else "throughout"
         raise MediaError(file, f"all-zero audio {where}")
-    spectrogram = log_mel(samples, rate=source.rate, mels=source.mels, window=source.window, hop=source.hop)
+    spectrogram = log_mel(middle, rate=source.rate, mels=source.mels, window=source.window, hop=source.hop)
     return (spectrogram[: source.max_steps] - source.mean) / source.std

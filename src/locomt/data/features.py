@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def read_features(
         raise FeatureError(path, "there is no such file")
     try:
         features, shape = readers[path.suffix.lower()](path, max_length)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, FeatureError):
             raise
         raise FeatureError(path, f"not a whole {path.suffix} file of numbers: {error}") from None
@@ -74,11 +75,13 @@ Found = tuple[Tensor, Sequence[int]]
 
 
 def _read_npy(path: Path, max_length: int | None) -> Found:
-    return _leading_rows(path, np.load(path, mmap_mode="r", allow_pickle=False), max_length)
+    # Where pickled objects are in it, it cannot be mapped, which numpy says.
+    return _leading_rows(path, np.lib.format.open_memmap(path, mode="r"), max_length)
 
 
 def _read_npz(path: Path, max_length: int | None) -> Found:
-    with np.load(path, allow_pickle=False) as archive:
+    # np.load would take the name for no more than a hint, and run into what else the file may be.
+    with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
         return _leading_rows(path, archive[_pick(path, archive.files)], max_length)
 
 

@@ -178,7 +178,7 @@ def resolve(cell: str, manifest: Path, *, allow_outside: bool = False) -> Path:
     text = cell.strip()
     absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
     path = os.path.normpath(manifest.parent / text)
-    inside = not absolute and not os.path.normpath(text).startswith("..")
+    inside = not absolute and Path(os.path.normpath(text)).parts[:1] != ("..",)
     if not inside and not allow_outside:
         raise ManifestError(
             manifest,

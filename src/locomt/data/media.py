@@ -20,8 +20,8 @@ FORMATS = (
 """What may be opened: containers of media. Playlists and scripts, which lead to other files or to the network, are
 none of them."""
 
-STATED = {"mov", "matroska", "avi", "wav", "flac", "flv", "aiff", "caf", "w64"}
-"""Formats whose header says how long they are, so that a missing end shows."""
+STATED = {"mov", "matroska", "wav", "w64", "flac", "aiff", "caf"}
+"""Formats whose header says reliably how long they are, so that a missing end shows; that of AVI and FLV lies."""
 SLACK = 0.5
 """Seconds that the end may come earlier than stated: the header counts padding, the last packet lacks a duration."""
 
@@ -126,7 +126,8 @@ def opened(path: str | Path) -> Iterator[Any]:
         with av.open(f"file:{path}", container_options=options, metadata_errors="replace") as container:
             yield container
     except av.FFmpegError as error:
-        raise MediaError(path, f"cannot be decoded, it is damaged or no media file: {error.strerror}") from None
+        reason = f"cannot be decoded, it is damaged or no media file of a known format ({error.strerror})"
+        raise MediaError(path, reason) from None
 
 
 def stream_of(path: Path, container: Any, kind: Literal["video", "audio"]) -> Any:
@@ -165,9 +166,9 @@ def packets_of(path: Path, container: Any, stream: Any) -> Iterator[Any]:
         time = packet.pts if packet.pts is not None else packet.dts
         if time is not None:
             end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
+        if packet.is_corrupt:
+            raise MediaError(path, f"truncated or damaged at {end:.2f} s")
         if packet.stream_index == stream.index:
-            if packet.is_corrupt:
-                raise MediaError(path, f"truncated or damaged at {end:.2f} s")
             yield packet
     if container.duration is not None and STATED & set(container.format.name.split(",")):
         stated = ((container.start_time or 0) + container.duration) / av.time_base

@@ -1,0 +1,77 @@
+"""Text: bytes, or the tokenizer of a pretrained model."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locomt.data import DataError, TextSource
+from locomt.data.text import byte_ids, tokenize, vocabulary_size
+from locomt.nn.config import ConfigError
+
+
+@given(text=st.text())
+def test_bytes_can_be_read_back(text: str) -> None:
+    ids = byte_ids(text)
+    assert ids.dtype == torch.int64
+    assert bytes((ids - 1).tolist()).decode() == text
+    assert ids.numel() == 0 or (ids.min() >= 1 and ids.max() < vocabulary_size("bytes"))
+
+
+def test_half_a_surrogate_pair() -> None:
+    assert byte_ids("a\ud800b").tolist() == byte_ids("a?b").tolist()
+
+
+def test_source_keeps_the_first_tokens() -> None:
+    source = TextSource(column="title", max_length=4)
+    assert source.load("käse").tolist() == [b + 1 for b in "käse".encode()[:4]]
+    assert source.load("ab", 2).tolist() == [98, 99]
+    with pytest.raises(DataError, match="expected 3 tokens, one a label, got 2"):
+        source.load("ab", 3)
+    with pytest.raises(DataError, match="which has no tokens"):
+        source.load("")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small pretrained tokenizer, as transformers saves them."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(WordLevel({"[UNK]": 0, "hello": 1, "world": 2}, unk_token="[UNK]"))
+    words.pre_tokenizer = Whitespace()
+    path = tmp_path_factory.mktemp("tokenizer")
+    PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]").save_pretrained(path)
+    return path
+
+
+def test_a_pretrained_tokenizer(folder: Path) -> None:
+    assert tokenize("hello big world", str(folder)).tolist() == [1, 0, 2]
+    source = TextSource(column="title", max_length=2, tokenizer=str(folder))
+    assert source.spec().vocabulary == 3
+    assert source.load("world hello hello").tolist() == [2, 1]
+
+
+def test_a_tokenizer_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="expected 'bytes' or the name or folder of a tokenizer, got"):
+        vocabulary_size(str(tmp_path / "nothing"))
+
+
+def test_no_code_is_run_from_a_folder(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"auto_map": {"AutoTokenizer": ["trap.Trap", null]}, "tokenizer_class": "Trap"}'
+    )
+    (tmp_path / "trap.py").write_text("raise SystemExit('code was run')\n")
+    with pytest.raises(ConfigError):
+        vocabulary_size(str(tmp_path))
+
+
+def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ConfigError, match=r"pip install 'locomt\[text\]'"):
+        vocabulary_size("some-tokenizer")
