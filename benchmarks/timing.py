@@ -54,11 +54,17 @@ def machine(device: str) -> dict[str, Any]:
     """What a reader must know to repeat a figure."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "command": "python " + " ".join([Path(sys.argv[0]).as_posix(), *sys.argv[1:]]),
+        "command": "python " + " ".join([Path(sys.argv[0]).as_posix(), *_without_out(sys.argv[1:])]),
         "device": torch.cuda.get_device_name() if device != "cpu" else f"{torch.get_num_threads()} CPU threads",
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def _without_out(arguments: list[str]) -> list[str]:
+    """The arguments but for where the results went, which is nobody else's business."""
+    place = arguments.index("--out") if "--out" in arguments else len(arguments)
+    return arguments[:place] + arguments[place + 2 :]
 
 
 def write(path: Path, document: dict[str, Any]) -> None:

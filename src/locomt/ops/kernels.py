@@ -7,6 +7,7 @@ them all up, which costs more than the attention itself; called by hand, each gr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -125,7 +126,9 @@ class Efficient:
         lse: Tensor,
         scale: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        # The kernel wants the rows of the log-sum-exp padded to a multiple of 32, and infinity there.
+        # In half precision the kernel reads `out` as a contiguous [B, Q, H, D], whatever its strides say.
+        out = out.transpose(1, 2).contiguous().transpose(1, 2)
+        # It wants the rows of the log-sum-exp padded to a multiple of 32, and infinity there.
         lse = torch.nn.functional.pad(lse, (0, -lse.shape[-1] % 32), value=float("inf"))
         seed = torch.empty((), dtype=torch.int64, device=q.device)
         dq, dk, dv, _ = aten._scaled_dot_product_efficient_attention_backward(
@@ -169,11 +172,15 @@ def why_not(device: torch.device, dtype: torch.dtype, head_dim: int) -> str | No
     return f"there are kernels for cpu and cuda, not for {device.type}"
 
 
+@lru_cache
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
+
+
 def kernel_for(q: Tensor, biased: bool) -> Kernel:
     """The fastest kernel that serves these tensors."""
     if q.device.type == "cpu":
         return CpuFlash()
-    hopper = torch.cuda.get_device_capability(q.device) >= (9, 0)
-    if not biased and q.dtype != torch.float32 and q.shape[-1] <= 128 and hopper:
+    if not biased and q.dtype != torch.float32 and q.shape[-1] <= 128 and _capability(q.device) >= (9, 0):
         return Cudnn()
     return Efficient()

@@ -7,6 +7,7 @@ compose, and the FLOP counter is told what the views cost.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -66,15 +67,23 @@ def _prepare(
     masks: Sequence[int],
     lengths_BM: Tensor | None,
     self_on_missing: bool,
-) -> tuple[tuple[Tensor, ...], list[_Pieces]]:
-    calls = plan_calls(tuple(layout), tuple(masks), self_on_missing)
+) -> tuple[tuple[Tensor, ...], tuple[_Pieces, ...]]:
+    """The tensors, cleared where they are padding, and the pieces of the attention over them."""
     if _unpadded(layout, lengths_BM):
-        lengths_BM = None
-    if lengths_BM is not None:
-        lengths_BM = lengths_BM.to(tensors[0].device)
-        real_BN = real_tokens(lengths_BM, layout)
-        tensors = tuple(zero_padding(tensor, real_BN) for tensor in tensors)
-    return tensors, [_Pieces(call, layout, lengths_BM, self_on_missing, tensors[0].dtype) for call in calls]
+        return tensors, _full_pieces(tuple(layout), tuple(masks), self_on_missing)
+    assert lengths_BM is not None
+    lengths_BM = lengths_BM.to(tensors[0].device)
+    real_BN = real_tokens(lengths_BM, layout)
+    calls = plan_calls(tuple(layout), tuple(masks), self_on_missing)
+    pieces = tuple(_Pieces(call, layout, lengths_BM, self_on_missing, tensors[0].dtype) for call in calls)
+    return tuple(zero_padding(tensor, real_BN) for tensor in tensors), pieces
+
+
+@lru_cache(maxsize=1024)
+def _full_pieces(layout: tuple[int, ...], masks: tuple[int, ...], self_on_missing: bool) -> tuple[_Pieces, ...]:
+    """The pieces where no sample is padded: they depend on no tensor, and launching is what small batches wait for."""
+    calls = plan_calls(layout, masks, self_on_missing)
+    return tuple(_Pieces(call, list(layout), None, self_on_missing, torch.float32) for call in calls)
 
 
 def _token_major(like: Tensor) -> Tensor:
