@@ -47,7 +47,7 @@ def read_frames(path: str | Path, count: int, *, size: int | None = None) -> UIn
     path = Path(path)
     packets = _scan(path)
     shown = sorted(packet.time for packet in packets if packet.shown and packet.time is not None)
-    if len(shown) == sum(packet.shown for packet in packets) == len(set(shown)):
+    if shown and len(shown) == sum(packet.shown for packet in packets) == len(set(shown)):
         picked = [shown[place] for place in spread(len(shown), count)]
         frames = _read_at(path, packets, set(picked), size)
         if len(frames) == len(set(picked)):
