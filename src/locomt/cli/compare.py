@@ -1,0 +1,185 @@
+"""`locomt compare`: LoCoMT, its baselines and single modalities over several seeds, in one table and a report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from locomt.experiments.runs import Job, Outcome
+
+HELP = "Train or load several models over several seeds; one table: metric with spread, GFLOPs, latency, memory."
+EXAMPLE = "locomt compare clips.yaml --models locomt,mbt,audio --seeds 3 --tune train.learning_rate=1e-3,3e-3 --jobs 2"
+TAKES_OVERRIDES = True
+
+MIB = 2**20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("configs", metavar="CONFIG", nargs="+", type=Path, help="a recipe; several: rows for each")
+    parser.add_argument(
+        "--models",
+        metavar="A,B",
+        help="out of locomt, selfall, multiall, mbt and modalities by themselves, such as video or video+audio "
+        "(default: the four, and each modality alone)",
+    )
+    seeds = parser.add_mutually_exclusive_group()
+    seeds.add_argument("--seeds", metavar="N", type=int, default=3, help="how many: 0 to N - 1 (default: 3)")
+    seeds.add_argument("--seed-list", metavar="S,T", help="the seeds themselves")
+    parser.add_argument(
+        "--tune",
+        metavar="FIELD=V,W",
+        action="append",
+        default=[],
+        help="values to choose from for every model, by the validation split; may be given several times",
+    )
+    parser.add_argument("--tune-seeds", metavar="N", type=int, default=1, help="seeds to choose by (default: 1)")
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="runs done at a time (default: 1)")
+    parser.add_argument("--threads", metavar="N", type=int, default=1, help="CPU threads of each run (default: 1)")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("compare"), help="for runs, results and report (compare)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    models = _list(args.models, "--models")
+    seeds = _seeds("--seed-list", args.seed_list) or _first("--seeds", args.seeds)
+    tune_seeds = _first("--tune-seeds", args.tune_seeds)
+    from locomt.cli.output import print_json
+    from locomt.experiments.tuning import parse_grid
+    from locomt.train.recipe import load_recipe
+
+    grid = parse_grid(args.tune)
+    recipes = {config: load_recipe(config, overrides) for config in args.configs}
+
+    from locomt.experiments.compare import Comparison, all_models
+    from locomt.experiments.report import next_commands, write_report
+
+    comparisons = [
+        Comparison(
+            name=config.stem,
+            recipe=recipe,
+            models=models or all_models(recipe),
+            seeds=seeds,
+            grid=grid,
+            tune_seeds=tune_seeds,
+        )
+        for config, recipe in recipes.items()
+    ]
+    document = compare_aloud(comparisons, args.out, jobs=args.jobs, threads=args.threads)
+    report = write_report(
+        document,
+        args.out / "report.html",
+        title="LoCoMT and its baselines",
+        commands=next_commands(document, args.configs[0], args.out),
+    )
+    if args.json:
+        print_json(document)
+    else:
+        show(document)
+        print(f"report: {report}\nresults: {args.out / 'results.json'}")
+    return 0
+
+
+def compare_aloud(comparisons: list[Any], out: Path, *, jobs: int, threads: int) -> dict[str, Any]:
+    """Make comparisons, with their progress on stderr and `results.json` in `out`."""
+    import json
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from locomt.cli.output import console
+    from locomt.experiments.compare import compare
+    from locomt.train.files import write_text
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console(), disable=not console().is_terminal, transient=True) as bar:
+        task = bar.add_task("runs", total=None)
+
+        def on_run(job: Job, outcome: Outcome) -> None:
+            bar.advance(task)
+            bar.console.print(_done(job, outcome), highlight=False, soft_wrap=True, markup=False)
+
+        document = compare(
+            comparisons,
+            out / "runs",
+            at_once=jobs,
+            threads=threads,
+            on_plan=lambda runs: bar.reset(task, total=runs),
+            on_run=on_run,
+        )
+    write_text(out / "results.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    return document
+
+
+def _done(job: Job, outcome: Outcome) -> str:
+    scores = outcome.scores["metrics"] if outcome.scores else {outcome.summary["monitor"]: None}
+    name, score = next(iter(scores.items()))
+    score = outcome.summary.get(name) if score is None else score
+    value = "undefined" if score is None else f"{score:.4f}"
+    return f"{job.label}: {name} {value} ({f'{outcome.seconds:.1f} s' if outcome.seconds else 'found done'})"
+
+
+def show(document: dict[str, Any]) -> None:
+    """The table on stdout, one a recipe."""
+    from locomt.cli.output import print_table
+
+    for recipe in document["recipes"]:
+        rows = [row for row in document["models"] if row["recipe"] == recipe["name"]]
+        (baseline,) = (entry for entry in document["baselines"] if entry["recipe"] == recipe["name"])
+        tokens = ", ".join(f"{name} {count}" for name, count in recipe["tokens"].items())
+        seeds = rows[0]["seeds"]
+        print_table(
+            f"{recipe['name']}: test {recipe['metric']} over {seeds} {'seed' if seeds == 1 else 'seeds'}; "
+            f"tokens: {tokens}",
+            ("model", recipe["metric"], "GFLOPs", "attention GFLOPs", "latency, ms", "peak, MiB", "parameters"),
+            [
+                *(
+                    (
+                        row["name"],
+                        spread(row["mean"], row["std"]),
+                        f"{row['gflops']:.4g}",
+                        f"{row['attention_gflops']:.4g}",
+                        f"{row['latency_ms']:.2f}",
+                        f"{row['peak_memory_bytes'] / MIB:.1f}",
+                        f"{row['parameters']:,}",
+                    )
+                    for row in rows
+                ),
+                (f"({baseline['name']})", spread(baseline["value"], None), "", "", "", "", ""),
+            ],
+        )
+    for tuned in document["tuning"]:
+        values = ", ".join(f"{name} {value}" for name, value in tuned["chosen"].items())
+        print(f"chosen by {tuned['metric']} for {tuned['recipe']} {tuned['name']}: {values}")
+    print(f"FLOPs: {document['convention']}. Latency: one sample forward. Peak: a training step of one sample.")
+
+
+def spread(mean: float | None, std: float | None) -> str:
+    """`0.953 ± 0.012`, the sample standard deviation over the seeds where there are several."""
+    if mean is None:
+        return "undefined"
+    return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
+
+
+def _list(text: str | None, option: str) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    items = tuple(item.strip() for item in text.split(","))
+    if not all(items):
+        raise ValueError(f"{option}: expected names with commas between them, got {text!r}")
+    return items
+
+
+def _seeds(option: str, text: str | None) -> tuple[int, ...]:
+    items = _list(text, option)
+    if not all(item.isdecimal() for item in items):
+        raise ValueError(f"{option}: expected whole numbers with commas between them, got {text!r}")
+    return tuple(map(int, items))
+
+
+def _first(option: str, count: int) -> tuple[int, ...]:
+    if count < 1:
+        raise ValueError(f"{option}: expected 1 or more, got {count}")
+    return tuple(range(count))

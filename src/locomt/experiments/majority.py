@@ -1,0 +1,58 @@
+"""What there is to be had without looking: the score of one answer for all samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from locomt.data import DataConfig
+from locomt.data.labels import LabelError, parse_label
+from locomt.data.manifest import read_manifest
+from locomt.train.metrics import make_scores
+
+NAMES = {"multiclass": "majority class", "multilabel": "label frequencies", "regression": "median"}
+"""What the answer is, a task each."""
+
+
+def majority(data: DataConfig, labels: Sequence[str]) -> dict[str, float | None]:
+    """The test split's metrics for the one best answer that the labels of the training split suggest.
+
+    That is the most frequent class, how frequent each label is, or the median. No sample is opened: those that turn
+    out to be bad are among these.
+
+    Raises:
+        ValueError: a split has no row with a label.
+    """
+    train, test = (_labels(data, split, labels) for split in (data.train_split, data.test_split))
+    if data.task == "multiclass":
+        answer = torch.bincount(train, minlength=len(labels)).float()
+    elif data.task == "multilabel":
+        answer = train.mean(dim=0).logit(eps=1e-6)
+    else:
+        answer = train.median(dim=0).values
+    scores = make_scores(data.task, labels)
+    scores.update(answer.expand(len(test), -1), test)
+    metrics: dict[str, float | None] = scores.compute()["metrics"]
+    return metrics
+
+
+def _labels(data: DataConfig, split: str, labels: Sequence[str]) -> Tensor:
+    """The labels of a split, those of all steps in a row; labels that cannot be are left out."""
+    places = {label: place for place, label in enumerate(labels)}
+    found = []
+    for row in read_manifest(data.manifest, data.columns):
+        if row.split != split:
+            continue
+        try:
+            label = parse_label(row.label, data, places)
+        except LabelError:
+            continue  # the run names it and skips it
+        if data.steps:
+            found.append(label[: data.modalities[data.steps[0]].max_steps])
+        else:
+            found.append(label[None])
+    if not found:
+        raise ValueError(f"{data.manifest}: no row of split {split!r} has a label")
+    return torch.cat(found)

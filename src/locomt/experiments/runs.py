@@ -1,0 +1,140 @@
+"""Doing many runs, one after the other or several at a time; what was finished before is not done again."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from locomt.train.files import RunDirectory, write_text
+from locomt.train.recipe import Recipe
+
+SCORES = "test.json"
+"""What `locomt.train.evaluate` said about the test split, in the run's directory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run to be had.
+
+    Attributes:
+        label: what to call it when telling how far things are.
+        recipe: what to train.
+        directory: where the run is, or goes.
+        test: whether to score it on the test split too.
+    """
+
+    label: str
+    recipe: Recipe
+    directory: Path
+    test: bool = True
+
+    @property
+    def found(self) -> bool:
+        """Whether there is nothing left to do."""
+        return RunDirectory(self.directory).finished and (not self.test or (self.directory / SCORES).is_file())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        summary: what `locomt.train.fit` returned.
+        scores: what `locomt.train.evaluate` returned for the test split; None where it was not asked for.
+        seconds: that it took; 0 where it was found.
+    """
+
+    summary: dict[str, Any]
+    scores: dict[str, Any] | None
+    seconds: float
+
+
+def device_of(recipe: Recipe) -> torch.device:
+    """Where a recipe's models are scored and timed."""
+    from locomt.train.run import best_device
+
+    return torch.device("cpu") if recipe.train.accelerator == "cpu" else best_device()
+
+
+def do(job: Job) -> Outcome:
+    """Train and score a run, or go on from where it was stopped, or find it done.
+
+    Raises:
+        ValueError: as `locomt.train.fit` and `evaluate`; the directory holds the run of another recipe.
+    """
+    from locomt.train.loop import fit
+    from locomt.train.run import Run, evaluate
+
+    found, start = job.found, time.monotonic()
+    summary = fit(job.recipe, job.directory, resume=True)
+    scores = None
+    if job.test:
+        path = job.directory / SCORES
+        if not path.is_file():
+            scored = evaluate(Run.load(job.directory), device=device_of(job.recipe))
+            write_text(path, json.dumps(scored, indent=2) + "\n")
+        scores = json.loads(path.read_text(encoding="utf-8"))
+    return Outcome(summary=summary, scores=scores, seconds=0.0 if found else time.monotonic() - start)
+
+
+def do_all(
+    jobs: Sequence[Job],
+    *,
+    at_once: int = 1,
+    threads: int = 1,
+    on_done: Callable[[Job, Outcome], object] = lambda job, outcome: None,
+) -> list[Outcome]:
+    """The outcomes of the jobs, in their order.
+
+    Every run has `threads` threads, whether it has the machine to itself or not, so that what comes out does not
+    depend on `at_once`.
+
+    Args:
+        jobs: what to do.
+        at_once: processes; with 1 the work is done in this one.
+        threads: of each.
+        on_done: told every job as it is done.
+    """
+    for name, value in (("jobs", at_once), ("threads", threads)):
+        if value < 1:
+            raise ValueError(f"{name}: expected 1 or more, got {value}")
+    outcomes: dict[int, Outcome] = {}
+    if min(at_once, len(jobs)) <= 1:
+        with torch_threads(threads):
+            for place, job in enumerate(jobs):
+                outcomes[place] = do(job)
+                on_done(job, outcomes[place])
+        return list(outcomes.values())
+    # Spawned, not forked: a fork of a process in which torch has started threads may hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(at_once, len(jobs)), context, torch.set_num_threads, (threads,))
+    try:
+        waiting: dict[Future[Outcome], int] = {pool.submit(do, job): place for place, job in enumerate(jobs)}
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                place = waiting.pop(future)
+                outcomes[place] = future.result()
+                on_done(jobs[place], outcomes[place])
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [outcomes[place] for place in range(len(jobs))]
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Give torch that many CPU threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
