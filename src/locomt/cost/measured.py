@@ -48,8 +48,8 @@ def measure(
 ) -> dict[str, Measurement]:
     """Time models side by side: each round runs every model once, so that drift of the machine hits all alike.
 
-    Figures of one call can be compared as ratios; those of different calls less so. Each model is run once to warm
-    up and once under the eyes of the profiler before anything is timed.
+    Figures of one call can be compared as ratios; those of different calls less so. The runs that find the
+    peaks are the warm-up.
 
     Args:
         models: name -> model, all on the device of `inputs`.
@@ -73,7 +73,8 @@ def measure(
             model.train(training).zero_grad(set_to_none=True)
         peaks = {}
         for name, run in runs.items():
-            run()
+            if device.type == "cuda":
+                run()  # what libraries set up at their first call is nobody's peak
             peaks[name] = _own_bytes(models[name], inputs) + _peak_bytes(run, device)
         samples: dict[str, list[float]] = {name: [] for name in runs}
         end, rounds = time.perf_counter() + seconds, 0

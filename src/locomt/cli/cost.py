@@ -1,0 +1,232 @@
+"""`locomt cost`: what a recipe's model and its baselines cost, before anything is trained."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from locomt.cost import Guarantee
+    from locomt.cost.measured import Measurement
+    from locomt.nn.config import FusionConfig
+    from locomt.train.recipe import Recipe
+
+HELP = "Say what a model costs beside its baselines: GFLOPs, parameters, memory, and the guarantee's four numbers."
+EXAMPLE = "locomt cost clips.yaml --batch 8 --model.fusion_layers 6 --measure"
+TAKES_OVERRIDES = True
+
+GIGA, MIB = 1e9, 2**20
+SECONDS = 2.0  # of timed rounds, for the forward pass and for the training step
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="the recipe, a YAML file")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples for memory and time (default: 1)")
+    parser.add_argument("--measure", action="store_true", help="time forward and training step on this device too")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    if args.batch < 1:
+        raise ValueError(f"--batch: expected 1 or more samples, got {args.batch}")
+    from locomt.cli.output import print_json
+    from locomt.cost import guarantee, variants
+    from locomt.train.recipe import load_recipe
+
+    recipe = load_recipe(args.config, overrides)
+    config = _fusion_config(recipe)
+    models = variants(config)
+    bounds = guarantee(models["locomt"])
+    document = _document(models, bounds, args.batch)
+    if args.measure:
+        document["measured"] = _measure(recipe, models, args.batch)
+        for model in document["models"]:
+            model |= document["measured"]["models"][model["name"]]
+        del document["measured"]["models"]
+    if args.json:
+        print_json(document)
+    else:
+        _show(document, models["locomt"], bounds)
+    return 0
+
+
+def _fusion_config(recipe: Recipe) -> FusionConfig:
+    try:
+        return recipe.fusion_config()
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise ValueError(f"{reason}; to do without it, name the labels: --data.labels '[first, second]'") from None
+
+
+def _document(models: dict[str, FusionConfig], bounds: Guarantee, batch: int) -> dict[str, Any]:
+    from locomt.cost import CONVENTION, activation_bytes, flops, parameters, token_counts
+
+    counted = {name: flops(config) for name, config in models.items()}
+    dense = counted["multiall"]
+    total = bounds.total
+    return {
+        "tokens": token_counts(models["locomt"]),
+        "convention": CONVENTION,
+        "batch": batch,
+        "guarantee": {
+            "locomt": total.locomt,
+            "self": total.self,
+            "bottle": total.bottle,
+            "multi": total.multi,
+            "unit": "score pairs of one sample, all heads of all fusion layers",
+            "bottlenecks": bounds.bottlenecks,
+            "holds": bounds.holds,
+            "holds_up_to": bounds.holds_up_to,
+            "broken": bounds.broken,
+            "layers": [vars(layer) for layer in bounds.layers],
+        },
+        "models": [
+            {
+                "name": name,
+                "gflops": f.total / GIGA,
+                "attention_gflops": f.attention / GIGA,
+                "linear_gflops": f.linear / GIGA,
+                "embedding_gflops": f.embedding / GIGA,
+                "head_gflops": f.head / GIGA,
+                "gmacs": f.total / 2 / GIGA,
+                "training_gflops": flops(models[name], backward=True).total / GIGA,
+                "gflops_vs_multiall": f.total / dense.total,
+                "attention_vs_multiall": f.attention / dense.attention,
+                "parameters": parameters(models[name]),
+                "activation_bytes": activation_bytes(models[name], batch=batch),
+            }
+            for name, f in counted.items()
+        ],
+    }
+
+
+def _measure(recipe: Recipe, configs: dict[str, FusionConfig], batch: int) -> dict[str, Any]:
+    """Times and peaks of every model on this device, and what device that is."""
+    import torch
+
+    from locomt.cli.output import console
+    from locomt.cost.measured import measure
+    from locomt.nn.model import FusionModel
+
+    wanted = recipe.train.accelerator
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ValueError("train.accelerator is cuda, but torch finds no CUDA device here; pass --train.accelerator cpu")
+    device = "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+    autocast = torch.bfloat16 if recipe.train.precision == "bf16-mixed" else None
+    console().print(f"measuring {len(configs)} models on {device}, forward and training step ...")
+    models = {name: FusionModel(config).to(device) for name, config in configs.items()}
+    inputs = models["locomt"].example_inputs(batch)
+    results: dict[str, dict[str, Any]] = {name: {} for name in models}
+    for key, training in (("forward", False), ("training_step", True)):
+        try:
+            found = measure(models, inputs, training=training, autocast=autocast, seconds=SECONDS)
+        except torch.OutOfMemoryError:
+            raise ValueError(f"{device} has too little memory for batch {batch}; pass a smaller --batch") from None
+        for name, result in found.items():
+            results[name][key] = _measured(result, found["multiall"])
+    for runs in results.values():
+        runs["latency_ms"] = runs["forward"]["latency_ms"]
+        runs["peak_memory_bytes"] = runs["training_step"]["peak_memory_bytes"]
+    where = torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    return {"device": where, "precision": recipe.train.precision, "torch": torch.__version__, "models": results}
+
+
+def _measured(result: Measurement, dense: Measurement) -> dict[str, Any]:
+    return {
+        **vars(result),
+        "latency_vs_multiall": result.latency_ms / dense.latency_ms,
+        "memory_vs_multiall": result.peak_memory_bytes / dense.peak_memory_bytes,
+    }
+
+
+def _show(document: dict[str, Any], config: FusionConfig, bounds: Guarantee) -> None:
+    from locomt.cli.output import print_table
+
+    print(f"tokens: {', '.join(f'{name} {count}' for name, count in document['tokens'].items())}")
+    print(f"convention: {document['convention']}")
+    print_table(
+        "Cost",
+        (
+            *("model", "GFLOPs", "attention", "linear", "rest", "GMACs", "vs multiall", "parameters"),
+            f"activations, MiB, batch {document['batch']}",
+        ),
+        [
+            (
+                model["name"],
+                *map(_figure, (model["gflops"], model["attention_gflops"], model["linear_gflops"])),
+                _figure(model["embedding_gflops"] + model["head_gflops"]),
+                _figure(model["gmacs"]),
+                _change(model["gflops_vs_multiall"]),
+                f"{model['parameters']:,}",
+                _figure(model["activation_bytes"] / MIB),
+            )
+            for model in document["models"]
+        ],
+    )
+    _show_guarantee(config, bounds)
+    if "measured" in document:
+        _show_measured(document)
+
+
+def _show_guarantee(config: FusionConfig, bounds: Guarantee) -> None:
+    from locomt.cli.output import print_table
+
+    table = config.view_table()
+    assert table is not None
+    first = config.num_layers - config.fusion_layers + 1
+    rows = [
+        (number, str(views), layer)
+        for number, (views, layer) in enumerate(zip(table.layers, bounds.layers, strict=True), start=first)
+    ]
+    print_table(
+        "The guarantee: score pairs, all heads",
+        ("layer", "views", "LoCoMT", "self", f"bottle, B = {bounds.bottlenecks}", "multi"),
+        [
+            (layer, views, *(f"{number:,}" for number in vars(pairs).values()))
+            for layer, views, pairs in [*rows, ("all", "", bounds.total)]
+        ],
+    )
+    if bounds.holds:
+        print("C_LoCoMT <= C_self < C_bottle < C_multi holds", end="; ")
+        print(f"C_bottle < C_multi does up to B = {bounds.holds_up_to} at these token counts")
+    for sentence in bounds.broken:
+        print(f"BROKEN: {sentence}")
+
+
+def _show_measured(document: dict[str, Any]) -> None:
+    from locomt.cli.output import print_table
+
+    found = document["measured"]
+    print_table(
+        f"Measured on {found['device']}, precision {found['precision']}, batch {document['batch']}",
+        (
+            *("model", "GFLOPs vs multiall", "forward, ms", "vs multiall", "peak, MiB"),
+            *("training step, ms", "vs multiall", "peak, MiB"),
+        ),
+        [
+            (
+                model["name"],
+                _change(model["gflops_vs_multiall"]),
+                *(
+                    cell
+                    for run in (model["forward"], model["training_step"])
+                    for cell in (
+                        _figure(run["latency_ms"]),
+                        _change(run["latency_vs_multiall"]),
+                        _figure(run["peak_memory_bytes"] / MIB),
+                    )
+                ),
+            )
+            for model in document["models"]
+        ],
+    )
+
+
+def _figure(value: float) -> str:
+    """Four figures or more: 0.155, 12.77, 420.8, 1,397.4."""
+    return f"{value:,.{3 if value < 10 else 2 if value < 100 else 1}f}"
+
+
+def _change(ratio: float) -> str:
+    """A ratio to Multiall as what it saves or adds."""
+    return f"{100 * (ratio - 1):+.1f}%"
