@@ -38,8 +38,7 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="folder with transcripts.csv and text/, audio/, video/")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--val-videos", type=int, default=12, help="of the 62 training videos (default: 12)")
-    parser.add_argument("--copies", type=int, default=8, help="of each training and validation video, each with noise "
-                        "of its own (default: 8)")  # fmt: skip
+    parser.add_argument("--copies", type=int, default=8, help="of each training and validation video (default: 8)")
     parser.add_argument("--as-is", action="store_true", help="features as they came, no noise and no copies")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the noise (default: 0)")
     args = parser.parse_args()
