@@ -6,6 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attention_problems import tensors
 from locomt import LayerViews, TokenLayout, view_attention
+from locomt.ops import sdpa
+from locomt.ops.kernels import kernel_for
 from locomt.ops.plan import plan_calls
 
 LAYOUT = TokenLayout({"v": 7, "a": 3})
@@ -108,20 +110,17 @@ def test_operators_pass_torchs_own_checks(qkv):
 
 
 def test_full_lengths_take_the_path_without_masks(qkv, monkeypatch):
-    from locomt.ops import kernels
+    asked = []
 
-    biases = []
-    forward = kernels.CpuFlash.forward
+    def spy(q, biased):
+        asked.append(biased)
+        return kernel_for(q, biased)
 
-    def spy(self, q, k, v, bias, scale):
-        biases.append(bias)
-        return forward(self, q, k, v, bias, scale)
-
-    monkeypatch.setattr(kernels.CpuFlash, "forward", spy)
+    monkeypatch.setattr(sdpa, "kernel_for", spy)
     attend(*qkv, torch.tensor([[7, 3], [7, 3]]))
-    assert biases == [None] * 4
+    assert asked == [False] * 4
     attend(*qkv, LENGTHS)
-    assert all(bias is not None for bias in biases[4:])
+    assert asked[4:] == [True] * 4
 
 
 def test_plan_shares_calls_between_neighbouring_heads_and_modalities():

@@ -28,6 +28,12 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def _require_positive(owner: object, where: str, *names: str) -> None:
+    for name in names:
+        value = getattr(owner, name)
+        _require(value >= 1, f"{where}{name}: expected 1 or more, got {value}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class VideoSpec:
     """Frames `[B, frames, channels, size, size]`, cut into patches of `tubelet` x `patch` x `patch`."""
@@ -40,8 +46,7 @@ class VideoSpec:
     channels: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("frames", "size", "patch", "tubelet", "channels"):
-            _require(getattr(self, name) >= 1, f"video {name}: expected 1 or more, got {getattr(self, name)}")
+        _require_positive(self, "video ", "frames", "size", "patch", "tubelet", "channels")
         _require(
             self.size % self.patch == 0,
             f"video size {self.size} is no multiple of its patch {self.patch}",
@@ -73,8 +78,7 @@ class AudioSpec:
     patch: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("frames", "mels", "patch"):
-            _require(getattr(self, name) >= 1, f"audio {name}: expected 1 or more, got {getattr(self, name)}")
+        _require_positive(self, "audio ", "frames", "mels", "patch")
         for name in ("frames", "mels"):
             size = getattr(self, name)
             _require(size % self.patch == 0, f"audio {name} {size} is no multiple of its patch {self.patch}")
@@ -98,8 +102,7 @@ class FeatureSpec:
     max_length: int
 
     def __post_init__(self) -> None:
-        for name in ("dim", "max_length"):
-            _require(getattr(self, name) >= 1, f"features {name}: expected 1 or more, got {getattr(self, name)}")
+        _require_positive(self, "features ", "dim", "max_length")
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -119,8 +122,7 @@ class TextSpec:
     max_length: int
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "max_length"):
-            _require(getattr(self, name) >= 1, f"text {name}: expected 1 or more, got {getattr(self, name)}")
+        _require_positive(self, "text ", "vocabulary", "max_length")
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -193,8 +195,7 @@ class Architecture:
         for name, size in PRESETS[self.preset].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, size)
-        for name in ("dim", "heads", "depth", "bottlenecks"):
-            _require(getattr(self, name) >= 1, f"model.{name}: expected 1 or more, got {getattr(self, name)}")
+        _require_positive(self, "model.", "dim", "heads", "depth", "bottlenecks")
         _require(
             self.width % self.num_heads == 0,
             f"model.dim {self.dim} is no multiple of model.heads {self.heads}",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from locomt.ops.kernels import kernel_for
+from locomt.ops.kernels import Problem, kernel_for
 from locomt.ops.padding import real_tokens, visible_keys, zero_padding
 from locomt.ops.plan import Call, offsets, plan_calls, score_pairs
 
@@ -54,6 +54,9 @@ class _Pieces:
         if all(a.stop == b.start for a, b in zip(self.ranges, self.ranges[1:], strict=False)):
             return tensor[:, self.heads, first.start : last.stop]
         return torch.cat([tensor[:, self.heads, keys] for keys in self.ranges], dim=2)
+
+    def problem(self, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Problem:
+        return Problem(self.take_rows(q), self.take_keys(k), self.take_keys(v), self.bias, scale)
 
 
 def _unpadded(layout: list[int], lengths_BM: Tensor | None) -> bool:
@@ -111,9 +114,7 @@ def _forward(
     out, lse = _token_major(q), torch.zeros(q.shape[:3], dtype=_lse_dtype(q.dtype), device=q.device)
     _clear_unwritten(out, [(p.heads, p.rows) for p in pieces])
     for p in pieces:
-        part, part_lse = kernel_for(q, p.bias is not None).forward(
-            p.take_rows(q), p.take_keys(k), p.take_keys(v), p.bias, scale
-        )
+        part, part_lse = kernel_for(q, p.bias is not None).forward(p.problem(q, k, v, scale))
         p.take_rows(out).copy_(part if p.idle is None else part.masked_fill(p.idle, 0))
         p.take_rows(lse).copy_(part_lse)
     return out, lse
@@ -145,13 +146,9 @@ def _backward(
         part = p.take_rows(grad)
         part_dq, part_dk, part_dv = kernel_for(q, p.bias is not None).backward(
             part if p.idle is None else part.masked_fill(p.idle, 0),
-            p.take_rows(q),
-            p.take_keys(k),
-            p.take_keys(v),
-            p.bias,
+            p.problem(q, k, v, scale),
             p.take_rows(out),
             p.take_rows(lse),
-            scale,
         )
         p.take_rows(dq).copy_(part_dq)
         sizes = [r.stop - r.start for r in p.ranges]
