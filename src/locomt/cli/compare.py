@@ -150,6 +150,9 @@ def show(document: dict[str, Any]) -> None:
                 (f"({baseline['name']})", spread(baseline["value"], None), "", "", "", "", ""),
             ],
         )
+        for row in (row for row in rows if row["skipped"]):
+            skipped = f"{row['skipped']} were skipped: unreadable, or without what it looks at"
+            print(f"{row['name']}: scored on {row['samples']} samples; {skipped}")
     for tuned in document["tuning"]:
         values = ", ".join(f"{name} {value}" for name, value in tuned["chosen"].items())
         print(f"chosen by {tuned['metric']} for {tuned['recipe']} {tuned['name']}: {values}")

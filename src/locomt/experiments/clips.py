@@ -37,7 +37,7 @@ ADDITIVE_LIMIT = Fraction(11, 16)
 mixes its modalities nowhere but in the average of the [CLS] outputs. Found by integer programming."""
 
 VIDEO_ENCODERS = ("libx264", "libopenh264", "mpeg4")
-AUDIO_ENCODERS = ("aac", "libmp3lame", "ac3")
+AUDIO_ENCODERS = ("aac", "libmp3lame", "mp2")
 OPTIONS = {"libx264": {"preset": "ultrafast", "crf": "20", "threads": "1"}, "mpeg4": {"threads": "1", "q": "2"}}
 
 Image = NDArray[np.float32]

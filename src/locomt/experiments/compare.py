@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from locomt.cost import CONVENTION
-from locomt.data import label_list
+from locomt.data import label_list, read_manifest
 from locomt.experiments.results import baseline_entry, model_rows, recipe_entry, run_entry
 from locomt.experiments.runs import Job, Outcome, do_all
 from locomt.experiments.tuning import Grid, Values, folder_name, points, with_values
@@ -93,7 +93,18 @@ def model_recipe(recipe: Recipe, name: str) -> Recipe:
             close = difflib.get_close_matches(modality, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise CompareError(f"expected a model out of {', '.join(known)}, got {name!r}{hint}")
-    return recipe.only(*modalities)
+    return _let_lack(recipe.only(*modalities))
+
+
+def _let_lack(recipe: Recipe) -> Recipe:
+    """The recipe, content with samples that have none of its modalities: those are skipped, but are not bad files."""
+    data = recipe.data
+    columns = {source.column for source in data.modalities.values()}
+    lacking: dict[str, list[bool]] = {}
+    for row in read_manifest(data.manifest, data.columns):
+        lacking.setdefault(row.split, []).append(not any(row.cells[column].strip() for column in columns))
+    most = max((sum(rows) / len(rows) for rows in lacking.values()), default=0.0)
+    return replace(recipe, data=replace(data, max_bad=min(1.0, data.max_bad + most)))
 
 
 def all_models(recipe: Recipe) -> tuple[str, ...]:

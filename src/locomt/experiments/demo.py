@@ -64,7 +64,7 @@ class Size:
     expected: str
 
 
-FULL = Size(train=960, val=160, test=320, epochs=10, seeds=2, minutes="half a minute", expected="above 0.95")
+FULL = Size(train=960, val=160, test=320, epochs=8, seeds=2, minutes="half a minute", expected="above 0.95")
 FAST = Size(train=64, val=16, test=16, epochs=1, seeds=1, minutes="5 seconds", expected="that of chance, 0.25")
 
 
@@ -114,7 +114,7 @@ def describe(folder: Path, *, fast: bool = False) -> list[str]:
         f"the average of the [CLS] outputs, as Selfall does, can reach at most {float(ADDITIVE_LIMIT):.2f}.",
         f"{made['train']:,} clips to train on, {made['val']:,} to choose the epoch by and {made['test']:,} to test on, "
         f"encoded by {made['video']} and {made['audio']}, seed {made['seed']}. All models have the same settings, "
-        "found by trying a few for LoCoMT and Multiall; a longer or better tuned run may do more for any of them.",
+        "found by trying a few by hand, mostly with LoCoMT; longer or better tuned runs may do more for the others.",
     ]
     if fast:
         paragraphs.append("This was a trial run (--fast): far too few clips and steps to learn anything.")

@@ -28,12 +28,13 @@ h3 { font-size: 1rem; margin: 0 0 .3rem; }
 p { margin: .4rem 0; max-width: 46rem; }
 .lead { font-size: 1.1rem; } .soft, figcaption { color: var(--soft); font-size: .875rem; }
 .scroll { overflow-x: auto; margin-bottom: 1.6rem; }
-table { border-collapse: collapse; width: 100%; font-size: .9375rem; margin: .8rem 0; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; margin: .8rem 0; font-size: .9375rem;
+  font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 500; font-size: .875rem; } th:first-child, td:first-child { text-align: left; }
 tr.own td { font-weight: 650; } tr.own td:first-child { color: var(--mark); } tr.blind td { color: var(--soft); }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1.6rem 2rem; }
-figure { margin: 0; font-size: .875rem; } figure svg { width: 100%; height: auto; display: block; }
+.figures { columns: 24rem 2; column-gap: 2rem; }
+figure { margin: 0 0 1.8rem; break-inside: avoid; } figure svg { width: 100%; height: auto; display: block; }
 pre { background: var(--box); padding: .9rem 1rem; border-radius: 6px; overflow-x: auto; font-size: .875rem;
   line-height: 1.6; } pre .soft { font-size: inherit; }
 """
@@ -89,12 +90,13 @@ def next_commands(document: Entry, config: Path, out: Path, file: str = "FILE") 
     """
     recipe, first = shlex.quote(str(config)), document["runs"][0]
     run, folder = shlex.quote(first["directory"]), shlex.quote(str(out))
+    deeper = document["recipes"][0]["settings"]["model"]["depth"] + 2
     more = f"--seeds {document['models'][0]['seeds'] + 3} --jobs 2"
     return [
         (f"how well {first['name']} does on each class", f"locomt evaluate {run}"),
         ("labels for files, such as your own", f"locomt predict {run} {shlex.quote(file)}"),
         ("what the models cost, and their time on this machine", f"locomt cost {recipe} --measure"),
-        ("train with other settings", f"locomt train {recipe} --model.depth 4 --train.epochs 12"),
+        ("train with other settings", f"locomt train {recipe} --model.depth {deeper} --train.epochs 12"),
         ("more seeds; what is done is not done again", f"locomt compare {recipe} --out {folder} {more}"),
     ]
 
@@ -175,7 +177,13 @@ def _table(rows: Sequence[Entry], blind: Entry, metric: str) -> str:
     lines.append(f"<td>without looking: {escape(blind['name'])}</td><td>{_spread(blind['value'], None)}</td>{blanks}")
     kinds = ["", *("own" if row["name"] == "locomt" else "" for row in rows), "blind"]
     marked = [f'<tr class="{kind}">{line}</tr>' for kind, line in zip(kinds, lines, strict=True)]
-    return '<div class="scroll"><table>\n' + "\n".join(marked) + "\n</table></div>"
+    skipped = "; ".join(
+        f"{row['name']} on {row['samples']}, {row['skipped']} being unreadable or without what it looks at"
+        for row in rows
+        if row["skipped"]
+    )
+    note = f'<p class="soft">Scored on fewer samples: {escape(skipped)}.</p>\n' if skipped else ""
+    return '<div class="scroll"><table>\n' + "\n".join(marked) + "\n</table></div>\n" + note
 
 
 def _tuning(recipe: Entry, document: Entry) -> str:
@@ -199,12 +207,16 @@ def _headline(recipe: Entry, document: Entry) -> str:
         return f"{where}{len(rows)} models by test {metric}."
     text = f"{where}LoCoMT reaches a test {metric} of {_spread(own['mean'], own['std'])}."
     others = [
-        f"{label} ({_spread(rows[name]['mean'], rows[name]['std'])}) costs "
-        f"{rows[name]['attention_gflops'] / own['attention_gflops'] - 1:+.0%}"
+        f"{_more(rows[name]['attention_gflops'] / own['attention_gflops'])} in {label} "
+        f"({_spread(rows[name]['mean'], rows[name]['std'])})"
         for name, label in (("selfall", "Selfall"), ("mbt", "MBT"), ("multiall", "Multiall"))
         if name in rows
     ]
-    return text + (f" In attention FLOPs {', '.join(others)}." if others else "")
+    return text + (f" Attention costs {', '.join(others)}." if others else "")
+
+
+def _more(ratio: float) -> str:
+    return f"{abs(ratio - 1):.0%} {'more' if ratio >= 1 else 'less'}"
 
 
 def _small_print(document: Entry) -> str:

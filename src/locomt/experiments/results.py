@@ -69,6 +69,8 @@ def model_rows(
                 "seeds": len(own),
                 "seed_list": [entry["seed"] for entry in own],
                 "scores": scores,
+                "samples": own[0]["samples"],
+                "skipped": own[0]["skipped"],
                 "gflops": cost.total / 1e9,
                 "attention_gflops": cost.attention / 1e9,
                 "parameters": parameters(run.model.config),

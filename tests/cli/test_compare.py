@@ -1,0 +1,87 @@
+"""`locomt compare`, from the command line to its files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from feature_project import make_project
+from locomt.cli.compare import spread
+from locomt.cli.main import main
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    return make_project(tmp_path / "project", epochs=1)
+
+
+def test_two_models_two_seeds(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    line = ["compare", str(recipe), "--models", "locomt,sound", "--seeds", "2", "--out", str(out)]
+    assert main([*line, "--json", "--model.cross", "1.0"]) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert [row["name"] for row in document["models"]] == ["locomt", "sound"]
+    for row in document["models"]:
+        assert {"metric", "mean", "std", "seeds", "gflops", "attention_gflops", "parameters"} <= set(row)
+        assert row["seeds"] == 2
+        assert row["latency_ms"] > 0
+        assert row["peak_memory_bytes"] > 0
+    assert document["recipes"][0]["views"] == "motion~sound:2"
+    assert "clips locomt seed 1: accuracy" in captured.err
+    assert json.loads((out / "results.json").read_text()) == document
+    assert "<svg" in (out / "report.html").read_text()
+
+    assert main([*line, "--model.cross", "1.0"]) == 0  # a second time, all is found
+    captured = capsys.readouterr()
+    assert captured.err.count("found done") == 4
+    assert "(majority class)" in captured.out
+    assert f"{document['models'][0]['mean']:.3f} ± {document['models'][0]['std']:.3f}" in captured.out
+    assert "sound: scored on 3 samples; 2 were skipped" in captured.out
+    assert str(out / "report.html") in captured.out
+
+
+def test_several_recipes_and_tuning(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = recipe.with_name("other.yaml")
+    other.write_text(recipe.read_text())
+    line = ["compare", str(recipe), str(other), "--models", "mbt", "--seed-list", "3", "--out", str(tmp_path / "out")]
+    assert main([*line, "--tune", "model.dropout=0,0.1"]) == 0
+    text = capsys.readouterr().out
+    assert "clips: test accuracy over 1 seed" in text
+    assert "other: test accuracy over 1 seed" in text
+    assert "chosen by val_accuracy for other mbt: model.dropout 0" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--models", "locmt"], "got 'locmt'; did you mean 'locomt'?"),
+        (["--models", "locomt,,mbt"], "--models: expected names with commas between them"),
+        (["--seeds", "0"], "--seeds: expected 1 or more, got 0"),
+        (["--seed-list", ""], "--seed-list: expected names with commas between them, got ''"),
+        (["--seed-list", "1,x"], "--seed-list: expected whole numbers"),
+        (["--seed-list", "1,1"], "seeds: expected each once"),
+        (["--tune-seeds", "0"], "--tune-seeds: expected 1 or more"),
+        (["--tune", "dropout"], "expected a field and its values"),
+        (["--tune", "train.rate=1,2"], "the recipe has no field train.rate"),
+        (["--jobs", "0"], "jobs: expected 1 or more, got 0"),
+        (["--threads", "0"], "threads: expected 1 or more, got 0"),
+        (["--data.manifest", "nowhere.csv"], "nowhere.csv"),
+    ],
+)
+def test_mistakes_are_one_line(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["compare", str(recipe), "--out", str(tmp_path / "out"), *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("locomt compare: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_spread_needs_several_seeds() -> None:
+    assert spread(0.5, None) == "0.500"
+    assert spread(0.5, 0.0123) == "0.500 ± 0.012"
+    assert spread(None, None) == "undefined"
