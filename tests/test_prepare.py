@@ -49,6 +49,8 @@ def mosi(tmp_path: Path) -> Path:
             features = random.normal(size=(len(mine), dim))
             features[:, 0] = [float(key.rsplit("_", 1)[1]) for key in mine]
             features[:, 1] = 7 if split == "train" else 8
+            if modality == "text":
+                features[:, 2] = [labels[key] for key in mine]
             table = [[*row, labels[key]] for row, key in zip(features.tolist(), mine, strict=True)]
             write_csv(source / modality / f"{modality}_{split}0.csv", table)
             if modality == "text":
@@ -75,22 +77,29 @@ def test_mosi_puts_utterances_in_spoken_order_and_standardises_by_training_video
     np.testing.assert_allclose(train[:, 2:].std(axis=0), 1, atol=1e-6)
 
 
-def test_mosi_noise_differs_by_copy_and_spares_audio_and_test(mosi: Path, tmp_path: Path) -> None:
-    for out, *options in (("noisy", "--copies", 2), ("clean", "--as-is")):
-        assert prepare("mosi", mosi, tmp_path / out, "--val-videos", 1, *options).returncode == 0
-    noisy, clean = (
-        {row["id"]: {m: np.load(tmp_path / out / row[m]) for m in DIMS} for row in read_manifest(tmp_path / out)}
-        for out in ("noisy", "clean")
-    )
-    assert len(noisy) == 2 * len(VIDEOS["train"]) + len(VIDEOS["test"])
-    for name in VIDEOS["train"]:
-        first, second = noisy[f"{name}-0"], noisy[f"{name}-1"]
-        np.testing.assert_array_equal(first["audio"], clean[name]["audio"])
-        assert not np.allclose(first["video"], second["video"])
-        assert not np.allclose(first["video"], clean[name]["video"])
-    for name in VIDEOS["test"]:
-        for modality in DIMS:
-            np.testing.assert_array_equal(noisy[name][modality], clean[name][modality])
+def test_mosi_redraws_training_and_validation_as_reliable_as_published(mosi: Path, tmp_path: Path) -> None:
+    assert prepare("mosi", mosi, tmp_path / "redrawn", "--val-videos", 1, "--copies", 30).returncode == 0
+    assert prepare("mosi", mosi, tmp_path / "clean", "--val-videos", 1, "--as-is").returncode == 0
+    clean = {row["id"]: row for row in read_manifest(tmp_path / "clean")}
+    right = []
+    for row in read_manifest(tmp_path / "redrawn"):
+        name = row["id"].rsplit("-", 1)[0]
+        labels = np.array([label == "positive" for label in row["label"].split(";")])
+        arrays = {m: np.load(tmp_path / "redrawn" / row[m]) for m in DIMS}
+        assert {len(array) for array in arrays.values()} == {len(labels)}
+        whole = {m: np.load(tmp_path / "clean" / clean[name][m]) for m in DIMS}
+        if row["split"] == "test":
+            assert all(np.array_equal(arrays[m], whole[m]) for m in DIMS)
+            continue
+        # The third text feature of the source is the label itself: here it is the sign of the majority.
+        right += ((arrays["text"][:, 2] > 0) == labels).tolist()
+        if row["split"] == "val":
+            np.testing.assert_array_equal(arrays["audio"], whole["audio"])
+        else:
+            assert 6 <= len(labels) <= UTTERANCES
+            assert row["label"] in clean[name]["label"]
+            assert not np.isin(arrays["audio"][:, 2], whole["audio"][:, 2]).any(), "audio is mixed"
+    assert np.mean(right) == pytest.approx(0.755, abs=0.05)
 
 
 def test_mosi_refuses_features_of_other_rows(mosi: Path, tmp_path: Path) -> None:
