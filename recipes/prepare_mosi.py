@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="folder with transcripts.csv and text/, audio/, video/")
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--val-videos", type=int, default=12, help="of the 62 training videos (default: 12)")
-    parser.add_argument("--copies", type=int, default=32, help="of each training video (default: 32)")
+    parser.add_argument("--copies", type=int, default=96, help="of each training video (default: 96)")
     parser.add_argument("--as-is", action="store_true", help="features as they came, no copies")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the draws (default: 0)")
     args = parser.parse_args()
