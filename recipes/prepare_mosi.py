@@ -11,10 +11,10 @@ too: a linear model names 98 % of the utterances of training videos that it has 
 of test videos. A validation split of these videos is therefore blind to over-fitting, unless the features are made as
 unreliable as those of new videos. So each text and video vector of the training and validation videos is replaced by
 the mean of three that belong to utterances drawn at random, each of which has the same label with a probability such
-that the majority of the three is right as often as the authors' linear model (SVM) of this modality alone is on new
-videos. What is left in the features is their published reliability and nothing else that networks could have learnt by
-heart; the labels, their order and the audio features are real. No part of the test split is used, but these two
-published figures are of it.
+that the majority of the three is right as often as the published SVM of this modality alone is on new videos. What is
+left in the features is their published reliability and nothing else that networks could have learnt by heart; the
+labels, their order and the audio features are real. No part of the test split is used, but these two published figures
+are of it.
 
 Fifty sequences of labels are soon learnt by heart, too: each copy of a training video is a stretch of it, of random
 place and length, and its audio features are mixed half and half with those of other utterances. `--as-is` leaves
