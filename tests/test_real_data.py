@@ -28,7 +28,7 @@ def prepare(name: str, source: Path, out: Path, *options: str) -> Recipe:
 
 def test_mosi_videos_are_whole_and_features_belong_to_their_labels(shared_data: Path, tmp_path: Path) -> None:
     sklearn = pytest.importorskip("sklearn.linear_model")
-    recipe = prepare("mosi", shared_data / "mosi", tmp_path, "--as-is")
+    recipe = prepare("mosi", shared_data / "mosi", tmp_path)
     splits = {split: ManifestDataset(recipe.data, split, label_list(recipe.data)) for split in ("train", "val", "test")}
     assert {split: len(videos) for split, videos in splits.items()} == {"train": 50, "val": 12, "test": 31}
     x = {}
