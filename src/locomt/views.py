@@ -3,7 +3,7 @@
 A *view* says which modalities' keys the queries of each modality may see. Every attention head of every
 fusion layer holds one view (Park & Choi, "Multimodal Transformer With a Low-Computational-Cost Guarantee",
 ICASSP 2024, arXiv 2402.15096, section 2). This module knows nothing of neural networks: the op, the
-models, the cost formulas and the search all read the tables defined here, so that what is computed and what
+models, and the cost formulas all read the tables defined here, so that what is computed and what
 is charged for cannot disagree.
 """
 
@@ -264,7 +264,9 @@ class ViewTable:
         pairs = view_set(names)[1:]
         total = round(cross * layers * heads)
         if total and not pairs:
-            raise ViewError(f"cross heads need two modalities, got {names[0]!r} alone")
+            raise ViewError(
+                f"cross heads need two modalities, got {names[0]!r} alone; set cross to 0 or fusion to 'selfall'"
+            )
         is_cross = _random_heads(layers, heads, total, seed) if name == "random" else None
         if is_cross is None:
             counts = _cross_counts(name, layers, heads, total)

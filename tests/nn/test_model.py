@@ -156,7 +156,7 @@ def test_config_round_trips_and_its_layout_is_what_the_model_makes():
         ({"fusion": "early"}, "expected one of locomt, selfall, multiall, mbt, got 'early'"),
         ({"preset": "huge"}, "expected one of tiny, small, base"),
         ({"views": "self:4"}, "expected 2 lines of 4 heads"),
-        ({"views": "self:4\nself:2 video~smell:2"}, "line 2: .*'smell'"),
+        ({"views": "self:4\nself:2 video~smell:2"}, "model.views: line 2: .*'smell'"),
         ({"views": "self:4\nself:4", "fusion": "mbt"}, "'mbt' has a table of its own"),
         ({"steps": ("video",)}, "only features and text have a token a step"),
         ({"steps": ("smell",)}, "'smell' is not one of"),

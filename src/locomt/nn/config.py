@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 from locomt.layout import TokenLayout
-from locomt.views import STRATEGIES, ViewTable, check_modalities
+from locomt.views import STRATEGIES, ViewError, ViewTable, check_modalities
 
 PRESETS = {  # the ViT sizes of Touvron et al. (2021) and Dosovitskiy et al. (2021)
     "tiny": {"dim": 192, "heads": 3, "depth": 12},
@@ -280,7 +280,10 @@ class FusionConfig(Architecture):
             return ViewTable.strategy(
                 self.strategy, names, layers=layers, heads=heads, cross=self.cross, seed=self.views_seed
             )
-        table = ViewTable.parse(self.views, names)
+        try:
+            table = ViewTable.parse(self.views, names)
+        except ViewError as error:
+            raise ConfigError(f"model.views: {error}") from None
         _require(
             (len(table.layers), table.num_heads) == (layers, heads),
             f"model.views: expected {layers} lines of {heads} heads (model.fusion_layers, model.heads), "
