@@ -44,6 +44,22 @@ def test_train_then_resume_then_again(locomt: Command, recipe: Path, tmp_path: P
     assert len(err.splitlines()) == 1
 
 
+def test_resuming_with_another_recipe_is_one_line(locomt: Command, recipe: Path) -> None:
+    locomt("train", recipe, "--train.epochs", "1")
+    code, out, err = locomt("train", recipe, "--train.epochs", "2", "--resume")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "was begun with train.epochs 1, the recipe now says 2" in err
+
+
+def test_rows_and_splits_that_are_left_out_are_said(locomt: Command, recipe: Path) -> None:
+    manifest = recipe.parent / "clips.csv"
+    manifest.write_text(manifest.read_text().replace(",val,", ",vla,"))
+    code, _, err = locomt("train", recipe, "--train.epochs", "1")
+    assert code == 0
+    assert "rows of other splits are not used: 'vla' (6)" in err
+    assert "no row has split 'val' (data.val_split): the last epoch is taken" in err
+
+
 def test_train_json(locomt: Command, recipe: Path) -> None:
     code, out, err = locomt("train", recipe, "--run", "here", "--resume", "--json", "--train.epochs=1")
     assert code == 0
@@ -87,7 +103,7 @@ def test_evaluate(locomt: Command, recipe: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run", "--split", "tset"], "no row has split 'tset'"),
+        (["run", "--split", "tset"], "no row has split 'tset'; there are test, train, val"),
         (["project"], "holds no run: expected a directory that `locomt train` made"),
         (["half"], "the run in half has not finished; go on with `locomt train ... --resume`"),
         (["run", "--data.manifest", "nowhere.csv"], "nowhere.csv"),
@@ -139,7 +155,12 @@ def test_predict_takes_no_overrides(locomt: Command) -> None:
     assert "this command reads none" in err
 
 
-def test_parse_item() -> None:
+def test_parse_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("video", "title")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b.mp4").touch()
     assert parse_item("a=b.mp4", names) == "a=b.mp4"
+    assert parse_item("clips/a=b.mp4", names) == "clips/a=b.mp4"
+    with pytest.raises(ValueError, match="modality 'vidoe' is not one of video, title"):
+        parse_item("vidoe=a.mp4", names)
     assert parse_item("video=a,b.mp4,title=one, two", names) == {"video": "a,b.mp4", "title": "one, two"}

@@ -83,6 +83,12 @@ def test_loading_a_damaged_model(run: Run) -> None:
         Run.load(run.path)
 
 
+def test_loading_a_damaged_configuration(run: Run) -> None:
+    (run.path / "model" / "config.json").write_text("{")
+    with pytest.raises(RunError, match=r"model: its config\.json is not valid JSON"):
+        Run.load(run.path)
+
+
 def test_top_is_at_least_one(run: Run) -> None:
     with pytest.raises(ValueError, match="top 1 or more labels, got 0"):
         predict(run, ["clip.npy"], top=0)

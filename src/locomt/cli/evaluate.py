@@ -14,7 +14,7 @@ TAKES_OVERRIDES = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="RUN", type=Path, help="the directory of a finished run")
     parser.add_argument("--split", help="as the manifest names it (the recipe's data.test_split)")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:

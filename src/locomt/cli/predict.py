@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "MODALITY=FILE,MODALITY=FILE",
     )
     parser.add_argument("--top", metavar="N", type=int, default=5, help="how many labels to give (5)")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
@@ -52,9 +52,17 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
 
 def parse_item(text: str, modalities: Iterable[str]) -> str | dict[str, str]:
-    """`"clip.mp4"` as it is, `"video=clip.mp4,lips=clip.npy"` as a mapping."""
-    names = "|".join(map(re.escape, modalities))
+    """`"clip.mp4"` as it is, `"video=clip.mp4,lips=clip.npy"` as a mapping.
+
+    Raises:
+        ValueError: it begins with the name of another modality and is no file.
+    """
+    known = tuple(modalities)
+    names = "|".join(map(re.escape, known))
     if not re.match(f"({names})=", text):
+        name, equals, _ = text.partition("=")
+        if equals and name.isidentifier() and not Path(text).exists():
+            raise ValueError(f"modality {name!r} is not one of {', '.join(known)}, and there is no file {text}")
         return text
     parts = re.split(f",(?=(?:{names})=)", text)  # a comma within a file's name or a text stays there
     return {name: part for name, _, part in (item.partition("=") for item in parts)}

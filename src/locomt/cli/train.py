@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from locomt.data import DataConfig
 
 HELP = "train a recipe; can be stopped and resumed"
 EXAMPLE = "locomt train recipes/digits.yaml --run runs/first --train.epochs 5"
@@ -15,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", type=Path, help="a recipe, such as recipes/digits.yaml")
     parser.add_argument("--run", metavar="DIR", type=Path, help="where the run goes (runs/<name of the recipe>)")
     parser.add_argument("--resume", action="store_true", help="go on after the last whole epoch of that run")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
@@ -25,10 +30,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
     recipe = load_recipe(args.config, overrides)
     directory = RunDirectory(args.run or Path("runs") / args.config.stem)
-    if args.resume and directory.finished:
-        console().print(f"{directory.path} has finished: nothing to resume", highlight=False, soft_wrap=True)
-    elif args.resume and not directory.holds_run:
+    was_finished = args.resume and directory.finished
+    if args.resume and not directory.holds_run:
         console().print(f"{directory.path} holds no run: beginning one", highlight=False, soft_wrap=True)
+    if not was_finished:
+        for note in split_notes(recipe.data):
+            console().print(note, markup=False, highlight=False, soft_wrap=True)
 
     from rich.progress import Progress
 
@@ -49,6 +56,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         except (KeyboardInterrupt, SystemExit):
             bar.console.print("stopped; the same command with --resume goes on after the last whole epoch")
             raise
+    if was_finished:
+        console().print(f"{directory.path} has finished: nothing to resume", highlight=False, soft_wrap=True)
     summary = {"run": str(directory.path), **summary}
     if args.json:
         print_json(summary)
@@ -59,6 +68,21 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         rows = [(name, f"{value:.4f}" if isinstance(value, float) else value) for name, value in shown.items()]
         print_table(str(directory.path), ("best epoch", ""), rows)
     return 0
+
+
+def split_notes(data: DataConfig) -> list[str]:
+    """What may have been overlooked in the manifest: rows that belong to no split in use, no validation split."""
+    from locomt.data import read_manifest
+
+    counts = Counter(row.split for row in read_manifest(data.manifest, data.columns))
+    others = sorted(counts.keys() - {data.train_split, data.val_split, data.test_split})
+    notes = []
+    if others:
+        rows = ", ".join(f"{name!r} ({counts[name]})" for name in others)
+        notes.append(f"{data.manifest}: rows of other splits are not used: {rows}")
+    if not counts[data.val_split]:
+        notes.append(f"no row has split {data.val_split!r} (data.val_split): the last epoch is taken, not the best")
+    return notes
 
 
 def describe(row: Mapping[str, float | None], epochs: int) -> str:

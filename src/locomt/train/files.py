@@ -144,13 +144,13 @@ class RunDirectory:
             if name not in FREE and old != new:
                 raise RunError(
                     f"{self.path} was begun with {name} {old!r}, the recipe now says {new!r}: a run is resumed "
-                    "with the recipe that it was begun with; change it back or start another run"
+                    "with the recipe that it was begun with; change it back or name another directory"
                 )
         if (known := self.read_labels()) != tuple(labels):
             differing = sorted(set(known) ^ set(labels)) or list(labels)
             raise RunError(
                 f"{self.path} was begun with {len(known)} labels, the manifest now gives {len(labels)}, and they "
-                f"differ in {differing[0]!r}; start another run"
+                f"differ in {differing[0]!r}; name another directory"
             )
 
     def write_labels(self, labels: Sequence[str]) -> None:

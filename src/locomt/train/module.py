@@ -81,7 +81,7 @@ class FusionModule(pl.LightningModule):
             raise TrainingError(f"not one sample of split {self.recipe.data.train_split!r} could be read")
         if not loss.isfinite():
             raise TrainingError(
-                f"the training loss became {loss.item()} in epoch {self.current_epoch}: lower train.learning_rate "
+                f"the training loss became {loss.item()} in epoch {self.current_epoch + 1}: lower train.learning_rate "
                 f"({self.recipe.train.learning_rate:g}), lengthen train.warmup_epochs or set train.clip_norm"
             )
 

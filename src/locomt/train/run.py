@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from locomt.data import BadSample, FileDataset, ManifestDataset, collate
+from locomt.data import BadSample, FileDataset, ManifestDataset, collate, read_manifest
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
 from locomt.train.files import RunDirectory, RunError, flatten
@@ -52,7 +53,10 @@ class Run:
             raise RunError(f"{run.path} holds no run: expected a directory that `locomt train` made")
         if not run.finished:
             raise RunError(f"the run in {run.path} has not finished; go on with `locomt train ... --resume`")
-        model = FusionModel.from_pretrained(run.model)
+        try:
+            model = FusionModel.from_pretrained(run.model)
+        except json.JSONDecodeError as error:
+            raise RunError(f"{run.model}: its config.json is not valid JSON ({error})") from None
         recipe, labels = load_recipe(run.config, overrides), run.read_labels()
         trained, asked = flatten(model.config.to_dict()), flatten(recipe.fusion_config(labels).to_dict())
         for name in sorted(trained.keys() | asked.keys()):
@@ -96,7 +100,8 @@ def evaluate(
     split = split or data.test_split
     dataset = ManifestDataset(data, split, run.labels)
     if not len(dataset):
-        raise ValueError(f"{data.manifest}: no row has split {split!r}")
+        found = sorted({row.split for row in read_manifest(data.manifest)})
+        raise ValueError(f"{data.manifest}: no row has split {split!r}; there are {', '.join(found)}")
     bad = BadSampleLog({split: len(dataset)}, data.max_bad)
     model = run.model.to(device).eval()
     scores = make_scores(data.task, run.labels).to(device)
