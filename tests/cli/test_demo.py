@@ -95,6 +95,12 @@ def test_mistakes_are_one_line(
     assert not (tmp_path / "demo").exists()
 
 
+def test_a_file_is_no_place_to_work_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["demo", "--out", str(tmp_path / "file")]) == 2
+    assert "--out: expected a folder, but" in capsys.readouterr().err
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "mine.mp4").touch()

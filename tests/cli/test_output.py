@@ -21,6 +21,11 @@ def test_table_keeps_long_cells_and_brackets(capsys: pytest.CaptureFixture[str])
     assert err == ""
 
 
+def test_a_title_longer_than_its_table_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("runs/score, split test", ("a", "b"), [("x", 1)])
+    assert capsys.readouterr().out.splitlines()[0] == "runs/score, split test"
+
+
 def test_numbers_stand_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
     print_table("", ("name", "score"), [("a", "1,000.5"), ("b", "2 %")])
     lines = capsys.readouterr().out.splitlines()

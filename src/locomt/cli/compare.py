@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from locomt.experiments.runs import Job, Outcome
 
-HELP = "Train or load several models over several seeds; one table: metric with spread, GFLOPs, latency, memory."
+HELP = "train or load several models over several seeds; one table: metric with spread, GFLOPs, latency, memory"
 EXAMPLE = "locomt compare clips.yaml --models locomt,mbt,audio --seeds 3 --tune train.learning_rate=1e-3,3e-3 --jobs 2"
 TAKES_OVERRIDES = True
 
@@ -22,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models",
         metavar="A,B",
         help="out of locomt, selfall, multiall, mbt and modalities by themselves, such as video or video+audio "
-        "(default: the four, and each modality alone)",
+        "(the four, and each modality alone)",
     )
     seeds = parser.add_mutually_exclusive_group()
-    seeds.add_argument("--seeds", metavar="N", type=int, default=3, help="how many: 0 to N - 1 (default: 3)")
+    seeds.add_argument("--seeds", metavar="N", type=int, default=3, help="how many: 0 to N - 1 (3)")
     seeds.add_argument("--seed-list", metavar="S,T", help="the seeds themselves")
     parser.add_argument(
         "--tune",
@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="values to choose from for every model, by the validation split; may be given several times",
     )
-    parser.add_argument("--tune-seeds", metavar="N", type=int, default=1, help="seeds to choose by (default: 1)")
-    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="runs done at a time (default: 1)")
-    parser.add_argument("--threads", metavar="N", type=int, default=1, help="CPU threads of each run (default: 1)")
+    parser.add_argument("--tune-seeds", metavar="N", type=int, default=1, help="seeds to choose by (1)")
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="runs done at a time (1)")
+    parser.add_argument("--threads", metavar="N", type=int, default=1, help="CPU threads of each run (1)")
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("compare"), help="for runs, results and report (compare)"
     )
@@ -51,6 +51,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.experiments.tuning import parse_grid
     from locomt.train.recipe import load_recipe
 
+    check_folder(args.out)
     grid = parse_grid(args.tune)
     recipes = {config: load_recipe(config, overrides) for config in args.configs}
 
@@ -111,6 +112,12 @@ def compare_aloud(comparisons: list[Any], out: Path, *, jobs: int, threads: int)
         )
     write_text(out / "results.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return document
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a file where a folder is wanted, before any work is done."""
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"--out: expected a folder, but {out} is a file; name another")
 
 
 def _done(job: Job, outcome: Outcome) -> str:

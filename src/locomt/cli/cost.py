@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from locomt.nn.config import FusionConfig
     from locomt.train.recipe import Recipe
 
-HELP = "Say what a model costs beside its baselines: GFLOPs, parameters, memory, and the guarantee's four numbers."
+HELP = "say what a model costs beside its baselines: GFLOPs, parameters, memory, and the guarantee's four numbers"
 EXAMPLE = "locomt cost clips.yaml --batch 8 --model.fusion_layers 6 --measure"
 TAKES_OVERRIDES = True
 
@@ -21,7 +21,7 @@ SECONDS = 2.0  # of timed rounds, for the forward pass and for the training step
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="the recipe, a YAML file")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples for memory and time (default: 1)")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples for memory and time (1)")
     parser.add_argument("--measure", action="store_true", help="time forward and training step on this device too")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 

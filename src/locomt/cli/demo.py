@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-HELP = "Make clips, train LoCoMT, its baselines and single modalities on them, and write a report; takes minutes."
+HELP = "make clips, train LoCoMT, its baselines and single modalities on them, and write a report; takes minutes"
 EXAMPLE = "locomt demo --out demo"
 
 
@@ -26,11 +26,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         raise ValueError(f"--jobs: expected 1 or more, got {jobs}")
     from rich.progress import Progress
 
-    from locomt.cli.compare import compare_aloud, show
+    from locomt.cli.compare import check_folder, compare_aloud, show
     from locomt.cli.output import console, print_json
     from locomt.experiments.demo import describe, prepare
     from locomt.experiments.report import next_commands, write_report
 
+    check_folder(args.out)
     with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
         task = bar.add_task("making clips", total=None)
         comparison = prepare(

@@ -69,9 +69,11 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _device(device: dict[str, Any]) -> str:
+    from locomt.cli.checks import GIB
+
     if device["name"] == "cpu":
-        return f"cpu, {device['threads']} threads"
-    memory = device["memory_bytes"] / 2**30
+        return f"cpu, {device['threads']} {'thread' if device['threads'] == 1 else 'threads'}"
+    memory = device["memory_bytes"] / GIB
     return f"{device['name']}, {device['model']}, {memory:.0f} GiB, capability {device['capability']}"
 
 

@@ -42,13 +42,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     from rich.text import Text
 
     cells = [["" if value is None else str(value) for value in row] for row in rows]
-    table = Table(title=Text(title, style="bold") if title else None, title_justify="left")
+    table = Table()
     for index, name in enumerate(columns):
         numeric = any(row[index] for row in cells) and all(_is_number(row[index]) for row in cells)
         table.add_column(name, justify="right" if numeric else "left")
     for row in cells:
         table.add_row(*map(Text, row))  # Text: a "[" in a file name is no markup
-    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
+    out = Console(width=None if sys.stdout.isatty() else 10_000)
+    if title:  # on a line of its own: as the table's it would be wrapped to the table's width
+        out.print(Text(title, style="bold"), soft_wrap=True)
+    out.print(table)
 
 
 def _is_number(cell: str) -> bool:
