@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from feature_project import make_project
 from locomt.cli.compare import spread
@@ -78,6 +79,17 @@ def test_mistakes_are_one_line(
     assert captured.err.startswith("locomt compare: ")
     assert captured.err.count("\n") == 1
     assert message in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_modality_without_selfall_is_refused_before_anything_is_trained(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load(recipe.read_text())
+    del content["data"]["modalities"]["sound"]
+    recipe.write_text(yaml.safe_dump(content))
+    assert main(["compare", str(recipe), "--out", str(tmp_path / "out"), "--seeds", "1"]) == 2
+    assert "set cross to 0 or fusion to 'selfall'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

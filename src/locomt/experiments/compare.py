@@ -148,7 +148,9 @@ def compare(
     if len(set(names)) < len(names):
         raise CompareError(f"expected recipes of different names, got {', '.join(names)}")
     labels = {c.name: label_list(c.recipe.data) for c in comparisons}
+    # Before anything is trained: what cannot serve shows here.
     baselines = [baseline_entry(c.name, c.metric, c.recipe.data, labels[c.name]) for c in comparisons]
+    recipes = [recipe_entry(c.name, c.metric, c.recipe, labels[c.name]) for c in comparisons]
 
     def have(jobs: Sequence[Job]) -> list[Outcome]:
         on_plan(len(jobs))
@@ -171,7 +173,7 @@ def compare(
     return {
         "models": rows,
         "baselines": baselines,
-        "recipes": [recipe_entry(c.name, c.metric, c.recipe, labels[c.name]) for c in comparisons],
+        "recipes": recipes,
         "tuning": list(tuning.values()),
         "runs": runs,
         "convention": CONVENTION,
