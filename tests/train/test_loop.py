@@ -185,6 +185,20 @@ def test_resuming_with_another_recipe(project: Path, tmp_path: Path) -> None:
     fit(load_recipe(project, ["--data.max_bad", "0.5"]), tmp_path / "run", resume=True)
 
 
+def test_a_run_without_a_whole_epoch_takes_over_a_mended_recipe(project: Path, tmp_path: Path) -> None:
+    mended = load_recipe(project, ["--train.learning_rate", "0.1"])
+
+    def stop(done: int, total: int) -> None:
+        raise PowerCut
+
+    with pytest.raises(PowerCut):
+        fit(load_recipe(project), tmp_path / "run", on_step=stop)
+    fit(mended, tmp_path / "run", resume=True)
+    fit(mended, tmp_path / "fresh")
+    assert weights(tmp_path / "run") == weights(tmp_path / "fresh")
+    assert load_recipe(tmp_path / "run" / "config.yaml").train.learning_rate == 0.1
+
+
 def test_resuming_after_the_labels_changed(recipe: Recipe, project: Path, tmp_path: Path) -> None:
     fit(recipe, tmp_path / "run")
     rows = read_rows(project.parent)

@@ -135,9 +135,16 @@ class RunDirectory:
     def resume(self, recipe: Recipe, labels: Sequence[str]) -> None:
         """Check that this is the run that the recipe describes.
 
+        A run that was stopped before its first epoch was whole takes over the recipe and labels given: it holds
+        nothing yet that they could contradict.
+
         Raises:
             RunError: it is another one; names the first field or label that differs.
         """
+        if not self.last.exists() and not self.finished:
+            self.write_labels(labels)
+            write_text(self.config, recipe.to_yaml(self.path))
+            return
         before, now = flatten(load_recipe(self.config).to_dict()), flatten(recipe.to_dict())
         for name in sorted(before.keys() | now.keys()):
             old, new = before.get(name, "nothing"), now.get(name, "nothing")
