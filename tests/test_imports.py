@@ -20,12 +20,12 @@ MODULES = {
 
 # From the lowest room to the highest: a module imports from its own room and from lower ones alone.
 ROOMS = (
-    ("views",), ("layout",), ("ops",), ("nn",), ("cost", "data"), ("train",), ("experiments",), ("cli",),
+    ("hints",), ("views",), ("layout",), ("ops",), ("nn",), ("cost", "data"), ("train",), ("experiments",), ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 # What may be imported where, at whatever depth of the code: everything else is free to all.
-TORCH_ONLY = {"views", "layout", "ops", "nn"}
+TORCH_ONLY = {"hints", "views", "layout", "ops", "nn"}
 WITH_LIGHTNING = {"train", "experiments", "cli"}
 LIGHT_BASE = {"torch", "locomt", "jaxtyping", *sys.stdlib_module_names}
 # The hub mixin and the weight files are imported where a model is saved or loaded.

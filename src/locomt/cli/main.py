@@ -10,11 +10,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn, Protocol, cast
 
 from locomt import __version__
+from locomt.hints import did_you_mean
 
 COMMANDS = ("demo", "train", "evaluate", "predict", "compare", "cost", "doctor")
 MISTAKE, INTERRUPTED = 2, 130  # exit codes; 130 is what shells report for Ctrl-C
@@ -104,9 +104,8 @@ def check_name(name: str) -> None:
     """
     if name in COMMANDS or name.startswith("-"):
         return
-    close = get_close_matches(name, COMMANDS, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"expected a command out of {', '.join(COMMANDS)}, got {name!r}{hint}")
+    hint = did_you_mean(name, COMMANDS, "`locomt --help` says what they do")
+    raise ValueError(f"expected a command out of {', '.join(COMMANDS)}, got {name!r}; {hint}")
 
 
 def describe(error: Exception) -> str:

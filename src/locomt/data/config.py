@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from locomt.data.sources import SOURCES, AudioSource, FeatureSource, Source, TextSource, VideoSource
+from locomt.hints import did_you_mean
 from locomt.nn.config import ConfigError
 from locomt.views import check_modalities
 
@@ -152,5 +152,4 @@ def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:
 def _unknown(name: object, known: Iterable[str], what: str) -> str:
     """`unknown kind 'vidoe'; did you mean 'video'?`"""
     known = list(known)
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f"unknown {what} {name!r}; " + (f"did you mean {close[0]!r}?" if close else f"expected {', '.join(known)}")
+    return f"unknown {what} {name!r}; " + did_you_mean(name, known, f"expected {', '.join(known)}")

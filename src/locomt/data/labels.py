@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from locomt.data.config import DataConfig
 from locomt.data.manifest import read_manifest
+from locomt.hints import did_you_mean
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -81,8 +81,7 @@ def parse_label(cell: str, config: DataConfig, places: Mapping[str, int]) -> Sha
 def _place(name: str, places: Mapping[str, int]) -> int:
     if name in places:
         return places[name]
-    close = difflib.get_close_matches(name, places, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"the labels are {_shortened(list(places))}"
+    hint = did_you_mean(name, places, f"the labels are {_shortened(list(places))}")
     raise LabelError(f"label {name!r} is not on the list; {hint}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from locomt.data.errors import ManifestError
+from locomt.hints import did_you_mean
 
 LONGEST_CELL = 16 * 1024 * 1024
 """Characters. The csv module's own limit of 131,072 is shorter than the subtitles of a long video."""
@@ -76,8 +76,7 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
 
 
 def _missing_column(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "name it in the recipe or add it"
+    hint = did_you_mean(name, known, "name it in the recipe or add it")
     return f"expected a column {name!r}, got {', '.join(map(repr, known))}; {hint}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from locomt.data import label_list, read_manifest
 from locomt.experiments.results import baseline_entry, model_rows, recipe_entry, run_entry
 from locomt.experiments.runs import Job, Outcome, do_all
 from locomt.experiments.tuning import Grid, Values, folder_name, points, with_values
+from locomt.hints import did_you_mean
 from locomt.nn.config import FUSIONS
 from locomt.train.recipe import MONITORS, Recipe
 from locomt.train.run import Run
@@ -90,9 +90,8 @@ def model_recipe(recipe: Recipe, name: str) -> Recipe:
     modalities = name.split("+")
     for modality in modalities:
         if modality not in recipe.data.modalities:
-            close = difflib.get_close_matches(modality, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise CompareError(f"expected a model out of {', '.join(known)}, got {name!r}{hint}")
+            hint = did_you_mean(modality, known, "several modalities are joined by '+'")
+            raise CompareError(f"expected a model out of {', '.join(known)}, got {name!r}; {hint}")
     return _let_lack(recipe.only(*modalities))
 
 

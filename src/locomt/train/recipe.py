@@ -6,7 +6,6 @@ A recipe is read, overridden and saved here and nowhere else, so that a run can 
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import yaml
 
 from locomt.data.config import DataConfig
+from locomt.hints import did_you_mean
 from locomt.nn.config import Architecture, FusionConfig
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -283,9 +283,7 @@ _SECTIONS: dict[str, type] = {"model": Architecture, "data": DataConfig, "train"
 
 
 def _unknown(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(known)}"
-    return f"unknown name {name!r}{hint}"
+    return f"unknown name {name!r}; " + did_you_mean(name, known, f"expected one of {', '.join(known)}")
 
 
 def build_recipe(values: Mapping[str, Any], where: str) -> Recipe:
