@@ -12,11 +12,11 @@ NAMES = ("video", "audio", "text", "depth", "lips")
 
 
 @st.composite
-def problems(draw, padded=None, most_modalities=4):
-    """(layout, views, lengths or None, on_missing, seed)"""
+def problems(draw, padded=None, most_modalities=4, sizes=range(7)):
+    """(batch, layout, views, lengths or None, on_missing, seed)"""
     m = draw(st.integers(1, most_modalities))
     names = NAMES[:m]
-    layout = TokenLayout({name: draw(st.integers(0, 6)) for name in names})
+    layout = TokenLayout({name: draw(st.sampled_from(sizes)) for name in names})
     if not layout.total:
         layout = TokenLayout(dict.fromkeys(names, 1))
     views = [View("self"), View("multi"), *view_set(names)[1:]]

@@ -4,10 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "agg"
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read where Triton is imported: its kernels then run on the CPU
 settings.register_profile("locomt", deadline=None)  # nothing asserts time: machines differ
 settings.load_profile("locomt")
 
@@ -16,8 +19,6 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    import torch
-
     no_data = pytest.mark.skip(reason=f"needs the real data sets in {SHARED_DATA}")
     no_gpu = pytest.mark.skip(reason="needs a CUDA device")
     for item in items:

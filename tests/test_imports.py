@@ -28,6 +28,8 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 TORCH_ONLY = {"hints", "views", "layout", "ops", "nn"}
 WITH_LIGHTNING = {"train", "experiments", "cli"}
 LIGHT_BASE = {"torch", "locomt", "jaxtyping", *sys.stdlib_module_names}
+# Triton is optional, and imported where its backend is asked for.
+KERNELS = {"triton"}
 # The hub mixin and the weight files are imported where a model is saved or loaded.
 SAVING = {"huggingface_hub", "safetensors"}
 
@@ -77,7 +79,7 @@ def test_lightning_stays_in_the_upper_rooms(module: str) -> None:
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if room(name) in TORCH_ONLY))
 def test_lower_rooms_need_torch_alone(module: str) -> None:
     tops = {name.partition(".")[0] for name in imports(MODULES[module])}
-    assert tops <= LIGHT_BASE | (SAVING if room(module) == "nn" else set())
+    assert tops <= LIGHT_BASE | {"nn": SAVING, "ops": KERNELS}.get(room(module), set())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
@@ -109,12 +111,12 @@ def test_the_tables_do_not_need_torch() -> None:
 
 @pytest.mark.parametrize("name", ["view_attention", "ViewAttention", "FusionConfig", "FusionModel"])
 def test_ops_and_models_add_nothing_heavy_to_torch(name: str) -> None:
-    heavy = {"lightning", "torchmetrics", "av", "transformers", "rich", "matplotlib", "jsonargparse", "scipy"}
+    heavy = {"triton", "lightning", "torchmetrics", "av", "transformers", "rich", "matplotlib", "jsonargparse", "scipy"}
     assert not modules_after(f"from locomt import {name}") & heavy
 
 
 def test_ops_and_models_work_where_only_torch_is_installed() -> None:
-    blocked = sorted(SAVING | {"jaxtyping", "numpy", "lightning", "yaml", "rich"})
+    blocked = sorted(SAVING | KERNELS | {"jaxtyping", "numpy", "lightning", "yaml", "rich"})
     modules_after(
         f"for name in {blocked}: sys.modules[name] = None\n"
         "from locomt import FusionConfig, FusionModel, ViewAttention, view_attention"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from locomt.layout import TokenLayout
+from locomt.ops import fused, sdpa  # noqa: F401  (register their operators)
 from locomt.ops.composite import composite_attention
 from locomt.ops.kernels import why_not as no_kernel
+from locomt.ops.operator import attend
 from locomt.ops.reference import reference_attention
-from locomt.ops.sdpa import SdpaViewAttention
 from locomt.views import LayerViews
 
 if TYPE_CHECKING:  # for readers and type checkers; the op itself needs torch alone
@@ -28,12 +29,14 @@ class Backend(NamedTuple):
     why_not: Callable[[torch.device, torch.dtype, int], str | None]
 
 
-def _sdpa(*arguments: object) -> Tensor:
-    # torch 2.11 says so under torch.compile too, where the operator is what is wanted.
-    if torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling():
-        return composite_attention(*arguments)  # type: ignore[arg-type]
-    out: Tensor = SdpaViewAttention.apply(*arguments)[0]
-    return out
+def _registered(backend: str) -> Callable[..., Tensor]:
+    def compute(*arguments: Any) -> Tensor:
+        # torch 2.11 says that it exports under torch.compile too, where the operator is what is wanted.
+        if torch.compiler.is_exporting() and not torch.compiler.is_dynamo_compiling():
+            return composite_attention(*arguments)
+        return attend(backend, *arguments)
+
+    return compute
 
 
 def _always(device: torch.device, dtype: torch.dtype, head_dim: int) -> None:
@@ -41,13 +44,19 @@ def _always(device: torch.device, dtype: torch.dtype, head_dim: int) -> None:
 
 
 # In the order in which "auto" prefers them.
-BACKENDS = {"sdpa": Backend(_sdpa, no_kernel), "reference": Backend(reference_attention, _always)}
+BACKENDS = {
+    "triton": Backend(_registered("triton"), fused.why_not),
+    "sdpa": Backend(_registered("sdpa"), no_kernel),
+    "reference": Backend(reference_attention, _always),
+}
 
 
 def choose_backend(device: torch.device | str, dtype: torch.dtype, head_dim: int) -> str:
     """The backend that `backend="auto"` takes for tensors of this device, dtype and head width."""
     device = torch.device(device)
-    return next(name for name, backend in BACKENDS.items() if not backend.why_not(device, dtype, head_dim))
+    # Off CUDA, `triton` serves under its interpreter alone, which is for tests.
+    names = [name for name in BACKENDS if name != "triton" or device.type == "cuda"]
+    return next(name for name in names if not BACKENDS[name].why_not(device, dtype, head_dim))
 
 
 def backends() -> dict[str, str | None]:

@@ -8,6 +8,11 @@ from torch import Tensor
 from locomt.ops.plan import Call, offsets
 
 
+def unpadded(layout: list[int], lengths_BM: Tensor | None) -> bool:
+    """Whether every sample is full, as far as can be told without waiting for a device."""
+    return lengths_BM is None or (lengths_BM.device.type == "cpu" and bool((lengths_BM == torch.tensor(layout)).all()))
+
+
 def real_tokens(lengths_BM: Tensor, layout: list[int]) -> Tensor:
     """`[B, N]`: whether a token is one of the leading `lengths_BM[b, i]` tokens of its modality."""
     position_N = torch.cat([torch.arange(n, device=lengths_BM.device) for n in layout])

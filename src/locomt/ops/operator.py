@@ -1,0 +1,197 @@
+"""What makes a pair of functions, an attention and its gradients, operators that torch knows.
+
+Compilers see one node each, `vmap` and `grad` compose, and the FLOP counter is told what the views cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from locomt.ops.plan import score_pairs
+
+Attention = Callable[..., tuple[Tensor, Tensor]]
+Gradients = Callable[..., tuple[Tensor, Tensor, Tensor]]
+
+# torch.library.custom_op would do this in one line, but its autograd kernel refuses torch.func transforms.
+_library = torch.library.Library("locomt", "DEF")
+_OPERATORS: dict[str, tuple[Any, Any]] = {}
+_OPTIONS = "SymInt[] layout, int[] masks, Tensor? lengths, float scale, bool self_on_missing"
+
+
+def register(backend: str, forward: Attention, backward: Gradients) -> None:
+    """Make `locomt::<backend>_view_attention` and `..._backward`, which `attend` joins for autograd.
+
+    Args:
+        backend: its name.
+        forward: from q, k, v and the options (layout, masks, lengths, scale, self_on_missing) to the output
+            `[B, H, N, D]`, laid out as `token_major` does, and the log-sum-exp `[B, H, N]` for the backward.
+        backward: from the output's gradient, q, k, v, the output, the log-sum-exp and the options to the
+            gradients of q, k and v, laid out likewise.
+    """
+    name = f"{backend}_view_attention"
+    operator = _define(name, "Tensor q, Tensor k, Tensor v", 2, forward, _fake_forward)
+    saved = "Tensor grad, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse"
+    gradients = _define(f"{name}_backward", saved, 3, backward, _fake_backward)
+    _OPERATORS[backend] = operator, gradients
+    register_flop_formula(operator)(_forward_flops)
+    register_flop_formula(gradients)(_backward_flops)
+
+
+def attend(backend: str, *arguments: Any) -> Tensor:
+    """The output of a registered backend, differentiable; `arguments` as its forward takes them."""
+    out: Tensor = _Differentiable.apply(backend, *arguments)[0]
+    return out
+
+
+def token_major(like: Tensor) -> Tensor:
+    """An empty `[B, H, N, D]` that lies in memory as `[B, N, H, D]`, as projections take and leave it."""
+    b, h, n, d = like.shape
+    return like.new_empty(b, n, h, d).transpose(1, 2)
+
+
+def lse_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Of the log-sum-exp of scores of `dtype`."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _define(name: str, tensors: str, outputs: int, kernel: Callable[..., Any], fake: Callable[..., Any]) -> Any:
+    _library.define(
+        f"{name}({tensors}, {_OPTIONS}) -> ({', '.join(['Tensor'] * outputs)})",
+        tags=(torch.Tag.pt2_compliant_tag,),
+    )
+    _library.impl(name, kernel, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"locomt::{name}", fake, lib=_library)
+    operator = getattr(torch.ops.locomt, name)
+    torch.library.register_vmap(f"locomt::{name}", _fold(operator, outputs), lib=_library)
+    return operator
+
+
+def _fake_forward(q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    return token_major(q), q.new_empty(q.shape[:3], dtype=lse_dtype(q.dtype))
+
+
+def _fake_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return token_major(q), token_major(k), token_major(v)
+
+
+def _fold(operator: Any, outputs: int) -> Any:
+    """A vmap rule: attention is independent from sample to sample, so the mapped axis joins the batch."""
+
+    def rule(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> Any:
+        def flat(argument: Any, dim: int | None) -> Any:
+            if not isinstance(argument, Tensor):
+                return argument
+            mapped = argument.expand(info.batch_size, *argument.shape) if dim is None else argument.movedim(dim, 0)
+            return mapped.flatten(0, 1)
+
+        results = operator(*map(flat, args, in_dims))
+        return tuple(r.unflatten(0, (info.batch_size, -1)) for r in results), (0,) * outputs
+
+    return rule
+
+
+# The parameters are spelled out: torch 2.13's Dynamo miscounts `*arguments` where one function applies another.
+class _Differentiable(torch.autograd.Function):
+    """A backend's two operators joined for autograd; gives the output and the log-sum-exp."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        backend: str,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        layout: list[int],
+        masks: list[int],
+        lengths: Tensor | None,
+        scale: float,
+        self_on_missing: bool,
+    ) -> Any:
+        return _OPERATORS[backend][0](q, k, v, layout, masks, lengths, scale, self_on_missing)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        backend, q, k, v, layout, masks, lengths, scale, self_on_missing = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(q, k, v, *output, lengths)
+        ctx.options = (backend, layout, masks, scale, self_on_missing)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        backend, layout, masks, scale, self_on_missing = ctx.options
+        q, k, v, out, lse, lengths = ctx.saved_tensors
+        found = _Once.apply(backend, grads[0], q, k, v, out, lse, layout, masks, lengths, scale, self_on_missing)
+        return (None, *found, None, None, None, None, None)
+
+
+class _Once(torch.autograd.Function):
+    """The backward operator, refusing to be differentiated: its result would silently count as a constant."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        backend: str,
+        grad: Tensor,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        out: Tensor,
+        lse: Tensor,
+        layout: list[int],
+        masks: list[int],
+        lengths: Tensor | None,
+        scale: float,
+        self_on_missing: bool,
+    ) -> Any:
+        return _OPERATORS[backend][1](grad, q, k, v, out, lse, layout, masks, lengths, scale, self_on_missing)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.backend = inputs[0]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        raise RuntimeError(
+            f"view_attention's backend {ctx.backend!r} has no second derivative; "
+            "pass backend='reference' where one is needed"
+        )
+
+
+def _forward_flops(
+    q_shape: Sequence[int],
+    k: Any,
+    v: Any,
+    layout: Any,
+    masks: Any,
+    lengths: Any,
+    scale: float,
+    self_on_missing: bool,
+    **_: Any,
+) -> int:
+    """4 B d C: two matrix products over the scores that the views need, a multiply-add counted as 2."""
+    return 4 * q_shape[0] * q_shape[3] * score_pairs(layout, masks, self_on_missing)
+
+
+def _backward_flops(
+    grad_shape: Sequence[int],
+    q: Any,
+    k: Any,
+    v: Any,
+    out: Any,
+    lse: Any,
+    layout: Any,
+    masks: Any,
+    lengths: Any,
+    scale: float,
+    self_on_missing: bool,
+    **_: Any,
+) -> int:
+    """10 B d C: the scores once more and four products for the gradients, as torch counts dense attention."""
+    return 10 * grad_shape[0] * grad_shape[3] * score_pairs(layout, masks, self_on_missing)

@@ -1,0 +1,160 @@
+"""The Triton kernels: on a CUDA device as they are, elsewhere through Triton's interpreter, in float16."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+
+from attention_problems import problems, tensors
+from locomt import LayerViews, TokenLayout, view_attention
+from locomt.ops import fused
+from locomt.ops.plan import score_pairs
+from locomt.ops.reference import visible
+
+pytest.importorskip("triton")
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SMALL = fused.Tiling(rows=16, block=32, tail=16, warps=4, stages=2)
+SIZES = (0, 1, 5, 15, 16, 17, 31, 33, 49, 66)
+THREE = TokenLayout({"video": 49, "audio": 17, "text": 5})
+VIEWS = LayerViews.parse("self:1 video~audio:1 text>video:1 multi:1", THREE.modalities)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles so small that a few tokens need several of them."""
+    monkeypatch.setattr(fused, "TILINGS", {name: {64: SMALL, 128: SMALL} for name in fused.TILINGS})
+
+
+@pytest.fixture
+def poisoned():
+    """Memory that nothing was written to holds NaN."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def run(qkv, layout, layer, backend="triton", grad_seed=1, **options):
+    """The output and the gradients of q, k and v."""
+    out = view_attention(*qkv, layout, layer, backend=backend, **options)
+    grad = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(grad_seed))
+    return [out, *torch.autograd.grad(out, qkv, grad.to(out))]
+
+
+def double(qkv):
+    return [t.detach().double().requires_grad_() for t in qkv]
+
+
+def errors(results, exact):
+    return [
+        float(((a.double() - b).norm() / b.norm().clamp(min=1e-30)).detach())
+        for a, b in zip(results, exact, strict=True)
+    ]
+
+
+@settings(max_examples=60 if DEVICE == "cuda" else 8)
+@given(problem=problems(most_modalities=5, sizes=SIZES))
+def test_equals_the_reference(problem):
+    batch, layout, layer, lengths, on_missing, seed = problem
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused, "TILINGS", {name: {64: SMALL, 128: SMALL} for name in fused.TILINGS})
+        qkv = tensors(batch, layout, layer, seed, width=16, dtype=torch.float16, device=DEVICE)
+        options = {"lengths": lengths, "on_missing": on_missing}
+        found = run(qkv, layout, layer, **options)
+        exact = run(double(qkv), layout, layer, backend="reference", **options)
+    # Gradients can cancel to nothing, where a query sees one key alone: so the largest result sets the scale.
+    scale = max(b.norm() for b in exact)
+    assert all((a.double() - b).norm() <= 1.5e-3 * scale for a, b in zip(found, exact, strict=True))
+    full = torch.tensor([layout.lengths] * batch) if lengths is None else lengths
+    seen = visible(list(layout.lengths), layer.masks, full, on_missing == "self").to(DEVICE)
+    for result, used in zip(found, (seen.any(3), seen.any(3), seen.any(2), seen.any(2)), strict=True):
+        assert not result[~used.expand(batch, -1, -1)].any()
+
+
+@pytest.mark.parametrize("width", [32, 64, 80, 96, 128])
+@pytest.mark.parametrize("lengths", [None, [[49, 17, 5], [33, 0, 1]]])
+def test_every_head_width(width, lengths, poisoned):
+    lengths = None if lengths is None else torch.tensor(lengths)
+    qkv = tensors(2, THREE, VIEWS, 0, width=width, dtype=torch.float16, device=DEVICE)
+    found = run(qkv, THREE, VIEWS, lengths=lengths)
+    exact = run(double(qkv), THREE, VIEWS, backend="reference", lengths=lengths)
+    torch_s = run(qkv, THREE, VIEWS, backend="sdpa", lengths=lengths)
+    for mine, dense in zip(errors(found, exact), errors(torch_s, exact), strict=True):
+        assert mine <= 1.1 * dense
+
+
+def test_padding_may_hold_anything(small_tiles, poisoned):
+    lengths = torch.tensor([[49, 3, 0], [20, 17, 5], [0, 0, 1]])
+    clean = tensors(3, THREE, VIEWS, 0, width=16, dtype=torch.float16, device=DEVICE)
+    real = torch.cat([torch.arange(n) < lengths[:, i : i + 1] for i, n in enumerate(THREE.lengths)], dim=1).to(DEVICE)
+    nan = [t.detach().masked_fill(~real[:, None, :, None], float("nan")).requires_grad_() for t in clean]
+    for a, b in zip(*(run(qkv, THREE, VIEWS, lengths=lengths) for qkv in (nan, clean)), strict=True):
+        assert torch.equal(a, b)
+        assert not a.masked_select(~real[:, None, :, None]).any()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter's numpy, about the NaN
+def test_other_modalities_may_hold_anything(small_tiles):
+    """A block past a modality's end would read its neighbour, and 0 * NaN is NaN."""
+    layer = LayerViews.parse("self:2", THREE.modalities)
+    qkv = tensors(1, THREE, layer, 0, width=16, dtype=torch.float16, device=DEVICE)
+    poisoned = [t.detach().clone() for t in qkv]
+    for t in poisoned:
+        t[:, :, THREE.slice("audio")] = float("nan")
+    outs = [view_attention(*ts, THREE, layer, backend="triton") for ts in (qkv, poisoned)]
+    for name in ("video", "text"):
+        assert torch.equal(outs[0][:, :, THREE.slice(name)], outs[1][:, :, THREE.slice(name)])
+
+
+def test_two_runs_agree_bit_for_bit():
+    qkv = tensors(2, THREE, VIEWS, 0, width=32, dtype=torch.float16, device=DEVICE)
+    for a, b in zip(run(qkv, THREE, VIEWS), run(qkv, THREE, VIEWS), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_any_strides_and_a_negative_scale():
+    qkv = tensors(2, THREE, VIEWS, 0, width=16, dtype=torch.float16, device=DEVICE)
+    exact = run(double(qkv), THREE, VIEWS, backend="reference", scale=-0.2)
+    columns = [t.detach().mT.contiguous().mT.requires_grad_() for t in qkv]
+    for strided in (qkv, [t.detach().contiguous().requires_grad_() for t in qkv], columns):
+        assert max(errors(run(strided, THREE, VIEWS, scale=-0.2), exact)) < 1.5e-3
+    out = view_attention(*qkv, THREE, VIEWS, backend="triton")
+    torch.autograd.grad(out.sum(), qkv)  # an expanded gradient, all of whose strides are 0
+
+
+def test_projections_are_read_where_they_lie():
+    for t in tensors(2, THREE, VIEWS, 0, width=16, dtype=torch.float16):
+        assert not t.is_contiguous()
+        assert fused._dense_rows(t) is t
+
+
+def test_no_tokens_no_work():
+    layout = TokenLayout({"video": 0, "audio": 0})
+    layer = LayerViews.parse("multi:2", layout.modalities)
+    q = torch.zeros(2, 2, 0, 16, dtype=torch.float16, device=DEVICE)
+    assert view_attention(q, q, q, layout, layer, backend="triton").shape == q.shape
+
+
+@pytest.mark.parametrize("by_key", [False, True])
+@settings(max_examples=30)
+@given(problem=problems(padded=False, most_modalities=5, sizes=SIZES))
+def test_work_is_what_the_views_need(by_key, problem):
+    """Summed over all tiles, tokens times met tokens are the score pairs of the views."""
+    _, layout, layer, _, on_missing, _ = problem
+    rows = [
+        row for head in fused.work_rows(layout.lengths, layer.masks, 16, by_key, on_missing == "self") for row in head
+    ]
+    pairs = sum(min(16, size - first) * sum(met[2::3][:count]) for _, first, _, size, _, count, *met in rows)
+    assert pairs == score_pairs(layout.lengths, layer.masks, on_missing == "self")
+
+
+def test_log_sum_exp_is_in_base_two():
+    """What the backward relies on, and what a reader of the kernels is told."""
+    layer = LayerViews.parse("video>audio:1", THREE.modalities)
+    q, k, v = (t.detach() for t in tensors(1, THREE, layer, 0, width=16, dtype=torch.float16, device=DEVICE))
+    _, lse = torch.ops.locomt.triton_view_attention(q, k, v, list(THREE.lengths), list(layer.masks), None, 0.25, False)
+    scores = q.double()[:, :, THREE.slice("video")] @ k.double()[:, :, THREE.slice("audio")].mT * 0.25
+    torch.testing.assert_close(
+        lse[:, :, THREE.slice("video")].double(), scores.logsumexp(-1) / torch.log(torch.tensor(2.0)), atol=1e-5, rtol=0
+    )
+    assert lse[:, :, THREE.slice("text")].isinf().all()
