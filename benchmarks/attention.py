@@ -1,138 +1,105 @@
-"""View attention against dense attention: time ratio beside FLOP ratio.
+"""View attention against dense attention: time ratio beside FLOP ratio, and peak memory.
 
-    python benchmarks/attention.py                  # CUDA if there is one, else the CPU; under two minutes
+    python benchmarks/attention.py                  # CUDA if there is one, else the CPU; under three minutes
     python benchmarks/attention.py --out results.json
 
-Every case runs in one process with the dense attention it is compared with, in turns. On CUDA, dense is the
-faster of cuDNN and flash, each timed. Errors are against float64 on a part of the batch.
+Every case runs in one process with the dense attentions it is compared with, in turns; a ratio is to the fastest of
+them. Full batches meet cuDNN and flash, padded ones (lengths drawn between half and full) packed flash ("varlen"),
+cuDNN sample by sample ("each") and attention under a mask. All backends of view attention take part; `--backend` says
+whose ratios stand in front. A case of batch 1 is timed as CUDA graphs too. Errors are against float64 on one sample.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
-from timing import machine, paired_seconds, write
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import scaled_dot_product_attention
+from cases import Case, cases
+from contenders import Batch, Contender, dense, draw, serving, view
+from document import default_path, machine, write
+from first_call import first_calls
+from gpu import MIB, graphed, peak_bytes
+from timing import paired_seconds
 
-from locomt import LayerViews, TokenLayout, view_attention
-from locomt.ops import backends
+from locomt import view_attention
+from locomt.ops import backends, choose_backend
 
-
-@dataclass(frozen=True)
-class Case:
-    batch: int
-    width: int
-    lengths: dict[str, int]
-    views: str
-
-    @property
-    def layout(self) -> TokenLayout:
-        return TokenLayout(self.lengths)
-
-    @property
-    def layer(self) -> LayerViews:
-        return LayerViews.parse(self.views, tuple(self.lengths))
-
-    @property
-    def name(self) -> str:
-        tokens = "+".join(map(str, self.lengths.values()))
-        return f"B{self.batch} H{len(self.layer.heads)} d{self.width} {tokens} {self.views}"
-
-    @property
-    def flop_ratio(self) -> float:
-        return self.layer.score_pairs(self.lengths) / (len(self.layer.heads) * self.layout.total**2)
-
-    @property
-    def flops(self) -> float:
-        """Of the forward pass: 4 d C a head, a multiply-add counted as 2."""
-        return 4 * self.batch * self.width * self.layer.score_pairs(self.lengths)
+SECONDS = {"cuda": 1.0, "cpu": 6.0}
+PASSES = ("forward", "forward_backward")
 
 
-AV = {"video": 1569, "audio": 401}
-THREE = {"video": 6272, "audio": 1024, "text": 512}
-CUDA_CASES = (
-    Case(32, 64, AV, "self:6 video~audio:6"),
-    Case(32, 64, AV, "video~audio:12"),
-    Case(32, 64, AV, "self:12"),
-    Case(1, 64, AV, "self:6 video~audio:6"),
-    Case(8, 64, THREE, "self:3 video~audio:3 video~text:3 audio~text:3"),
-    Case(8, 128, {"video": 4096, "audio": 1024}, "self:4 video~audio:4"),
-)
-CPU_CASES = (Case(4, 64, AV, "self:6 video~audio:6"), Case(4, 64, AV, "video~audio:12"))
-
-
-def run_case(case: Case, backend: str, device: str, budget: float) -> dict[str, object]:
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    heads, layout, views = len(case.layer.heads), case.layout, case.layer
-    generator = torch.Generator().manual_seed(0)
-    packed = torch.randn(case.batch, layout.total, 3, heads, case.width, generator=generator)
-    # The strides that a joint projection leaves.
-    q, k, v = (t.transpose(1, 2).requires_grad_() for t in packed.to(device, dtype).unbind(2))
-    grad = torch.randn(q.shape, generator=generator).to(device, dtype)
-
-    def view(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        return view_attention(q, k, v, layout, views, backend=backend)
-
-    dense = {"dense": scaled_dot_product_attention}
-    if device != "cpu":
-        dense = {
-            name: _only(kind)
-            for name, kind in (("cudnn", SDPBackend.CUDNN_ATTENTION), ("flash", SDPBackend.FLASH_ATTENTION))
-        }
-    candidates = {"view": view, **dense}
-
-    def forward(attend):
-        def run() -> None:
-            with torch.no_grad():
-                attend(q, k, v)
-
-        return run
-
-    def both(attend):
-        return lambda: torch.autograd.grad(attend(q, k, v), (q, k, v), grad)
-
-    f = paired_seconds({n: forward(a) for n, a in candidates.items()}, device, budget)
-    fb = paired_seconds({n: both(a) for n, a in candidates.items()}, device, budget)
-    part = slice(0, 1)
-    error = _relative_error(case, q[part], k[part], v[part], backend)
-    row: dict[str, object] = {
+def run_case(case: Case, chosen: str, device: str, budget: float) -> dict[str, Any]:
+    batch = draw(case, device)
+    names = serving(case, device)
+    taken = choose_backend(device, batch.joint.dtype, case.width) if chosen == "auto" else chosen
+    # Where backends compete, "auto" does too: it must not be slower than the best of them.
+    views = {name: view(case, batch, name) for name in (["auto", *names] if len(names) > 1 else names)}
+    rivals = dense(case, batch)
+    mine = chosen if chosen in views else taken
+    row: dict[str, Any] = {
         "name": case.name,
-        "backend": backend,
+        "backend": taken,
+        "padded": case.padded,
         "flop_ratio": round(case.flop_ratio, 4),
-        "forward_ratio": round(f["view"] / min(f[n] for n in dense), 4),
-        "forward_backward_ratio": round(fb["view"] / min(fb[n] for n in dense), 4),
-        "forward_ms": {n: round(t * 1e3, 4) for n, t in f.items()},
-        "forward_backward_ms": {n: round(t * 1e3, 4) for n, t in fb.items()},
-        "forward_tflops": round(case.flops / f["view"] / 1e12, 2),
-        "forward_backward_tflops": round(3.5 * case.flops / fb["view"] / 1e12, 2),
-        "relative_error": error,
     }
-    print(
-        f"{case.name:62} FLOPs {row['flop_ratio']:.3f}  forward {row['forward_ratio']:.3f}  "
-        f"forward+backward {row['forward_backward_ratio']:.3f}  error {error:.1e}",
-        flush=True,
-    )
+    row |= _times(case, views, rivals, mine, device, budget, "")
+    if device != "cpu":
+        if case.batch == 1:
+            row |= _times(case, views, rivals, mine, device, budget, "graph_")
+        peaks = {name: peak_bytes(contender.both) / MIB for name, contender in (views | rivals).items()}
+        row["peak_mib"] = {name: round(peak, 1) for name, peak in peaks.items()}
+        row["memory_ratio"] = round(peaks[mine] / peaks["varlen" if case.padded else "flash"], 4)
+    row["relative_error"] = relative_error(case, batch, mine)
+    print(summary(row), flush=True)
     return row
 
 
-def _only(kind: SDPBackend):
-    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        with sdpa_kernel(kind):
-            return scaled_dot_product_attention(q, k, v)
+def summary(row: dict[str, Any]) -> str:
+    shown = [f"FLOPs {row['flop_ratio']:.3f}", f"forward {row['forward_ratio']:.3f}"]
+    shown.append(f"forward+backward {row['forward_backward_ratio']:.3f}")
+    if "graph_forward_ratio" in row:
+        shown.append(f"graphs {row['graph_forward_ratio']:.3f} {row['graph_forward_backward_ratio']:.3f}")
+    if "memory_ratio" in row:
+        shown.append(f"memory {row['memory_ratio']:.2f}")
+    return "  ".join([f"{row['name']:69}", *shown, f"error {row['relative_error']:.1e}", row["backend"]])
 
-    return attend
+
+def _times(
+    case: Case,
+    views: dict[str, Contender],
+    rivals: dict[str, Contender],
+    mine: str,
+    device: str,
+    budget: float,
+    prefix: str,
+) -> dict[str, Any]:
+    """What every contender takes, and its ratio to the fastest of the rivals."""
+    row: dict[str, Any] = {}
+    for name, factor in zip(PASSES, (1, 3.5), strict=True):
+        part = prefix + name
+        runs = {n: c.forward if name == "forward" else c.both for n, c in (views | rivals).items()}
+        if prefix:
+            runs = {n: graphed(run) for n, run in runs.items()}
+        seconds = paired_seconds(runs, device, budget)
+        best = min(seconds[n] for n in rivals)
+        row[f"{part}_ratio"] = round(seconds[mine] / best, 4)
+        row[f"{part}_ratios"] = {n: round(seconds[n] / best, 4) for n in views}
+        row[f"{part}_ms"] = {n: round(s * 1e3, 4) for n, s in seconds.items()}
+        row[f"{part}_tflops"] = round(factor * case.flops / seconds[mine] / 1e12, 2)
+    return row
 
 
-def _relative_error(case: Case, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, backend: str) -> float:
+def relative_error(case: Case, batch: Batch, backend: str) -> float:
     """Of output and gradients together, against the reference in float64 on the same (rounded) inputs."""
+    lengths = None if batch.lengths is None else batch.lengths[:1]
     results = []
-    for dtype, name in ((q.dtype, backend), (torch.float64, "reference")):
-        leaves = [t.detach().to(dtype).requires_grad_() for t in (q, k, v)]
-        out = view_attention(*leaves, case.layout, case.layer, backend=name)
+    for dtype, name in ((batch.joint.dtype, backend), (torch.float64, "reference")):
+        leaves = [t.transpose(1, 2).to(dtype).requires_grad_() for t in batch.joint[:1].unbind(2)]
+        out = view_attention(*leaves, case.layout, case.layer, lengths=lengths, backend=name)
         results.append([out, *torch.autograd.grad(out.square().sum(), leaves)])
     pairs = zip(*results, strict=True)
     return float(max((a.double() - b).norm() / b.norm() for a, b in pairs))
@@ -140,16 +107,25 @@ def _relative_error(case: Case, q: torch.Tensor, k: torch.Tensor, v: torch.Tenso
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=("cuda", "cpu"))
-    parser.add_argument("--backend", default="sdpa", choices=[n for n, reason in backends().items() if reason is None])
-    parser.add_argument("--seconds", type=float, default=6.0, help="for each timing of each case")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=tuple(SECONDS))
+    served = [name for name, reason in backends().items() if reason is None and name != "reference"]
+    parser.add_argument("--backend", default="auto", choices=["auto", *served])
+    parser.add_argument("--seconds", type=float, help="for each timing of each case; default: 1 on CUDA, 6 on a CPU")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/<device>-attention.json")
     args = parser.parse_args()
-    cases = CPU_CASES if args.device == "cpu" else CUDA_CASES
-    seconds = args.seconds if args.device == "cpu" else min(args.seconds, 1.0)
-    rows = [run_case(case, args.backend, args.device, seconds) for case in cases]
-    default = Path(__file__).parent / "results" / f"{args.device}-attention.json"
-    write(args.out or default, {**machine(args.device), "cases": rows})
+    seconds = SECONDS[args.device] if args.seconds is None else args.seconds
+    document = machine(args.device)
+    with tempfile.TemporaryDirectory() as cache:
+        if args.device != "cpu":
+            document["first_call_seconds"] = first = first_calls(args.backend, Path(cache))
+            print(
+                "slowest first call, in seconds:",
+                {state: max(times.values()) for state, times in first.items()},
+                flush=True,
+            )
+            os.environ["TRITON_CACHE_DIR"] = cache  # what has been compiled need not be compiled again
+        document["cases"] = [run_case(case, args.backend, args.device, seconds) for case in cases(args.device)]
+    write(args.out or default_path(args.device, "attention"), document)
 
 
 if __name__ == "__main__":

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import statistics
-import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 
+Name = TypeVar("Name")
+FEWEST_ROUNDS = 5
 
-def paired_seconds(candidates: dict[str, Callable[[], Any]], device: str, budget: float) -> dict[str, float]:
-    """Median seconds of each candidate over interleaved rounds, for about `budget` seconds in all."""
+
+def paired_seconds(
+    candidates: Mapping[Name, Callable[[], Any]], device: str, budget: float, calls: int = 5
+) -> dict[Name, float]:
+    """Median seconds of each candidate over interleaved rounds, for about `budget` seconds in all.
+
+    On CUDA several `calls` go to an event pair, as a training step would queue them: the launch queue must not run dry.
+    """
     for run in candidates.values():  # compile, choose algorithms, fill caches
         run()
         run()
     _wait(device)
-    samples: dict[str, list[float]] = {name: [] for name in candidates}
+    samples: dict[Name, list[float]] = {name: [] for name in candidates}
     end = time.perf_counter() + budget
-    while time.perf_counter() < end or len(next(iter(samples.values()))) < 5:
+    while time.perf_counter() < end or len(next(iter(samples.values()))) < FEWEST_ROUNDS:
         for name, run in candidates.items():
-            samples[name].append(_seconds(run, device))
+            samples[name].append(_seconds(run, device, calls))
     return {name: statistics.median(values) for name, values in samples.items()}
 
 
-def _seconds(run: Callable[[], Any], device: str) -> float:
+def _seconds(run: Callable[[], Any], device: str, calls: int) -> float:
     if device == "cpu":
         start = time.perf_counter()
         run()
         return time.perf_counter() - start
-    # Several calls to an event pair, as a training step would queue them: the launch queue must not run dry.
     begin, finish = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    calls = 5
     begin.record()
     for _ in range(calls):
         run()
@@ -48,26 +49,3 @@ def _seconds(run: Callable[[], Any], device: str) -> float:
 def _wait(device: str) -> None:
     if device != "cpu":
         torch.cuda.synchronize()
-
-
-def machine(device: str) -> dict[str, Any]:
-    """What a reader must know to repeat a figure."""
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": "python " + " ".join([Path(sys.argv[0]).as_posix(), *_without_out(sys.argv[1:])]),
-        "device": torch.cuda.get_device_name() if device != "cpu" else f"{torch.get_num_threads()} CPU threads",
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _without_out(arguments: list[str]) -> list[str]:
-    """The arguments but for where the results went, which is nobody else's business."""
-    place = arguments.index("--out") if "--out" in arguments else len(arguments)
-    return arguments[:place] + arguments[place + 2 :]
-
-
-def write(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=2) + "\n")
-    print(f"wrote {path}")

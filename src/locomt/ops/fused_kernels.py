@@ -35,7 +35,7 @@ def _program(table, lengths, T, H, WIDTH: tl.constexpr, M: tl.constexpr, FULL: t
     count = tl.load(row + 5)
     real = size
     if not FULL:
-        real = tl.load(lengths + b * M + modality)
+        real = tl.load(lengths + b * M + modality).to(tl.int32)
         if real <= first:
             count = 0  # a tile of padding
     return b, h, bh.to(tl.int64), row, modality, first, start, size, real, count
@@ -47,7 +47,7 @@ def _alone(row, lengths, b, modality, M: tl.constexpr):
     mask = tl.load(row + 4)
     seen = 0
     for j in tl.static_range(M):
-        seen += tl.where((mask >> j) & 1 == 1, tl.load(lengths + b * M + j), 0)
+        seen += tl.where((mask >> j) & 1 == 1, tl.load(lengths + b * M + j).to(tl.int32), 0)
     return tl.where((mask != 0) & (seen == 0), 1, 0)
 
 
@@ -59,7 +59,7 @@ def _met(row, s, count, lengths, b, modality, start, real, M: tl.constexpr, FULL
     lo = tl.load(at + 1)
     n = tl.load(at + 2)
     if not FULL:
-        n = tl.load(lengths + b * M + other)
+        n = tl.load(lengths + b * M + other).to(tl.int32)
     if FALLBACK:
         lo = tl.where(s < count, lo, start)
         n = tl.where(s < count, n, real)

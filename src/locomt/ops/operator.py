@@ -6,6 +6,7 @@ Compilers see one node each, `vmap` and `grad` compose, and the FLOP counter is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -44,8 +45,17 @@ def register(backend: str, forward: Attention, backward: Gradients) -> None:
 
 def attend(backend: str, *arguments: Any) -> Tensor:
     """The output of a registered backend, differentiable; `arguments` as its forward takes them."""
-    out: Tensor = _Differentiable.apply(backend, *arguments)[0]
-    return out
+    if torch.is_grad_enabled():
+        out, _ = _Differentiable.apply(backend, *arguments)
+    else:  # the same without what autograd costs, which is more than a small launch
+        out, _ = _OPERATORS[backend][0](*arguments)
+    return out  # type: ignore[no-any-return]
+
+
+def _bind_once(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
+    """torch inspects the signature of `forward` at every call, which takes longer than a launch, unless it is there."""
+    function.forward.__signature__ = signature(function.forward)  # type: ignore[attr-defined]
+    return function
 
 
 def token_major(like: Tensor) -> Tensor:
@@ -96,6 +106,7 @@ def _fold(operator: Any, outputs: int) -> Any:
 
 
 # The parameters are spelled out: torch 2.13's Dynamo miscounts `*arguments` where one function applies another.
+@_bind_once
 class _Differentiable(torch.autograd.Function):
     """A backend's two operators joined for autograd; gives the output and the log-sum-exp."""
 
@@ -126,10 +137,13 @@ class _Differentiable(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         backend, layout, masks, scale, self_on_missing = ctx.options
         q, k, v, out, lse, lengths = ctx.saved_tensors
-        found = _Once.apply(backend, grads[0], q, k, v, out, lse, layout, masks, lengths, scale, self_on_missing)
+        saved = (grads[0], q, k, v, out, lse, layout, masks, lengths, scale, self_on_missing)
+        # Whoever differentiates again, or may, is to meet `_Once`; nobody else need pay for it.
+        found = _Once.apply(backend, *saved) if torch.is_grad_enabled() else _OPERATORS[backend][1](*saved)
         return (None, *found, None, None, None, None, None)
 
 
+@_bind_once
 class _Once(torch.autograd.Function):
     """The backward operator, refusing to be differentiated: its result would silently count as a constant."""
 

@@ -1,0 +1,151 @@
+"""What is timed: view attention by each backend, and every dense attention that it could be replaced with.
+
+All work on the same numbers. Dense attention gets what suits it best: kernels called without anything around them,
+padding taken out and masks made beforehand, none of it timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from cases import Case
+from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+from locomt import view_attention
+from locomt.ops.api import BACKENDS
+
+aten = torch.ops.aten
+
+
+class Contender(NamedTuple):
+    """One way to compute a case: `attend` gives one output or several from `leaves`; `grads` are the outputs'."""
+
+    attend: Callable[..., Any]
+    leaves: Sequence[Tensor]
+    grads: Tensor | Sequence[Tensor]
+
+    def forward(self) -> Any:
+        with torch.no_grad():
+            return self.attend(*self.leaves)
+
+    def both(self) -> tuple[Tensor, ...]:
+        """Forward and backward: the gradients of the leaves."""
+        return torch.autograd.grad(self.attend(*self.leaves), self.leaves, self.grads)
+
+
+class Batch(NamedTuple):
+    """A case's numbers.
+
+    Attributes:
+        joint: `[B, N, 3, H, D]`, queries, keys and values as a joint projection leaves them.
+        grad: `[B, N, H, D]`, the output's gradient as the output projection hands it back.
+        lengths: `[B, m]` on the device, or None where every sample is full.
+        real: `[B, N]`, which tokens are no padding.
+    """
+
+    joint: Tensor
+    grad: Tensor
+    lengths: Tensor | None
+    real: Tensor
+
+
+def draw(case: Case, device: str) -> Batch:
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    kind = {"device": device, "dtype": dtype, "generator": torch.Generator(device).manual_seed(0)}
+    joint = torch.randn(case.batch, case.layout.total, 3, case.heads, case.width, **kind)
+    grad = torch.randn(joint[:, :, 0].shape, **kind)
+    lengths = case.lengths
+    real = torch.cat([torch.arange(n) < lengths[:, i : i + 1] for i, n in enumerate(case.tokens.values())], dim=1)
+    return Batch(joint, grad, lengths.to(device) if case.padded else None, real.to(device))
+
+
+def serving(case: Case, device: str) -> list[str]:
+    """The backends that compute this case here; the reference is for comparing results, not times."""
+    kind = (torch.device(device), torch.float32 if device == "cpu" else torch.bfloat16, case.width)
+    return [name for name, backend in BACKENDS.items() if name != "reference" and not backend.why_not(*kind)]
+
+
+def view(case: Case, batch: Batch, backend: str) -> Contender:
+    layout, layer = case.layout, case.layer
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return view_attention(q, k, v, layout, layer, lengths=batch.lengths, backend=backend)
+
+    return Contender(attend, _by_head(batch.joint), batch.grad.transpose(1, 2))
+
+
+def dense(case: Case, batch: Batch) -> dict[str, Contender]:
+    return _padded(case, batch) if case.padded else _full(batch)
+
+
+def _full(batch: Batch) -> dict[str, Contender]:
+    leaves, grad = _by_head(batch.joint), batch.grad.transpose(1, 2)
+    if not batch.joint.is_cuda:
+        return {"dense": Contender(scaled_dot_product_attention, leaves, grad)}
+    return {"cudnn": Contender(_cudnn, leaves, grad), "flash": Contender(_flash, leaves, grad)}
+
+
+def _padded(case: Case, batch: Batch) -> dict[str, Contender]:
+    """Dense attention between the real tokens: masked, sample by sample and, on CUDA, packed ("varlen")."""
+    mask = _mask(batch)
+
+    def masked(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+    # Nobody reads what padding queries give, so that no gradient comes back to them.
+    grad = (batch.grad * batch.real[..., None, None]).transpose(1, 2)
+    sizes = case.lengths.sum(dim=1).tolist()
+    packed, packed_grad = batch.joint[batch.real], batch.grad[batch.real]
+    each = [leaf for part in packed.split(sizes) for leaf in _by_head(part[None])]
+    each_grad = [part[None].transpose(1, 2) for part in packed_grad.split(sizes)]
+    contenders = {
+        "masked": Contender(masked, _by_head(batch.joint), grad),
+        "each": Contender(_sample_by_sample, each, each_grad),
+    }
+    if packed.is_cuda:
+        # int32 cumulative lengths, made beforehand like everything that describes the batch
+        starts = pad(torch.tensor(sizes, dtype=torch.int32, device=packed.device).cumsum(0, dtype=torch.int32), (1, 0))
+
+        def varlen(q: Tensor, k: Tensor, v: Tensor) -> Any:
+            return varlen_attn(q, k, v, starts, starts, max(sizes), max(sizes))
+
+        contenders["varlen"] = Contender(varlen, _leaves(packed.unbind(1)), packed_grad)
+    return contenders
+
+
+def _leaves(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.detach().requires_grad_() for tensor in tensors]
+
+
+def _by_head(joint: Tensor) -> list[Tensor]:
+    """q, k and v `[B, H, N, D]` with a joint projection's strides."""
+    return _leaves([tensor.transpose(1, 2) for tensor in joint.unbind(2)])
+
+
+def _mask(batch: Batch) -> Tensor:
+    """0 for real keys and -inf for padding, `[B, 1, N, N]` without being stored for every query."""
+    size = batch.real.shape[1]
+    bias = torch.zeros(batch.real.shape, dtype=batch.joint.dtype, device=batch.joint.device)
+    bias = bias.masked_fill(~batch.real, float("-inf"))
+    # Rows of a multiple of 16 bytes, or the kernel would make itself a copy for every query.
+    bias = pad(bias, (0, -size % 16))[:, None, None, :size]
+    return bias.expand(-1, -1, size, -1)
+
+
+def _sample_by_sample(*leaves: Tensor) -> list[Tensor]:
+    attend = _cudnn if leaves[0].is_cuda else scaled_dot_product_attention
+    return [attend(*leaves[i : i + 3]) for i in range(0, len(leaves), 3)]
+
+
+# Called as operators: choosing them through torch.nn.attention.sdpa_kernel takes as long as a small batch does.
+def _cudnn(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    keep_lse = torch.is_grad_enabled()
+    return aten._scaled_dot_product_cudnn_attention(q, k, v, None, keep_lse, 0.0, False, False)[0]
+
+
+def _flash(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return aten._scaled_dot_product_flash_attention(q, k, v)[0]
