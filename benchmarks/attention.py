@@ -19,14 +19,14 @@ from typing import Any
 
 import torch
 from cases import Case, cases
-from contenders import Batch, Contender, dense, draw, serving, view
+from contenders import Batch, Contender, dense, draw, view
 from document import default_path, machine, write
 from first_call import first_calls
 from gpu import MIB, graphed, peak_bytes
 from timing import paired_seconds
 
 from locomt import view_attention
-from locomt.ops import backends, choose_backend
+from locomt.ops import backends, choose_backend, serving
 
 SECONDS = {"cuda": 1.0, "cpu": 6.0}
 PASSES = ("forward", "forward_backward")
@@ -34,8 +34,10 @@ PASSES = ("forward", "forward_backward")
 
 def run_case(case: Case, chosen: str, device: str, budget: float) -> dict[str, Any]:
     batch = draw(case, device)
-    names = serving(case, device)
-    taken = choose_backend(device, batch.joint.dtype, case.width) if chosen == "auto" else chosen
+    q = batch.joint[:, :, 0].transpose(1, 2).detach().requires_grad_()
+    # The reference is for comparing results, not times.
+    names = [name for name in serving(device, q.dtype, case.width) if name != "reference"]
+    taken = choose_backend(q, case.layout, case.layer, batch.lengths) if chosen == "auto" else chosen
     # Where backends compete, "auto" does too: it must not be slower than the best of them.
     views = {name: view(case, batch, name) for name in (["auto", *names] if len(names) > 1 else names)}
     rivals = dense(case, batch)
@@ -124,8 +126,10 @@ def main() -> None:
                 flush=True,
             )
             os.environ["TRITON_CACHE_DIR"] = cache  # what has been compiled need not be compiled again
-        document["cases"] = [run_case(case, args.backend, args.device, seconds) for case in cases(args.device)]
-    write(args.out or default_path(args.device, "attention"), document)
+        document["cases"] = []
+        for case in cases(args.device):
+            document["cases"].append(run_case(case, args.backend, args.device, seconds))
+            write(args.out or default_path(args.device, "attention"), document)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from locomt import view_attention
-from locomt.ops.api import BACKENDS
 
 aten = torch.ops.aten
 
@@ -61,12 +60,6 @@ def draw(case: Case, device: str) -> Batch:
     lengths = case.lengths
     real = torch.cat([torch.arange(n) < lengths[:, i : i + 1] for i, n in enumerate(case.tokens.values())], dim=1)
     return Batch(joint, grad, lengths.to(device) if case.padded else None, real.to(device))
-
-
-def serving(case: Case, device: str) -> list[str]:
-    """The backends that compute this case here; the reference is for comparing results, not times."""
-    kind = (torch.device(device), torch.float32 if device == "cpu" else torch.bfloat16, case.width)
-    return [name for name, backend in BACKENDS.items() if name != "reference" and not backend.why_not(*kind)]
 
 
 def view(case: Case, batch: Batch, backend: str) -> Contender:

@@ -15,7 +15,7 @@ from locomt.cost import variants
 from locomt.nn import AudioSpec, TextSpec, VideoSpec
 from locomt.nn.attention import ViewAttention
 from locomt.nn.config import FUSIONS, ModalitySpec
-from locomt.ops import backends, choose_backend
+from locomt.ops import serving
 
 BASELINE = "multiall"
 CLASSES = 400
@@ -68,9 +68,7 @@ def modes(name: str, compiled: bool, graph: bool) -> list[Mode]:
     """The baseline must be as fast as it can be, or ratios to it would flatter; so it tries every backend."""
     taken = ["auto"]
     if name == BASELINE:
-        auto = choose_backend("cuda", torch.bfloat16, 64)
-        served = [n for n, reason in backends().items() if reason is None]
-        taken += [n for n in served if n not in (auto, "reference")]
+        taken += [backend for backend in serving("cuda", torch.bfloat16, 64) if backend != "reference"]
     return [
         Mode(by_compiler, from_graph, backend)
         for backend in taken

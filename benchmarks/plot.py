@@ -60,7 +60,7 @@ def plot(documents: Sequence[Document], out: Path) -> None:
     """A panel for each document; those of models know their cases' `model`."""
     style = {"svg.hashsalt": "locomt", "svg.fonttype": "none", "font.size": 10, "legend.frameon": False}
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(5.2 * len(documents), 4.6), layout="constrained", facecolor="white")
+        figure = Figure(figsize=(5.2 * len(documents), 5.4), layout="constrained", facecolor="white")
         FigureCanvasSVG(figure)
         panels = figure.subplots(1, len(documents), squeeze=False)[0]
         for axes, document in zip(panels, documents, strict=True):
@@ -99,7 +99,7 @@ def _draw(axes: Axes, points: list[Point]) -> None:
         axis.set_major_locator(FixedLocator(TICKS))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from attention_problems import by_hand, problems, tensors
 from locomt import LayerViews, TokenLayout, view_attention
-from locomt.ops import backends, choose_backend
+from locomt.ops import api, backends, choose_backend, serving
 
 BACKENDS = ("reference", "sdpa")
 backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -138,14 +138,32 @@ def test_low_precision_is_as_good_as_dense_attention_in_it(dtype):
 
 
 def test_auto_says_what_it_takes_and_a_named_backend_never_falls_back():
-    assert choose_backend("cpu", torch.float32, 64) == "sdpa"
-    assert choose_backend("cpu", torch.int64, 64) == "reference"
-    assert choose_backend("cuda", torch.float64, 64) == "reference"
+    assert serving("cpu", torch.float32, 64) == ["sdpa", "reference"]
+    assert serving("cpu", torch.int64, 64) == ["reference"]
+    assert serving("cuda", torch.float64, 64) == ["reference"]
     assert set(backends()) == {"triton", "sdpa", "reference"}
     layout, layer = TokenLayout({"a": 3}), LayerViews.parse("self:2", ("a",))
     q = torch.zeros(1, 2, 3, 4, dtype=torch.float8_e4m3fn)
     with pytest.raises(ValueError, match=r"'sdpa' cannot serve here.*float8"):
         view_attention(q, q, q, layout, layer, backend="sdpa")
+
+
+@pytest.mark.parametrize(
+    ("views", "batch", "width", "lengths", "gradients", "taken"),
+    [
+        ("self:2 a~b:2", 32, 64, None, True, "triton"),
+        ("multi:4", 32, 64, None, True, "sdpa"),
+        ("multi:4", 32, 64, None, False, "triton"),
+        ("self:2 a~b:2", 32, 128, None, False, "sdpa"),
+        ("self:2 a~b:2", 1, 128, None, False, "triton"),
+        ("self:2 a~b:2", 32, 128, torch.tensor([[4096, 700]] * 32), False, "triton"),
+    ],
+)
+def test_auto_takes_dense_kernels_for_few_large_calls(views, batch, width, lengths, gradients, taken, monkeypatch):
+    monkeypatch.setattr(api, "serving", lambda *_: ["triton", "sdpa", "reference"])
+    layout = TokenLayout({"a": 4096, "b": 1024})
+    q = torch.empty(batch, 4, 5120, width, device="meta", dtype=torch.bfloat16, requires_grad=gradients)
+    assert choose_backend(q, layout, LayerViews.parse(views, ("a", "b")), lengths) == taken
 
 
 GOOD = {"layout": TokenLayout({"a": 3, "b": 2}), "views": LayerViews.parse("self:1 a~b:1", ("a", "b"))}

@@ -29,6 +29,9 @@ class Backend(NamedTuple):
     why_not: Callable[[torch.device, torch.dtype, int], str | None]
 
 
+LARGE = 1e11  # FLOPs of a forward pass from which on launches no longer count
+
+
 def _registered(backend: str) -> Callable[..., Tensor]:
     def compute(*arguments: Any) -> Tensor:
         # torch 2.11 says that it exports under torch.compile too, where the operator is what is wanted.
@@ -51,12 +54,32 @@ BACKENDS = {
 }
 
 
-def choose_backend(device: torch.device | str, dtype: torch.dtype, head_dim: int) -> str:
-    """The backend that `backend="auto"` takes for tensors of this device, dtype and head width."""
+def serving(device: torch.device | str, dtype: torch.dtype, head_dim: int) -> list[str]:
+    """The backends that compute tensors of this device, dtype and head width, the one for most cases first."""
     device = torch.device(device)
+    names = [name for name, backend in BACKENDS.items() if not backend.why_not(device, dtype, head_dim)]
     # Off CUDA, `triton` serves under its interpreter alone, which is for tests.
-    names = [name for name in BACKENDS if name != "triton" or device.type == "cuda"]
-    return next(name for name in names if not BACKENDS[name].why_not(device, dtype, head_dim))
+    return names if device.type == "cuda" else [name for name in names if name != "triton"]
+
+
+def choose_backend(q: Tensor, layout: TokenLayout, views: LayerViews, lengths: Tensor | None = None) -> str:
+    """The backend that `backend="auto"` takes."""
+    first, *others = serving(q.device, q.dtype, q.shape[-1])
+    if first == "triton" and "sdpa" in others and lengths is None and _few_large_calls(q, layout, views):
+        return "sdpa"
+    return first
+
+
+def _few_large_calls(q: Tensor, layout: TokenLayout, views: LayerViews) -> bool:
+    """Where cuDNN's dense kernels beat the fused ones though their results have to be put in place.
+
+    As measured on an H200 (docs/performance.md): wide heads, and training where every head sees everything.
+    """
+    everything = (1 << len(layout.modalities)) - 1
+    trains_dense = q.requires_grad and torch.is_grad_enabled() and all(mask == everything for mask in views.masks)
+    if q.shape[-1] <= 64 and not trains_dense:
+        return False
+    return 4 * q.shape[0] * q.shape[-1] * views.score_pairs(layout.as_dict()) >= LARGE
 
 
 def backends() -> dict[str, str | None]:
@@ -95,7 +118,7 @@ def view_attention(
             so a `lengths` tensor may stay on the CPU whatever device q is on.
         scale: of the scores; 1 / sqrt(D) if None.
         on_missing: where all modalities that a view looks to are missing: `zero`, or `self` to see the own one.
-        backend: `reference`, `sdpa` or `auto` (`choose_backend` says which). A named backend never falls back.
+        backend: `reference`, `sdpa`, `triton` or `auto` (`choose_backend` says which). A named one never falls back.
 
     Raises:
         ValueError: shapes, layout, views, lengths or options do not fit, or the named backend cannot serve.
@@ -107,7 +130,7 @@ def view_attention(
     if on_missing not in ON_MISSING:
         raise ValueError(f"on_missing: expected one of {', '.join(ON_MISSING)}, got {on_missing!r}")
     if backend == "auto":
-        backend = choose_backend(q.device, q.dtype, q.shape[-1])
+        backend = choose_backend(q, layout, views, lengths)
     elif backend not in BACKENDS:
         raise ValueError(f"backend: expected auto, {', '.join(BACKENDS)}, got {backend!r}")
     elif reason := BACKENDS[backend].why_not(q.device, q.dtype, q.shape[-1]):

@@ -36,8 +36,8 @@ class Tiling(NamedTuple):
 # Measured on an H200 (docs/performance.md); by kernel and the power of two that the head width is padded to.
 TILINGS = {
     "forward": {64: Tiling(64, 64, 32, 4, 3), 128: Tiling(64, 64, 32, 4, 3)},
-    "query": {64: Tiling(64, 64, 32, 4, 2), 128: Tiling(64, 64, 32, 4, 2)},
-    "key": {64: Tiling(64, 64, 32, 4, 2), 128: Tiling(64, 64, 32, 4, 2)},
+    "query": {64: Tiling(64, 64, 32, 4, 3), 128: Tiling(64, 32, 32, 4, 3)},
+    "key": {64: Tiling(64, 32, 32, 4, 3), 128: Tiling(64, 64, 32, 4, 2)},
 }
 
 
