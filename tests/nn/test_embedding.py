@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from locomt.nn import AudioSpec, FeatureSpec, VideoSpec
+from locomt.nn import AudioSpec, FeatureSpec, TextSpec, VideoSpec
 from locomt.nn.embedding import ModalityEmbedding, SpectrogramPatches, VideoPatches, resize_positions
 
 
@@ -70,3 +70,15 @@ def test_loading_resizes_positions_of_another_grid():
     assert large.grid.tolist() == [4, 2]
     with pytest.raises(ValueError, match="2-d grid"):
         resize_positions(small.positions, (2, 2), (4,))
+
+
+def test_token_dropout_blanks_contents_and_keeps_positions_and_cls():
+    torch.manual_seed(0)
+    embedding = ModalityEmbedding(TextSpec(vocabulary=50, max_length=400), 8, token_dropout=0.25)
+    ids = torch.randint(1, 50, (4, 400))
+    full = embedding.eval()(ids)
+    tokens = embedding.train()(ids)
+    blank = (tokens[:, 1:] == embedding.positions).all(dim=-1)
+    assert abs(blank.float().mean() - 0.25) < 0.05
+    assert torch.equal(tokens[:, 1:][~blank], full[:, 1:][~blank])
+    assert torch.equal(tokens[:, 0], full[:, 0])

@@ -280,7 +280,8 @@ def activation_bytes(
         if not count or not _embedding_matters(config, name):
             continue
         spec = config.modalities[name]
-        numbers += (count - 1) * _inputs_per_token(spec) + masks * count * dim
+        blanks = int(config.token_dropout > 0)  # a number per token, [CLS] is never blanked
+        numbers += (count - 1) * (_inputs_per_token(spec) + blanks) + masks * count * dim
         ids += (count - 1) * isinstance(spec, TextSpec)
     read, answers = _read(config, counts), _answers(config, counts)
     bottlenecks = config.bottlenecks if config.fusion == "mbt" else 0

@@ -164,6 +164,8 @@ class Architecture:
             or `self` (its own modality).
         mlp_ratio: hidden width of a feed-forward layer over `dim`.
         dropout: after embeddings, attention and feed-forward projections.
+        token_dropout: share of the tokens (patches, feature vectors, subwords) whose content is blanked in training;
+            their positions stay.
         drop_path: stochastic depth of the topmost layer, from 0 at the lowest in a straight line.
     """
 
@@ -182,6 +184,7 @@ class Architecture:
     on_missing: str = "zero"
     mlp_ratio: float = 4.0
     dropout: float = 0.0
+    token_dropout: float = 0.0
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:
@@ -204,7 +207,7 @@ class Architecture:
             1 <= self.fusion_layers <= self.num_layers,
             f"model.fusion_layers: expected 1 to model.depth = {self.depth}, got {self.fusion_layers}",
         )
-        for name in ("dropout", "drop_path"):
+        for name in ("dropout", "token_dropout", "drop_path"):
             _require(0 <= getattr(self, name) < 1, f"model.{name}: expected [0, 1), got {getattr(self, name)}")
         _require(0 <= self.cross <= 1, f"model.cross: expected [0, 1], got {self.cross}")
         _require(self.mlp_ratio > 0, f"model.mlp_ratio: expected more than 0, got {self.mlp_ratio}")

@@ -104,9 +104,10 @@ class ModalityEmbedding(nn.Module):
     learned for another grid resizes the positions to this one's.
     """
 
-    def __init__(self, spec: ModalitySpec, dim: int, dropout: float = 0.0) -> None:
+    def __init__(self, spec: ModalitySpec, dim: int, dropout: float = 0.0, token_dropout: float = 0.0) -> None:
         super().__init__()
         self.spec = spec
+        self.token_dropout = token_dropout
         self.project = PROJECTIONS[type(spec)](spec, dim)
         self.cls = nn.Parameter(torch.zeros(1, 1, dim))
         self.positions = nn.Parameter(torch.zeros(math.prod(spec.grid), dim))
@@ -130,6 +131,9 @@ class ModalityEmbedding(nn.Module):
             raise ValueError(
                 f"{self.spec.kind} input of {inputs.shape[1]} steps is longer than the {most} it was configured for"
             )
+        if self.training and self.token_dropout:
+            kept = torch.empty(tokens.shape[:2], dtype=tokens.dtype, device=tokens.device)
+            tokens = tokens * kept.bernoulli_(1 - self.token_dropout)[..., None]
         tokens = tokens + self.positions[:count]
         return self.dropout(torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], dim=1))  # type: ignore[no-any-return]
 

@@ -38,7 +38,7 @@ class FusionModel(nn.Module, Pretrained):
         options: dict[str, Any] = {"mlp_ratio": config.mlp_ratio, "dropout": config.dropout}
 
         self.embeddings = PerModality(
-            names, lambda name: ModalityEmbedding(config.modalities[name], dim, config.dropout)
+            names, lambda name: ModalityEmbedding(config.modalities[name], dim, config.dropout, config.token_dropout)
         )
         self.towers = PerModality(
             names,
