@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import lightning.pytorch as pl
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
 
 from locomt.data import Batch, ManifestDataset
 from locomt.train.loading import make_loader
 from locomt.train.recipe import Recipe
+from locomt.train.sampling import EpochSampler, balancing_weights
 
 
 class SplitsModule(pl.LightningDataModule):
@@ -27,6 +28,8 @@ class SplitsModule(pl.LightningDataModule):
         if not len(self.train):
             raise ValueError(f"{data.manifest}: no row has split {data.train_split!r} (data.train_split)")
         self.val = ManifestDataset(data, data.val_split, labels)
+        balanced = recipe.train.sampling == "balanced"
+        self.weights = balancing_weights(self.train, labels) if balanced else None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -35,14 +38,8 @@ class SplitsModule(pl.LightningDataModule):
         return {data.train_split: len(self.train), data.val_split: len(self.val)}
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Shuffled, in an order that depends on `train.seed` and the epoch alone.
-
-        The sampler is made for several devices, but is also one that Lightning tells the epoch.
-        """
-        sampler: DistributedSampler[int] = DistributedSampler(
-            self.train, num_replicas=1, rank=0, shuffle=True, seed=self.recipe.train.seed
-        )
-        return make_loader(self.train, self.recipe, sampler)
+        """In an order that depends on `train.seed` and the epoch alone."""
+        return make_loader(self.train, self.recipe, EpochSampler(len(self.train), self.recipe.train.seed, self.weights))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """In the manifest's order."""

@@ -21,6 +21,7 @@ from locomt.nn.config import Architecture, FusionConfig
 
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("32", "bf16-mixed")
+SAMPLINGS = ("shuffled", "balanced")
 ACCELERATORS = ("auto", "cpu", "cuda")
 MONITORS = {
     "multiclass": {"accuracy": "max", "f1": "max", "precision": "max", "recall": "max", "loss": "min"},
@@ -58,6 +59,8 @@ class TrainConfig:
         label_smoothing: share of the target spread evenly over all classes, in [0, 1). Not for regression.
         clip_norm: largest norm of the gradient; longer ones are scaled down. 0 turns it off.
         precision: `32` or `bf16-mixed`.
+        sampling: `shuffled`, every training sample once an epoch, or `balanced`, as many drawn with replacement so
+            that rare classes come as often as frequent ones. Not for regression.
         seed: of the initial weights, the order of the data, dropout and stochastic depth.
         monitor: the validation metric that chooses the best epoch. Left out: accuracy, mAP or mae by task.
         accelerator: `auto` (a CUDA device where there is one), `cpu` or `cuda`.
@@ -75,6 +78,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
     precision: str | int = "32"
+    sampling: str = "shuffled"
     seed: int = 0
     monitor: str | None = None
     accelerator: str = "auto"
@@ -86,6 +90,7 @@ class TrainConfig:
         for name, choices in (
             ("optimizer", OPTIMIZERS),
             ("precision", PRECISIONS),
+            ("sampling", SAMPLINGS),
             ("accelerator", ACCELERATORS),
         ):
             value = getattr(self, name)

@@ -1,0 +1,67 @@
+"""In which order, and how often, an epoch takes the training samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from locomt.data import ManifestDataset
+from locomt.data.labels import LabelError, parse_label
+
+
+class EpochSampler(Sampler[int]):
+    """An order that depends on a seed and the epoch alone, so that a resumed epoch takes what it would have taken.
+
+    Without weights every sample once, shuffled. With weights as many draws as there are samples, with replacement.
+    Lightning tells it the epoch.
+    """
+
+    def __init__(self, samples: int, seed: int, weights: Tensor | None = None) -> None:
+        self.samples, self.seed, self.weights = samples, seed, weights
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        if self.weights is None:
+            order = torch.randperm(self.samples, generator=generator)
+        else:
+            order = torch.multinomial(self.weights, self.samples, replacement=True, generator=generator)
+        return iter(order.tolist())
+
+
+def balancing_weights(dataset: ManifestDataset, labels: Sequence[str]) -> Tensor:
+    """`[samples]`: the sum over a sample's labels of 1 / how many samples have the label.
+
+    Of one label a sample, every class is then drawn as often as the others; of several, this is how AudioSet is
+    balanced by Gong et al. (AST, Interspeech 2021, section 3.1). A sample without labels weighs as much as the
+    lightest one that has some, and a row whose label cannot be read likewise: it will be a bad sample.
+
+    Raises:
+        ValueError: the labels are numbers.
+    """
+    config = dataset.config
+    if config.task == "regression":
+        raise ValueError("train.sampling 'balanced' needs classes, and data.task is regression; use 'shuffled'")
+    places = {label: place for place, label in enumerate(labels)}
+    counts = torch.zeros(len(dataset), len(labels), dtype=torch.float64)
+    for row, manifest_row in enumerate(dataset.rows):
+        try:
+            label = parse_label(manifest_row.label, config, places)
+        except LabelError:
+            continue
+        if config.task == "multilabel":
+            counts[row] = label
+        else:
+            counts[row] = torch.bincount(label.reshape(-1), minlength=len(labels))
+    weights: Tensor = (counts / counts.sum(dim=0).clamp(min=1)).sum(dim=1)
+    labelled = weights > 0
+    return torch.where(labelled, weights, weights[labelled].min() if labelled.any() else 1.0)

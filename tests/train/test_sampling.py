@@ -1,0 +1,57 @@
+"""What an epoch draws: everything once, or classes evenly; the same again for the same seed and epoch."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from locomt.data import DataConfig, ManifestDataset
+from locomt.train.sampling import EpochSampler, balancing_weights
+
+
+def dataset(tmp_path: Path, labels: list[str], task: str = "multiclass") -> ManifestDataset:
+    rows = [f"{n},train,{label},some words" for n, label in enumerate(labels)]
+    (tmp_path / "m.csv").write_text("\n".join(["id,split,label,title", *rows]))
+    source = {"title": {"kind": "text", "column": "title", "max_length": 4}}
+    config = DataConfig(manifest=str(tmp_path / "m.csv"), task=task, modalities=source)
+    return ManifestDataset(config, "train", ["a", "b", "c"])
+
+
+def test_shuffled_takes_every_sample_once_in_an_order_of_the_epoch():
+    sampler = EpochSampler(50, seed=3)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert first != second
+    sampler.set_epoch(0)
+    assert list(sampler) == first
+
+
+def test_balanced_draws_classes_evenly(tmp_path):
+    labels = ["a"] * 90 + ["b"] * 9 + ["c"]
+    data = dataset(tmp_path, labels)
+    weights = balancing_weights(data, ["a", "b", "c"])
+    totals = [weights[[n for n, label in enumerate(labels) if label == name]].sum() for name in "abc"]
+    torch.testing.assert_close(torch.stack(totals), torch.ones(3, dtype=torch.float64))
+    sampler = EpochSampler(100, 0, weights)
+    drawn: Counter[str] = Counter()
+    for epoch in range(30):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        assert len(order) == 100
+        drawn.update(labels[n] for n in order)
+    assert all(abs(drawn[name] - 1000) < 120 for name in "abc")  # four standard deviations are 103
+    assert list(sampler) == order
+
+
+def test_labels_of_a_sample_add_up_and_bad_rows_weigh_little(tmp_path):
+    data = dataset(tmp_path, ["a;b", "a", "a", ";", "nonsense"], "multilabel")
+    weights = balancing_weights(data, ["a", "b", "c"])
+    torch.testing.assert_close(weights, torch.tensor([1 / 3 + 1, 1 / 3, 1 / 3, 1 / 3, 1 / 3], dtype=torch.float64))
+
+
+def test_numbers_cannot_be_balanced(tmp_path):
+    with pytest.raises(ValueError, match="needs classes"):
+        balancing_weights(dataset(tmp_path, ["1.5"], "regression"), [])
