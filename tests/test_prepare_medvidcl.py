@@ -146,3 +146,29 @@ def test_the_official_form_with_subtitles(shared_data: Path, tmp_path: Path) -> 
     done = prepare(tmp_path, tmp_path / "out", "--vocabulary", 0)
     assert "300 videos" in done.stdout
     assert "300 with subtitles" in done.stdout
+
+
+def test_text_video_and_both_train_and_are_scored_per_class(source: Path, tmp_path: Path) -> None:
+    """The fused path on feature files of the official shape, one of them missing, sound from clips left out."""
+    pytest.importorskip("transformers")
+    out = tmp_path / "out"
+    done = prepare(source, out, "--features", f"vit={source / 'ViT'}", "--vocabulary", 60)
+    assert done.returncode == 0, done.stderr
+    small = {"model.dim": 8, "model.heads": 2, "train.epochs": 1, "train.batch_size": 3, "train.tensorboard": "false"}
+    small |= {"train.accelerator": "cpu", "train.warmup_epochs": 0, "data.max_bad": 0}
+    small |= {"data.manifest": out / "manifest.csv", "data.allow_outside": "true"}
+    small |= {"data.modalities.text.tokenizer": out / "tokenizer"}
+    options = [text for name, value in small.items() for text in (f"--{name}", str(value))]
+    models = ["--models", "locomt,text,video", "--seeds", "1", "--json", "--out", tmp_path / "runs"]
+    done = subprocess.run(
+        [sys.executable, "-m", "locomt", "compare", RECIPES / "medvidcl.yaml", *models, *options],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert {model["name"] for model in report["models"]} >= {"locomt", "text", "video"}
+    for model in report["models"]:
+        assert set(model["per_class"]) == set(LABELS)
+        assert {"precision", "recall", "f1"} <= set(model["per_class"][LABELS[0]])
+        assert model["metrics"]["f1"]["mean"] == model["mean"]

@@ -13,6 +13,7 @@ HELP = "train or load several models over several seeds; one table: metric with 
 EXAMPLE = "locomt compare clips.yaml --models locomt,mbt,audio --seeds 3 --tune train.learning_rate=1e-3,3e-3 --jobs 2"
 TAKES_OVERRIDES = True
 
+FEW = 10  # classes that a terminal shows one by one; all are in the JSON document
 MIB = 2**20
 
 
@@ -157,6 +158,8 @@ def show(document: dict[str, Any]) -> None:
                 (f"({baseline['name']})", spread(baseline["value"], None), "", "", "", "", ""),
             ],
         )
+        if recipe["task"] == "multiclass" and 2 < len(recipe["labels"]) <= FEW:
+            _show_classes(recipe, rows)
         for row in (row for row in rows if row["skipped"]):
             skipped = f"{row['skipped']} were skipped: unreadable, or without what it looks at"
             print(f"{row['name']}: scored on {row['samples']} samples; {skipped}")
@@ -164,6 +167,24 @@ def show(document: dict[str, Any]) -> None:
         values = ", ".join(f"{name} {value}" for name, value in tuned["chosen"].items())
         print(f"chosen by {tuned['metric']} for {tuned['recipe']} {tuned['name']}: {values}")
     print(f"FLOPs: {document['convention']}. Latency: one sample forward. Peak: a training step of one sample.")
+
+
+def _show_classes(recipe: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Precision, recall and F1 of every class, all models side by side."""
+    from locomt.cli.output import print_table
+
+    names = ("precision", "recall", "f1")
+    lines = [
+        (label, row["name"], *(spread(scores[label][name]["mean"], scores[label][name]["std"]) for name in names))
+        for label in recipe["labels"]
+        for row in rows
+        if label in (scores := row["per_class"])
+    ]
+    macro = [
+        ("macro", row["name"], *(spread(row["metrics"][name]["mean"], row["metrics"][name]["std"]) for name in names))
+        for row in rows
+    ]
+    print_table(f"{recipe['name']}: per class", ("class", "model", *names), [*lines, *macro])
 
 
 def spread(mean: float | None, std: float | None) -> str:

@@ -26,6 +26,7 @@ def run_entry(recipe: str, name: str, seed: int, job: Job, outcome: Outcome) -> 
         "seed": seed,
         "directory": str(job.directory),
         "metrics": outcome.scores["metrics"],
+        "per_class": outcome.scores["per_class"],
         "samples": outcome.scores["samples"],
         "skipped": outcome.scores["skipped"],
         "best_epoch": outcome.summary,
@@ -57,18 +58,22 @@ def model_rows(
     for name, run in firsts.items():
         own = [entry for entry in runs if entry["name"] == name]
         scores = [entry["metrics"][metric] for entry in own]
-        defined = [score for score in scores if score is not None]
+        mean, std = _mean_and_std(scores)
         cost = flops(run.model.config)
         rows.append(
             {
                 "recipe": recipe,
                 "name": name,
                 "metric": metric,
-                "mean": statistics.fmean(defined) if defined else None,
-                "std": statistics.stdev(defined) if len(defined) > 1 else None,
+                "mean": mean,
+                "std": std,
                 "seeds": len(own),
                 "seed_list": [entry["seed"] for entry in own],
                 "scores": scores,
+                "metrics": _over_seeds([entry["metrics"] for entry in own]),
+                "per_class": {
+                    label: _over_seeds([entry["per_class"][label] for entry in own]) for label in own[0]["per_class"]
+                },
                 "samples": own[0]["samples"],
                 "skipped": own[0]["skipped"],
                 "gflops": cost.total / 1e9,
@@ -79,6 +84,21 @@ def model_rows(
             }
         )
     return rows
+
+
+def _over_seeds(scores: Sequence[Mapping[str, float | None]]) -> Entry:
+    """Mean and spread of every number that all runs have."""
+    return {
+        name: dict(zip(("mean", "std"), _mean_and_std([score[name] for score in scores]), strict=True))
+        for name in scores[0]
+    }
+
+
+def _mean_and_std(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Over the seeds for which there is a value; the sample standard deviation."""
+    defined = [value for value in values if value is not None]
+    mean = statistics.fmean(defined) if defined else None
+    return mean, statistics.stdev(defined) if len(defined) > 1 else None
 
 
 def baseline_entry(recipe: str, metric: str, data: DataConfig, labels: Sequence[str]) -> Entry:
