@@ -3,7 +3,7 @@
 import csv
 import json
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -139,11 +139,24 @@ def test_a_resumed_run_ends_as_if_it_had_never_been_stopped(
     torch.testing.assert_close(last[0]["optimizer_states"], last[1]["optimizer_states"], rtol=0, atol=0)
 
 
+@pytest.fixture
+def default_interrupt() -> Iterator[None]:
+    """What Ctrl-C does in a terminal, also where the tests run in the background and it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     ("number", "outcome", "code"), [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, 143)]
 )
 def test_a_signal_stops_a_run_that_can_be_resumed(
-    recipe: Recipe, tmp_path: Path, number: signal.Signals, outcome: type[BaseException], code: int | None
+    default_interrupt: None,
+    recipe: Recipe,
+    tmp_path: Path,
+    number: signal.Signals,
+    outcome: type[BaseException],
+    code: int | None,
 ) -> None:
     def interrupt(done: int, total: int) -> None:
         if done == 4:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 import torch
+from scipy.stats import norm
 
 from locomt.train.metrics import make_scores
 
@@ -56,8 +57,15 @@ def test_multilabel_agrees_with_scikit_learn():
     precision = sk.average_precision_score(labels, probabilities, average=None)
     area = sk.roc_auc_score(labels, probabilities, average=None)
     assert result["metrics"] == pytest.approx(
-        {"mAP": precision.mean(), "mAUC": area.mean(), "classes_scored": 4}, rel=1e-5
+        {
+            "mAP": precision.mean(),
+            "mAUC": area.mean(),
+            "d_prime": 2**0.5 * norm.ppf(area.mean()),
+            "classes_scored": 4,
+        },
+        rel=1e-5,
     )
+    assert [entry["d_prime"] for entry in result["per_class"].values()] == pytest.approx(list(2**0.5 * norm.ppf(area)))
     assert [entry["auc"] for entry in result["per_class"].values()] == pytest.approx(list(area), rel=1e-5)
 
 
@@ -69,8 +77,8 @@ def test_classes_without_positives_are_left_out_and_reported():
     scores = make_scores("multilabel", LABELS)
     scores.update(logits, labels)
     result = scores.compute()
-    assert result["per_class"]["bee"] == {"average_precision": None, "auc": None, "positives": 0}
-    assert result["per_class"]["cat"] == {"average_precision": 1.0, "auc": None, "positives": 20}
+    assert result["per_class"]["bee"] == {"average_precision": None, "auc": None, "d_prime": None, "positives": 0}
+    assert result["per_class"]["cat"] == {"average_precision": 1.0, "auc": None, "d_prime": None, "positives": 20}
     assert result["metrics"]["classes_scored"] == 3
     kept = [entry["average_precision"] for entry in result["per_class"].values()]
     assert result["metrics"]["mAP"] == pytest.approx((kept[0] + kept[2] + kept[3]) / 3)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -77,10 +79,12 @@ class MulticlassScores(Scores):
 
 
 class MultilabelScores(Scores):
-    """Mean average precision and mean area under the ROC curve over the classes.
+    """Mean average precision and mean area under the ROC curve over the classes, and d-prime.
 
-    A class without a positive sample has no average precision, one without a negative sample no area either:
-    such classes are left out of the means and stand as None, and `classes_scored` says how many are left.
+    d-prime is sqrt(2) times the normal quantile of the area (of the mean area, for all classes together) and None where
+    that is infinite (Hershey et al., ICASSP 2017). A class without a positive sample has no average precision, one
+    without a negative sample no area either: such classes are left out of the means and stand as None, and
+    `classes_scored` says how many are left.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -105,11 +109,18 @@ class MultilabelScores(Scores):
             precision = binary_average_precision(scores[:, i], targets[:, i]).item() if positives else None
             both = 0 < positives < len(targets)
             area = binary_auroc(scores[:, i], targets[:, i]).item() if both else None
-            per_class[label] = {"average_precision": precision, "auc": area, "positives": positives}
+            per_class[label] = {
+                "average_precision": precision,
+                "auc": area,
+                "d_prime": _d_prime(area),
+                "positives": positives,
+            }
+        mean_area = _mean([entry["auc"] for entry in per_class.values()])
         return {
             "metrics": {
                 "mAP": _mean([entry["average_precision"] for entry in per_class.values()]),
-                "mAUC": _mean([entry["auc"] for entry in per_class.values()]),
+                "mAUC": mean_area,
+                "d_prime": _d_prime(mean_area),
                 "classes_scored": sum(entry["positives"] > 0 for entry in per_class.values()),
             },
             "per_class": per_class,
@@ -135,6 +146,12 @@ class RegressionScores(Scores):
         defined = correlation == correlation
         metrics = {"mae": self.error.compute().item(), "pearson": correlation if defined else None}
         return {"metrics": metrics, "per_class": {}}
+
+
+def _d_prime(area: float | None) -> float | None:
+    if area is None or not 0 < area < 1:
+        return None
+    return math.sqrt(2) * NormalDist().inv_cdf(area)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
