@@ -158,3 +158,16 @@ def test_log_sum_exp_is_in_base_two():
         lse[:, :, THREE.slice("video")].double(), scores.logsumexp(-1) / torch.log(torch.tensor(2.0)), atol=1e-5, rtol=0
     )
     assert lse[:, :, THREE.slice("text")].isinf().all()
+
+
+@pytest.mark.parametrize(("generation", "reason"), [(9, None), (7, "its kernels need an Ampere GPU or a newer one")])
+def test_whether_it_serves_can_be_asked_in_a_compiled_graph(generation, reason, monkeypatch):
+    torch._dynamo.reset()
+    monkeypatch.setattr(fused, "INTERPRETED", False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (generation, 0))
+
+    @torch.compile(fullgraph=True, backend="eager")
+    def ask(x):
+        return x + 1, fused.why_not(torch.device("cuda"), torch.bfloat16, 64)
+
+    assert ask(torch.zeros(2))[1] == reason

@@ -58,9 +58,14 @@ def why_not(device: torch.device, dtype: torch.dtype, head_dim: int) -> str | No
         return "Triton's interpreter multiplies bfloat16 wrongly" if dtype == torch.bfloat16 else None
     if device.type != "cuda":
         return f"its kernels run on CUDA devices, not on {device.type} (TRITON_INTERPRET=1 emulates one, for tests)"
-    if torch.cuda.get_device_properties(device).major < 8:
+    if _generation(device) < 8:
         return "its kernels need an Ampere GPU or a newer one"
     return None
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch.compile need not look into it
+def _generation(device: torch.device) -> int:
+    return torch.cuda.get_device_capability(device)[0]
 
 
 def _forward(
