@@ -1,7 +1,10 @@
 """AudioSet's official files and the names that downloaders leave, to a manifest, and on to a trained model's scores."""
 
 import csv
+import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,12 @@ import pytest
 from locomt.experiments.clips import Clips, encode_clip
 
 ROOT = Path(__file__).parents[1]
+SPEC = importlib.util.spec_from_file_location("prepare_audioset", ROOT / "recipes" / "prepare_audioset.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+PREPARE = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(PREPARE)
+
 CLASSES = (("/m/09x0r", "Speech"), ("/m/05zppz", "Male speech, man speaking"), ("/m/0bt9lr", "Dog"))
 COMMENTS = """\
 # Segments csv created Sun Mar  5 10:54:31 2017
@@ -21,12 +30,12 @@ COMMENTS = """\
 TRAIN = (
     ("--aE2O5G5WE", 0, '"/m/0bt9lr,/m/09x0r"'),
     ("-0RWZT-miFs", 30, '"/m/09x0r"'),
-    ("_a-b_c1", 5.5, '"/m/05zppz,/m/09x0r"'),
+    ("_a-b_c1_d-e", 5.5, '"/m/05zppz,/m/09x0r"'),
     ("abc_def-123", 120, '"/m/0bt9lr"'),
     ("inside_only", 10, '"/m/0bt9lr"'),
     ("missing_one", 10, '"/m/0bt9lr"'),
 )
-EVAL = (("eval-1", 20, '"/m/09x0r"'), ("eval_2", 20, '"/m/0bt9lr"'))
+EVAL = (("YvalTest--1", 20, '"/m/09x0r"'), ("_evalTest_2", 20, '"/m/0bt9lr"'))
 
 
 def prepare(*args: object) -> subprocess.CompletedProcess[str]:
@@ -54,27 +63,29 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def clip(path: Path, *, black: bool = False, silent: bool = False) -> None:
-    """A second of noise to see and hear."""
+def clip(path: Path, *, black: bool = False, silent: bool = False, seconds: int = 1) -> None:
+    """Noise to see and hear."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
-    frames = random.integers(0, 1 if black else 256, (8, 32, 32, 3)).astype(np.uint8)
-    sound = random.normal(0, 1e-7 if silent else 0.1, 16000).astype(np.float32)
+    frames = random.integers(0, 1 if black else 256, (8 * seconds, 32, 32, 3)).astype(np.uint8)
+    sound = random.normal(0, 1e-7 if silent else 0.1, 16000 * seconds).astype(np.float32)
     encode_clip(path, frames, sound, Clips(frames=8, size=32), "mpeg4", "aac")
 
 
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
-    """Every way of naming; sound inside clips, but beside one of them."""
+    """Several ways of naming; sound inside clips."""
     folder = tmp_path / "clips"
     clip(folder / "--aE2O5G5WE.mp4")
     clip(folder / "deep" / "Y-0RWZT-miFs_30_40.mp4")
-    clip(folder / "_a-b_c1_5.500.mp4")
+    clip(folder / "_a-b_c1_d-e_5.500.mp4")
     clip(folder / "abc_def-123_120000_130000.mp4")
     clip(folder / "inside_only_10.mp4")
-    clip(folder / "Yeval-1.mp4")
-    clip(folder / "eval_2_20.mp4", silent=True)
+    clip(folder / "YYvalTest--1.mp4")
+    clip(folder / "_evalTest_2_20.mp4", silent=True)
     (folder / "abc_def.mp4").touch()  # the beginning of another id
+    (folder / "missing_one_50_60.mp4").touch()  # another stretch of that video
+    (folder / "missing_one.mp4.part").touch()
     (folder / "notes.txt").touch()
     return folder
 
@@ -84,40 +95,75 @@ def test_all_names_are_found_and_nothing_else(source: Path, clips: Path, tmp_pat
     done = prepare(source, clips, out, "--val", 0)
     assert done.returncode == 0, done.stderr
     rows = {row["id"]: row for row in read(out / "manifest.csv")}
-    assert rows.keys() == {"--aE2O5G5WE_0", "-0RWZT-miFs_30", "_a-b_c1_5.5", "abc_def-123_120", "inside_only_10"} | {
-        "eval-1_20",
-        "eval_2_20",
+    assert rows.keys() == {
+        "--aE2O5G5WE_0",
+        "-0RWZT-miFs_30",
+        "_a-b_c1_d-e_5.5",
+        "abc_def-123_120",
+        "inside_only_10",
+    } | {
+        "YvalTest--1_20",
+        "_evalTest_2_20",
     }
     assert rows["-0RWZT-miFs_30"]["video"] == rows["-0RWZT-miFs_30"]["audio"] == "../clips/deep/Y-0RWZT-miFs_30_40.mp4"
-    assert rows["_a-b_c1_5.5"]["label"] == "Male speech, man speaking;Speech"
+    assert rows["_a-b_c1_d-e_5.5"]["label"] == "Male speech, man speaking;Speech"
     assert {row["split"] for row in rows.values()} == {"train", "test"}
-    missing = {row["class"]: row for row in read(out / "missing.csv")}
-    assert (missing["Dog"]["train_found"], missing["Dog"]["train_listed"]) == ("3", "4")
+    dog = next(row for row in read(out / "classes.csv") if row["class"] == "Dog")
+    assert [dog[f"train_{state}"] for state in ("listed", "missing", "used")] == ["4", "1", "3"]
     assert "Dog: 3 of 4 training clips" in done.stdout
+    train = json.loads((out / "summary.json").read_text())["train"]
+    assert train == {"listed": 6, "missing": 1, "silent": 0, "black": 0, "no_stream": 0, "unreadable": 0, "used": 5}
+    assert read(out / "missing_segments.csv") == [
+        {"YTID": "missing_one", "start_seconds": "10.000", "end_seconds": "20.000", "positive_labels": "/m/0bt9lr"}
+    ]
+    assert (out / "labels.txt").read_text().splitlines() == [name for _, name in CLASSES]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("{id}", "Y{id}", "{id}_120_130", "Y{id}_120_130", "{id}_120", "{id}_000120", "{id}_120000_130000"),
+        *("{id}_120000", "{id}_120.000_130.000", "Y{id}_120.000_130.000", "{id}_120.0-130.0", "Dog/{id}_120-130"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".webm", ".MKV", ".m4a"])
+def test_names_that_downloaders_leave(source: Path, tmp_path: Path, name: str, ending: str) -> None:
+    (source / "balanced_train_segments.csv").write_text('-bc_def-1_3, 120.000, 130.000, "/m/0bt9lr"\n')
+    file = tmp_path / "clips" / (name.format(id="-bc_def-1_3") + ending)
+    file.parent.mkdir(parents=True)
+    file.touch()
+    stems = PREPARE.index_files(tmp_path / "clips")
+    (segment,) = PREPARE.read_segments(source / "balanced_train_segments.csv", dict(CLASSES))
+    files = PREPARE.find(segment, stems)
+    assert (files.audio if ending == ".m4a" else files.video) == str(file)
 
 
 def test_sound_beside_the_pictures_comes_first(source: Path, tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     folder.mkdir()
-    for name in ("--aE2O5G5WE.mp4", "Y--aE2O5G5WE_0_10.wav", "eval-1.flac"):
+    for name in ("--aE2O5G5WE.mp4", "Y--aE2O5G5WE_0_10.wav", "YvalTest--1.flac"):
         (folder / name).touch()
     assert prepare(source, folder, tmp_path / "out", "--val", 0).returncode == 0
     both, alone = read(tmp_path / "out" / "manifest.csv")
     assert (both["video"], both["audio"]) == ("../clips/--aE2O5G5WE.mp4", "../clips/Y--aE2O5G5WE_0_10.wav")
-    assert (alone["video"], alone["audio"]) == ("", "../clips/eval-1.flac")
+    assert (alone["video"], alone["audio"]) == ("", "../clips/YvalTest--1.flac")
 
 
 def test_check_finds_silent_black_and_broken_clips_once(source: Path, clips: Path, tmp_path: Path) -> None:
     clip(clips / "inside_only_10.mp4", black=True)
-    (clips / "_a-b_c1_5.500.mp4").write_bytes(b"no clip")
+    (clips / "_a-b_c1_d-e_5.500.mp4").write_bytes(b"no clip")
     out = tmp_path / "out"
     done = prepare(source, clips, out, "--check", 2, "--val", 0)
     assert done.returncode == 0, done.stderr
     rows = {row["id"]: row for row in read(out / "manifest.csv")}
-    assert "_a-b_c1_5.5" not in rows
+    assert "_a-b_c1_d-e_5.5" not in rows
     assert (rows["inside_only_10"]["video"], bool(rows["inside_only_10"]["audio"])) == ("", True)
-    assert (bool(rows["eval_2_20"]["video"]), rows["eval_2_20"]["audio"]) == (True, "")
-    assert "1 found but of no use" in done.stdout
+    assert (bool(rows["_evalTest_2_20"]["video"]), rows["_evalTest_2_20"]["audio"]) == (True, "")
+    summary = json.loads((out / "summary.json").read_text())
+    assert [summary["train"][state] for state in ("missing", "black", "unreadable", "used")] == [1, 1, 1, 4]
+    assert (summary["test"]["silent"], summary["test"]["used"]) == (1, 2)
+    dog = next(row for row in read(out / "classes.csv") if row["class"] == "Dog")
+    assert (dog["train_black"], dog["test_silent"]) == ("1", "1")
     before = (out / "checked.csv").read_text()
     assert {row["result"] for row in read(out / "checked.csv")} > {"black", "silent", "fine"}
     with (out / "checked.csv").open("a") as file:
@@ -127,14 +173,52 @@ def test_check_finds_silent_black_and_broken_clips_once(source: Path, clips: Pat
     assert sorted((out / "checked.csv").read_text().splitlines()) == sorted(before.splitlines())
 
 
+def test_check_looks_again_at_what_has_changed_and_was_left_half(source: Path, clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert prepare(source, clips, out, "--check", 1, "--val", 0).returncode == 0
+    checked = out / "checked.csv"
+    checked.write_text(checked.read_text().rpartition(",")[0] + ",fi")  # the process was killed in a write
+    clip(clips / "--aE2O5G5WE.mp4", seconds=16)
+    done = prepare(source, clips, out, "--check", 1, "--val", 0)
+    assert done.returncode == 0, done.stderr
+    results = {row["file"]: row["result"] for row in read(checked)}
+    assert results[str(clips / "--aE2O5G5WE.mp4")] == "not cut to its segment"
+    assert set(results.values()) == {"fine", "silent", "not cut to its segment"}
+    assert len(results) == 14
+    assert "--aE2O5G5WE_0" not in {row["id"] for row in read(out / "manifest.csv")}
+
+
+def test_a_crashing_decoder_costs_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PREPARE, "check", crash_at_7)
+    monkeypatch.setattr(PREPARE, "one_thread", nothing)
+    keys = [str(number) for number in range(30)]
+    results = dict(PREPARE.check_many(keys, 2))
+    assert list(results) == keys
+    assert [key for key, result in results.items() if result != "fine"] == ["7"]
+    assert results["7"] == "its decoder crashed"
+
+
+def crash_at_7(key: str) -> str:
+    if key == "7":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "fine"
+
+
+def nothing() -> None:
+    pass
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("eval_segments.csv", "a, 0.0, x, \"/m/09x0r\"\n", "eval_segments.csv, line 1: expected seconds"),
-        ("eval_segments.csv", "a, 0.0, 10.0, \"/m/nope\"\n", "line 1: expected labels of the index, got class '/m/n"),
-        ("eval_segments.csv", "a, 0.0, 10.0\n", 'line 1: expected YTID, start, end, "labels"'),
+        ("eval_segments.csv", "#NAME?, 0.0, 10.0, \"/m/09x0r\"\n", "line 1: expected a YouTube id of 11"),
+        ("eval_segments.csv", COMMENTS + "abcdefghijk, 9.0, 5.0, \"/m/09x0r\"\n", "line 4: expected seconds, sta"),
+        ("eval_segments.csv", "abcdefghijk, 0.0, x, \"/m/09x0r\"\n", "eval_segments.csv, line 1: expected seconds"),
+        ("eval_segments.csv", "abcdefghijk, 0.0, 10.0, \"/m/nope\"\n", "line 1: expected labels of the index, got"),
+        ("eval_segments.csv", "abcdefghijk, 0.0, 10.0\n", 'line 1: expected YTID, start, end, "labels"'),
         ("eval_segments.csv", lines(TRAIN[:1]), "--aE2O5G5WE_0 is to be trained and tested on"),
         ("class_labels_indices.csv", "a,b\n1,2\n", "expected the columns index, mid, display_name"),
+        ("class_labels_indices.csv", "index,mid,display_name\n5,/m/09x0r,Speech\n", "expected class 0 in row 1"),
         ("ontology.json", "{", "ontology.json: expected a list of classes"),
     ],
 )  # fmt: skip
@@ -149,9 +233,20 @@ def test_bad_files_are_named(source: Path, clips: Path, tmp_path: Path, file: st
 
 def test_the_ontology_names_what_the_index_lacks(source: Path, clips: Path, tmp_path: Path) -> None:
     (source / "class_labels_indices.csv").write_text('index,mid,display_name\n0,/m/09x0r,"Speech"\n')
-    (source / "ontology.json").write_text(json.dumps([{"id": mid, "name": name} for mid, name in CLASSES]))
+    entries = [{"id": mid, "name": name} for mid, name in (("/m/0dgw9r", "Human sounds"), *CLASSES)]
+    (source / "ontology.json").write_text(json.dumps(entries))
     assert prepare(source, clips, tmp_path / "out", "--val", 0).returncode == 0
     assert "Dog" in {row["label"] for row in read(tmp_path / "out" / "manifest.csv")}
+    names = (tmp_path / "out" / "labels.txt").read_text().splitlines()
+    assert (names[0], sorted(names)) == ("Speech", sorted(name for _, name in CLASSES))
+
+
+def test_the_shipped_classes_are_in_the_official_order() -> None:
+    names = (ROOT / "recipes" / "audioset_labels.txt").read_text().splitlines()
+    assert len(names) == len(set(names)) == 527
+    official = {0: "Speech", 1: "Male speech, man speaking", 137: "Music", 300: "Vehicle", 500: "Silence"}
+    assert {place: names[place] for place in official} == official
+    assert names[-1] == "Field recording"
 
 
 def test_from_the_official_files_to_scores_of_every_class(source: Path, clips: Path, tmp_path: Path) -> None:
@@ -160,12 +255,16 @@ def test_from_the_official_files_to_scores_of_every_class(source: Path, clips: P
     small |= {"data.manifest": tmp_path / "out" / "manifest.csv", "data.modalities.video.size": 32}
     small |= {"data.modalities.video.frames": 2, "data.modalities.audio.seconds": 1, "data.workers": 0}
     small |= {"train.batch_size": 2, "train.warmup_epochs": 0, "train.accelerator": "cpu", "train.tensorboard": "false"}
-    small |= {"train.sampling": "balanced"}
     options = [text for name, value in small.items() for text in (f"--{name}", str(value))]
     run = tmp_path / "run"
-    for command in (["train", ROOT / "recipes" / "audioset.yaml", "--run", run, *options], ["evaluate", run, "--json"]):
+    train = ["train", ROOT / "recipes" / "audioset.yaml", "--run", run, *options]
+    for command in (train, ["evaluate", run, "--json"]):
         done = subprocess.run([sys.executable, "-m", "locomt", *map(str, command)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     scores = json.loads(done.stdout)
     assert {"mAP", "mAUC", "d_prime"} <= scores["metrics"].keys()
-    assert scores["per_class"].keys() == {name for _, name in CLASSES}
+    assert list(scores["per_class"]) == (ROOT / "recipes" / "audioset_labels.txt").read_text().splitlines()
+    assert (scores["samples"], scores["skipped"], scores["metrics"]["classes_scored"]) == (2, 0, 2)
+    assert scores["per_class"]["Dog"]["d_prime"] is None or scores["per_class"]["Dog"]["auc"] not in (0, 1)
+    assert scores["per_class"]["Zither"]["average_precision"] is None
+    assert "525 of 527 classes have no positive sample" in done.stderr

@@ -39,3 +39,23 @@ def test_padded_steps_have_no_loss_and_no_gradient(task):
 def test_bf16_logits_are_scored_in_float32():
     logits = torch.randn(4, 3, dtype=torch.bfloat16)
     assert task_loss("multiclass", logits, torch.tensor([0, 1, 2, 0])).dtype == torch.float32
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_probabilities_as_labels(smoothing):
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 5), torch.randint(0, 5, (6,))
+    hard = task_loss("multiclass", logits, labels, smoothing)
+    torch.testing.assert_close(task_loss("multiclass", logits, one_hot(labels, 5).float(), smoothing), hard)
+    other = torch.randint(0, 5, (6,))
+    mixed = 0.3 * one_hot(labels, 5) + 0.7 * one_hot(other, 5)
+    expected = 0.3 * hard + 0.7 * task_loss("multiclass", logits, other, smoothing)  # it is linear in the targets
+    torch.testing.assert_close(task_loss("multiclass", logits, mixed, smoothing), expected)
+
+
+def test_multilabel_targets_between_0_and_1():
+    torch.manual_seed(0)
+    logits, first, second = torch.randn(6, 5), torch.randint(0, 2, (6, 5)).float(), torch.randint(0, 2, (6, 5)).float()
+    mixed = task_loss("multilabel", logits, 0.3 * first + 0.7 * second, 0.1)
+    parts = [task_loss("multilabel", logits, labels, 0.1) for labels in (first, second)]
+    torch.testing.assert_close(mixed, 0.3 * parts[0] + 0.7 * parts[1])

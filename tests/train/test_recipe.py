@@ -46,6 +46,20 @@ def test_a_manifest_on_the_command_line_is_relative_to_the_working_directory(
     assert recipe.data.manifest == str(tmp_path / "other.csv")
 
 
+def test_labels_may_stand_in_a_file(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project.parent / "names.txt").write_text("up\n\nleft, right\n")
+    project.write_text(project.read_text().replace("task: multiclass", "labels: names.txt\n  task: multiclass"))
+    recipe = load_recipe(project)
+    assert recipe.data.labels == ("up", "left, right")
+    (tmp_path / "config.yaml").write_text(recipe.to_yaml(tmp_path))
+    assert load_recipe(tmp_path / "config.yaml") == recipe
+    (tmp_path / "others.txt").write_text("left\nright\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(project, ["--data.labels", "others.txt"]).data.labels == ("left", "right")
+    with pytest.raises(FileNotFoundError, match=r"data\.labels: expected a list of names or a file with one a line"):
+        load_recipe(project, ["--data.labels", "none.txt"])
+
+
 def test_preset_survives_partial_sizes(project: Path) -> None:
     text = project.read_text().replace("dim: 16", "preset: small").replace("heads: 2", "heads: 12")
     project.write_text(text)

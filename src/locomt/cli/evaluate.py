@@ -10,6 +10,8 @@ HELP = "score a run on a split, per class too"
 EXAMPLE = "locomt evaluate runs/digits --split test"
 TAKES_OVERRIDES = True
 
+FEW = 10  # classes without positives that are named; --json has all
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="RUN", type=Path, help="the directory of a finished run")
@@ -29,6 +31,15 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         result = evaluate(
             trained, args.split, on_step=lambda done, total: bar.update(task, completed=done, total=total)
         )
+    per_class = result["per_class"]
+    if lacking := [label for label, values in per_class.items() if values.get("positives") == 0]:
+        named = ", ".join(lacking[:FEW]) + (f" and {len(lacking) - FEW} more" if len(lacking) > FEW else "")
+        console().print(
+            f"{len(lacking)} of {len(per_class)} classes have no positive sample and are in none of the means: {named}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     if args.json:
         print_json(result)
         return 0
@@ -39,7 +50,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         ("metric", "value"),
         [(name, _cell(value)) for name, value in (result["metrics"] | counts).items()],
     )
-    if per_class := result["per_class"]:
+    if per_class:
         names = list(next(iter(per_class.values())))
         rows = [(label, *(_cell(values[name]) for name in names)) for label, values in per_class.items()]
         print_table("per class", ("label", *names), rows)

@@ -24,9 +24,14 @@ def task_loss(
     Cross-entropy for `multiclass` (as in the paper), binary cross-entropy for `multilabel`, squared error for
     `regression`. Smoothing s turns a target y into (1 - s) y + s / K, K being the number of classes (for
     multilabel targets too, as the AudioSet recipe of MBT has it).
+
+    Multiclass labels are indices or, where they are floating-point numbers of the shape of `logits`, probabilities;
+    multilabel targets may lie between 0 and 1: mixed samples have such labels.
     """
     logits = logits.float()  # under bf16 autocast the loss itself stays in 32 bits
     if task == "multiclass":
+        if labels.is_floating_point():
+            return cross_entropy(logits, labels, label_smoothing=smoothing)
         return cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
     if task == "multilabel":
         targets = labels * (1 - smoothing) + smoothing / labels.shape[-1]

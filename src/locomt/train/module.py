@@ -14,6 +14,7 @@ from torch import Tensor
 
 from locomt.data import Batch
 from locomt.nn.model import FusionModel
+from locomt.train.augment import Augment
 from locomt.train.bad import BadSampleLog
 from locomt.train.losses import task_loss
 from locomt.train.metrics import make_scores
@@ -44,6 +45,7 @@ class FusionModule(pl.LightningModule):
         super().__init__()
         self.recipe, self.model, self.bad = recipe, model, bad
         self.scores = make_scores(recipe.data.task, labels)
+        self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed)
 
     def on_train_start(self) -> None:
         self.bad.clear()
@@ -52,6 +54,7 @@ class FusionModule(pl.LightningModule):
         seed_all(self.recipe.train.seed, self.current_epoch + 1)
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
+        batch = self.augment(batch, self.current_epoch, index, self.global_rank)
         return self._step(batch, self.recipe.data.train_split, "train_loss", self.recipe.train.label_smoothing)
 
     def validation_step(self, batch: Batch, index: int) -> None:

@@ -18,6 +18,7 @@ import yaml
 from locomt.data.config import DataConfig
 from locomt.hints import did_you_mean
 from locomt.nn.config import Architecture, FusionConfig
+from locomt.train.augment import check_augment, make_augment
 
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("32", "bf16-mixed")
@@ -61,7 +62,9 @@ class TrainConfig:
         precision: `32` or `bf16-mixed`.
         sampling: `shuffled`, every training sample once an epoch, or `balanced`, as many drawn with replacement so
             that rare classes come as often as frequent ones. Not for regression.
-        seed: of the initial weights, the order of the data, dropout and stochastic depth.
+        augment: changes to the training batches, off by default; see `locomt.train.augment.AugmentConfig`. A mapping
+            such as `{"mixup": 0.5}` is turned into one.
+        seed: of the initial weights, the order of the data, augmentation, dropout and stochastic depth.
         monitor: the validation metric that chooses the best epoch. Left out: accuracy, mAP or mae by task.
         accelerator: `auto` (a CUDA device where there is one), `cpu` or `cuda`.
         tensorboard: write TensorBoard logs; `metrics.csv` is always written.
@@ -79,6 +82,7 @@ class TrainConfig:
     clip_norm: float = 1.0
     precision: str | int = "32"
     sampling: str = "shuffled"
+    augment: Any = field(default_factory=dict)
     seed: int = 0
     monitor: str | None = None
     accelerator: str = "auto"
@@ -87,6 +91,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", str(self.precision))  # YAML reads 32 as a number
+        object.__setattr__(self, "augment", make_augment(self.augment))
         for name, choices in (
             ("optimizer", OPTIMIZERS),
             ("precision", PRECISIONS),
@@ -130,6 +135,7 @@ class Recipe:
             self.train.monitor is None or self.train.monitor in choices,
             f"train.monitor: a {self.data.task} run knows {', '.join(choices)}, got {self.train.monitor!r}",
         )
+        check_augment(self.train.augment, self.data)
 
     @property
     def monitor(self) -> str:
@@ -210,9 +216,11 @@ _Dumper.add_representer(
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file.
 
+    `data.labels` may name a text file with a label a line, which stands for the list in it.
+
     Args:
-        path: the YAML file; `data.manifest` in it is relative to the file.
-        overrides: options in command-line form, `["--model.depth", "4", "--train.seed=1"]`; a manifest given
+        path: the YAML file; `data.manifest` and a file of labels in it are relative to the file.
+        overrides: options in command-line form, `["--model.depth", "4", "--train.seed=1"]`; a file given
             here is relative to the working directory, as every path on a command line is.
 
     Raises:
@@ -223,11 +231,15 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if not path.is_file():
         raise FileNotFoundError(f"expected a recipe file, but there is no file {path}")
     values = _read_yaml(path)
-    folder = path.parent
+    folder = label_folder = path.parent
     for name, value in _parse_overrides(overrides):
         _override(values, name, value)
         if name == "data.manifest":
             folder = Path()
+        if name == "data.labels":
+            label_folder = Path()
+    if isinstance(labels := values.get("data", {}).get("labels"), str):
+        values["data"]["labels"] = _read_labels(label_folder / labels)
     recipe = build_recipe(values, str(path))
     manifest = os.path.abspath(folder / recipe.data.manifest)
     return replace(recipe, data=replace(recipe.data, manifest=manifest))
@@ -249,6 +261,16 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: expected section {section!r} to hold fields, got {content!r:.60}",
         )
     return {section: content or {} for section, content in values.items()}
+
+
+def _read_labels(path: Path) -> list[str]:
+    """A file with a label a line, in the order of the model's outputs."""
+    if not path.is_file():
+        raise FileNotFoundError(f"data.labels: expected a list of names or a file with one a line, got {path}")
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: expected labels in UTF-8, one a line") from None
 
 
 def _parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
@@ -274,11 +296,11 @@ def _parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
 
 
 def _override(values: dict[str, Any], name: str, value: Any) -> None:
-    """Set `data.modalities.video.frames`; only what lies directly in a section may be new."""
+    """Set `data.modalities.video.frames`; only what lies directly in a section, or in `train.augment`, may be new."""
     *parents, last = name.split(".")
     place = values.setdefault(parents[0], {}) if parents[0] in _SECTIONS else values
     for parent in parents[1 if parents[0] in _SECTIONS else 0 :]:
-        entry = place.get(parent)
+        entry = place.setdefault(parent, {}) if name.startswith("train.augment.") else place.get(parent)
         _require(isinstance(entry, dict), f"override --{name}: {_unknown(parent, place)}")
         place = entry
     place[last] = value
