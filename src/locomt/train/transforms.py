@@ -22,8 +22,8 @@ GREY = 127.5
 """The pixel that the model sees as 0, as it sees padding of other kinds."""
 LUMINANCE = (0.299, 0.587, 0.114)
 """Share of red, green and blue in the brightness of a pixel (ITU-R BT.601)."""
-AT_ONCE = 2**26
-"""Pixel values turned into floats at a time: 256 MiB of them."""
+AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
+"""Values turned into floats at a time: as many as caches hold on a CPU, 256 MiB of them on a GPU."""
 
 
 def mix(batch: Batch, share: float, partner: Tensor, classes: int = 0) -> Batch:
@@ -99,8 +99,9 @@ def jitter_frames(
 ) -> UInt8[Tensor, "batch time 3 size size"]:
     """Scale jitter, mirroring and colour jitter: each drawn for a clip and the same for all of its frames.
 
-    After the public configuration of MBT (Nagrani et al., NeurIPS 2021): crops whose side is 224/340 to 224/230 of the
-    shorter side of the picture, colour jitter in 0.8 of the clips, no colours in 0.1 of them.
+    After the public configuration of MBT (Nagrani et al., NeurIPS 2021): crops of 224/340 to 224/230 of the shorter
+    side of the picture, contrast and saturation times 0.6 to 1.4 in 0.8 of the clips, no colours in 0.1 of them. There
+    height and width are scaled apart, brightness is shifted by up to 32/255, and the hue is jittered too.
     """
     if not (config.scale or config.flip or config.color or config.gray):
         return frames
@@ -164,6 +165,6 @@ def drop_modalities(
 
 
 def _parts(tensor: Tensor) -> list[slice]:
-    """The samples of a batch in parts of at most `AT_ONCE` values, so that their floats need not all be held."""
-    size = max(1, AT_ONCE // max(1, tensor[0].numel()))
+    """The samples of a batch in parts of at most `AT_ONCE` values, but one sample at least."""
+    size = max(1, AT_ONCE.get(tensor.device.type, AT_ONCE["cuda"]) // max(1, tensor[0].numel()))
     return [slice(start, start + size) for start in range(0, len(tensor), size)]
