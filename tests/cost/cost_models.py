@@ -10,16 +10,17 @@ from locomt.views import STRATEGIES
 SPECS = {
     "video": VideoSpec(frames=4, size=16, patch=8, tubelet=2),
     "audio": AudioSpec(frames=24, mels=16, patch=8),
+    "speech": AudioSpec(frames=23, mels=17, patch=8, stride=5, class_tokens=2),
     "text": TextSpec(vocabulary=11, max_length=6),
     "lips": FeatureSpec(dim=5, max_length=6),
     "depth": VideoSpec(frames=2, size=8, patch=8, channels=1),
 }
-STEP = {"video": 4, "audio": 2, "text": 1, "lips": 1, "depth": 1}  # tokens to a step of the time axis
+STEP = {"video": 4, "audio": 2, "speech": 2, "text": 1, "lips": 1, "depth": 1}  # tokens to a step of the time axis
 ALIGNED = ("text", "lips")
 
 
 @st.composite
-def configs(draw: st.DrawFn, modalities: int = 5, **fixed: object) -> FusionConfig:
+def configs(draw: st.DrawFn, modalities: int = 6, **fixed: object) -> FusionConfig:
     names = draw(st.lists(st.sampled_from(sorted(SPECS)), min_size=1, max_size=modalities, unique=True))
     depth = draw(st.integers(1, 3))
     steps = tuple(name for name in names if name in ALIGNED) if draw(st.booleans()) else ()
@@ -49,8 +50,9 @@ def counts(draw: st.DrawFn, config: FusionConfig) -> dict[str, int] | None:
         return None
     found = {}
     for name, full in config.layout.as_dict().items():
-        steps = draw(st.integers(0, (full - 1) // STEP[name]))
-        found[name] = 1 + STEP[name] * steps if steps else 0
+        fixed = SPECS[name].class_tokens
+        steps = draw(st.integers(0, (full - fixed) // STEP[name]))
+        found[name] = fixed + STEP[name] * steps if steps else 0
     aligned = draw(st.integers(2, 7))
     for name in config.steps:
         found[name] = aligned

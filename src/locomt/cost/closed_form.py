@@ -1,7 +1,8 @@
 """What a model costs, from its configuration alone: FLOPs, parameters and the memory of a training step.
 
-Nothing is built or run. A multiply-add counts as 2 FLOPs; softmax, norms, additions and GELU are not counted. The
-attention of one head of width d costs 4 d C forward, C being the score pairs of its view.
+Nothing is built or run, but for a text encoder (`locomt.cost.encoders`). A multiply-add counts as 2 FLOPs; softmax,
+norms, additions and GELU are not counted. The attention of one head of width d costs 4 d C forward, C being the score
+pairs of its view.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from locomt.cost.encoders import encoder_cost
 from locomt.nn.config import (
     FUSIONS,
     AudioSpec,
@@ -19,6 +21,8 @@ from locomt.nn.config import (
     ModalitySpec,
     TextSpec,
     VideoSpec,
+    encodes,
+    unimodal_layers,
 )
 from locomt.views import LayerViews, View
 
@@ -37,7 +41,7 @@ class Flops:
     """FLOPs by part.
 
     Attributes:
-        embedding: the projections of patches and vectors to tokens; looking up token ids is free.
+        embedding: the projections of patches and vectors to tokens, and text encoders; looking up token ids is free.
         linear: query, key, value and output projections and feed-forward layers.
         attention: scores and weighted sums of all unimodal and fusion layers.
         head: the classifier.
@@ -103,6 +107,7 @@ class _Pass(NamedTuple):
 
     tokens: int
     pairs: int  # the scores of these queries, all heads
+    fused: bool  # whether it is a fusion layer
     attention_matters: bool  # whether the loss depends on what its attention gives to anyone
     output_matters: bool  # whether the loss depends on what the layer makes of these tokens
 
@@ -118,18 +123,18 @@ def _passes(config: FusionConfig, tokens: Mapping[str, int]) -> Iterator[_Pass]:
         if not count:
             continue
         read = not config.steps or name in config.steps
-        for layer in range(config.num_layers):
+        for layer in range(first - unimodal_layers(config, name), config.num_layers):
             last = layer == config.num_layers - 1
             if table is None:
                 rows = count + (config.bottlenecks if layer >= first else 0)
                 # Below the last layer it still acts on the others, through the bottlenecks, if there is a layer to.
                 matters = read or (not last and config.fusion_layers > 1)
-                yield _Pass(rows, heads * rows**2, matters, matters)
+                yield _Pass(rows, heads * rows**2, layer >= first, matters, matters)
             elif layer < first:
-                yield _Pass(count, heads * count**2, True, True)
+                yield _Pass(count, heads * count**2, False, True, True)
             else:
                 pairs = query_pairs(table.layers[layer - first], name, tokens, config.on_missing)
-                yield _Pass(count, pairs, True, read or not last)
+                yield _Pass(count, pairs, True, True, read or not last)
 
 
 def query_pairs(layer: LayerViews, query: str, tokens: Mapping[str, int], on_missing: str = "zero") -> int:
@@ -158,8 +163,8 @@ def fusion_pairs(config: FusionConfig, tokens: Mapping[str, int] | None = None) 
     return tuple(sum(query_pairs(layer, n, counts, config.on_missing) for n in counts) for layer in table.layers)
 
 
-def _inputs_per_token(spec: ModalitySpec) -> int:
-    """Width of what is projected to a token; 0 where tokens are looked up."""
+def _inputs_per_token(spec: ModalitySpec, dim: int) -> int:
+    """Width of what is projected to a token; 0 where tokens are looked up, or an encoder's states as wide as they."""
     match spec:
         case VideoSpec():
             return int(spec.channels * spec.tubelet * spec.patch**2)
@@ -168,7 +173,22 @@ def _inputs_per_token(spec: ModalitySpec) -> int:
         case FeatureSpec():
             return int(spec.dim)
         case TextSpec():
-            return 0
+            width = encoder_cost(spec, spec.max_length).width if encodes(spec) else dim
+            return 0 if width == dim else width
+
+
+def _embedding_flops(spec: ModalitySpec, tokens: int, dim: int) -> int:
+    """Of projecting one sample of so many tokens, class tokens among them, and of a text encoder before that."""
+    made = tokens - spec.class_tokens
+    encoder = encoder_cost(spec, made).forward if encodes(spec) else 0
+    return encoder + 2 * made * _inputs_per_token(spec, dim) * dim
+
+
+def _embedding_backward_flops(spec: ModalitySpec, tokens: int, dim: int) -> int:
+    """The gradient of the projection's weight and, where an encoder comes before it, of its input and the encoder."""
+    made = tokens - spec.class_tokens
+    projection = 2 * made * _inputs_per_token(spec, dim) * dim
+    return encoder_cost(spec, made).backward + 2 * projection if encodes(spec) else projection
 
 
 def _hidden(config: FusionConfig) -> int:
@@ -184,8 +204,9 @@ def flops(
     """FLOPs of the forward pass, or of forward and backward together.
 
     Backward, a linear layer costs twice its forward (the gradients of its input and of its weight), the embeddings
-    once (inputs need no gradient), attention 2.5 times (the scores anew and four products for the gradients). The
-    counts are those of `torch.utils.flop_counter`, exactly. Padding within a batch is charged as what it pads to.
+    once (inputs need no gradient; a text encoder costs what is counted), attention 2.5 times (the scores anew and four
+    products for the gradients). The counts are those of `torch.utils.flop_counter`, exactly. Padding within a batch is
+    charged as what it pads to.
 
     Args:
         tokens: as for `token_counts`.
@@ -196,9 +217,7 @@ def flops(
     """
     counts = token_counts(config, tokens)
     dim, hidden, head_dim = config.width, _hidden(config), config.width // config.num_heads
-    embedding = sum(
-        2 * (count - 1) * _inputs_per_token(config.modalities[name]) * dim for name, count in counts.items() if count
-    )
+    embedding = sum(_embedding_flops(config.modalities[name], count, dim) for name, count in counts.items() if count)
     linear = attention = 0
     for step in _passes(config, counts):
         before, behind = 2 * step.tokens * 3 * dim**2, 2 * step.tokens * (dim**2 + 2 * dim * hidden)
@@ -210,7 +229,7 @@ def flops(
     head = 2 * _answers(config, counts) * dim * config.num_outputs
     if backward:
         embedding += sum(
-            2 * (count - 1) * _inputs_per_token(config.modalities[name]) * dim
+            _embedding_backward_flops(config.modalities[name], count, dim)
             for name, count in counts.items()
             if count and _embedding_matters(config, name)
         )
@@ -229,11 +248,15 @@ def parameters(config: FusionConfig) -> int:
     norms = 4 * dim
     block = norms + (3 * dim * dim + 3 * dim) + (dim * dim + dim) + (2 * dim * hidden + hidden + dim)
     sets = 1 if config.shared_weights else len(config.modalities)
-    total = (config.num_layers - config.fusion_layers) * len(config.modalities) * block
+    total = sum(unimodal_layers(config, name) for name in config.modalities) * block
     total += config.fusion_layers * sets * block + sets * 2 * dim
     for spec in config.modalities.values():
-        vocabulary = spec.vocabulary * dim if isinstance(spec, TextSpec) else _inputs_per_token(spec) * dim + dim
-        total += vocabulary + dim + math.prod(spec.grid) * dim
+        inputs = _inputs_per_token(spec, dim)
+        if encodes(spec):
+            total += encoder_cost(spec, spec.max_length).parameters + (inputs * dim + dim if inputs else 0)
+        else:
+            total += spec.vocabulary * dim if isinstance(spec, TextSpec) else inputs * dim + dim
+        total += spec.class_tokens * dim + math.prod(spec.grid) * dim
     if config.fusion == "mbt":
         total += config.bottlenecks * dim
     return total + dim * config.num_outputs + config.num_outputs
@@ -250,7 +273,8 @@ def activation_bytes(
     Each storage is counted once: patches and vectors as they are projected (token ids in 8 bytes), the input and the
     output of every norm, queries, keys and values, the attention's output, the feed-forward layer's hidden state on
     both sides of its GELU, the classifier's input; per token, the norms' means and deviations and a log-sum-exp a head
-    in float32 or wider; with dropout, its masks as the CPU keeps them, in the activations' dtype. Not counted:
+    in float32 or wider; with dropout, its masks as the CPU keeps them, in the activations' dtype; what a text encoder
+    holds without dropout of its own. Not counted:
     parameters, their gradients, the optimiser's state, what kernels need while they run, autocast's copies of
     weights, and the few numbers a sample that stochastic depth and lengths take.
 
@@ -266,25 +290,27 @@ def activation_bytes(
     dim, hidden, masks = config.width, _hidden(config), int(config.dropout > 0)
     # Of several modalities in a batch, each one's share of the attention's output has gaps, and projecting it copies.
     copies = int(batch > 1 and config.fusion != "mbt" and sum(map(bool, counts.values())) > 1)
-    first = config.num_layers - config.fusion_layers
-    numbers = statistics = ids = 0
-    for index, step in enumerate(_passes(config, counts)):
-        fused = index % config.num_layers >= first
+    numbers = statistics = other = 0
+    for step in _passes(config, counts):
         if step.attention_matters:
             numbers += step.tokens * dim * 6  # the norm's input and output, queries, keys, values, what they attend to
             statistics += step.tokens * (2 + config.num_heads)
         if step.output_matters:
-            numbers += step.tokens * (dim * (2 + copies * fused + 2 * masks) + 2 * hidden)
+            numbers += step.tokens * (dim * (2 + copies * step.fused + 2 * masks) + 2 * hidden)
             statistics += step.tokens * 2
     for name, count in counts.items():
         if not count or not _embedding_matters(config, name):
             continue
         spec = config.modalities[name]
         blanks = int(config.token_dropout > 0)  # a number per token, [CLS] is never blanked
-        numbers += (count - 1) * (_inputs_per_token(spec) + blanks) + masks * count * dim
-        ids += (count - 1) * isinstance(spec, TextSpec)
+        made = count - spec.class_tokens
+        numbers += made * (_inputs_per_token(spec, dim) + blanks) + masks * count * dim
+        if encodes(spec):
+            other += encoder_cost(spec, made).held_bytes * dtype_bytes // 4
+        elif isinstance(spec, TextSpec):
+            other += 8 * made
     read, answers = _read(config, counts), _answers(config, counts)
     bottlenecks = config.bottlenecks if config.fusion == "mbt" else 0
     numbers += sum(counts[name] + bottlenecks for name in read) * dim + answers * dim
-    statistics += 2 * answers * len(read)
-    return batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes) + ids * 8)
+    statistics += 2 * sum(answers if config.steps else config.modalities[name].class_tokens for name in read)
+    return batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes) + other)

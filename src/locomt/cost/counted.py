@@ -14,7 +14,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from locomt.cost.closed_form import CostError, token_counts
+from locomt.cost.encoders import write_out_attention
 from locomt.nn.config import FusionConfig
+from locomt.nn.encoder import EncodedText
 from locomt.nn.model import FusionModel
 
 
@@ -36,6 +38,9 @@ def count_flops(
         model = FusionModel(config)
     with FakeTensorMode(allow_non_fake_inputs=True):  # the meta parameters, which the next line replaces
         model.to_empty(device="cpu")
+        for module in model.modules():
+            if isinstance(module, EncodedText):
+                write_out_attention(module.encoder)
         inputs = shorten(config, model.example_inputs(batch), tokens)
         with FlopCounterMode(display=False) as counter:
             logits = model(inputs)
@@ -55,10 +60,12 @@ def shorten(
     short = {}
     for name, count in token_counts(config, tokens).items():
         spec = config.modalities[name]
-        steps, rest = divmod(count - 1, math.prod(spec.grid[1:]))
+        steps, rest = divmod(count - spec.class_tokens, math.prod(spec.grid[1:]))
         if count and rest:
             whole = math.prod(spec.grid[1:])
-            raise CostError(f"tokens: expected of modality {name!r} 1 and a multiple of {whole}, got {count}")
+            raise CostError(
+                f"tokens: expected of modality {name!r} {spec.class_tokens} and a multiple of {whole}, got {count}"
+            )
         if count:
-            short[name] = inputs[name][:, : steps * spec.step]
+            short[name] = inputs[name][:, : (steps - 1) * spec.step + spec.window]
     return short

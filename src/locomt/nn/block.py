@@ -46,6 +46,7 @@ class Block(nn.Module):
         views: LayerViews,
         *,
         mlp_ratio: float = 4.0,
+        norm_eps: float = 1e-5,
         dropout: float = 0.0,
         drop_path: float = 0.0,
         shared_weights: bool = False,
@@ -53,9 +54,9 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         names = views.modalities
-        self.norm1 = PerModality(names, lambda _: nn.LayerNorm(dim), shared=shared_weights)
+        self.norm1 = PerModality(names, lambda _: nn.LayerNorm(dim, norm_eps), shared=shared_weights)
         self.attention = ViewAttention(dim, views, shared_weights=shared_weights, on_missing=on_missing)
-        self.norm2 = PerModality(names, lambda _: nn.LayerNorm(dim), shared=shared_weights)
+        self.norm2 = PerModality(names, lambda _: nn.LayerNorm(dim, norm_eps), shared=shared_weights)
         self.mlp = PerModality(names, lambda _: feed_forward(dim, mlp_ratio, dropout), shared=shared_weights)
         self.dropout = nn.Dropout(dropout)
         self.drop_path = DropPath(drop_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from locomt.layout import TokenLayout
 from locomt.views import STRATEGIES, ViewError, ViewTable, check_modalities
@@ -17,6 +17,7 @@ PRESETS = {  # the ViT sizes of Touvron et al. (2021) and Dosovitskiy et al. (20
 }
 FUSIONS = ("locomt", "selfall", "multiall", "mbt")
 ON_MISSING = ("zero", "self")
+INFLATIONS = ("central", "average")
 
 
 class ConfigError(ValueError):
@@ -39,6 +40,7 @@ class VideoSpec:
     """Frames `[B, frames, channels, size, size]`, cut into patches of `tubelet` x `patch` x `patch`."""
 
     kind: ClassVar[str] = "video"
+    class_tokens: ClassVar[int] = 1
     frames: int = 8
     size: int = 224
     patch: int = 16
@@ -64,33 +66,69 @@ class VideoSpec:
 
     @property
     def step(self) -> int:
-        """Input steps (frames) to one step of the token grid's time axis."""
+        """Input steps (frames) from one token to the next along the token grid's time axis."""
         return self.tubelet
+
+    @property
+    def window(self) -> int:
+        """Input steps (frames) that one token spans; `step` or, where tokens overlap, more."""
+        return self.tubelet
+
+    @property
+    def max_steps(self) -> int:
+        """Input steps (frames) of a full-length sample."""
+        return self.frames
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioSpec:
-    """A log-mel spectrogram `[B, frames, mels]`, cut into square patches."""
+    """A log-mel spectrogram `[B, frames, mels]`, cut into square patches.
+
+    Attributes:
+        stride: frames and bands from one patch to the next. 0 stands for `patch`; less than `patch` makes them overlap,
+            as those of AST do (Gong et al., Interspeech 2021: 10). What no whole patch fits into at the end is then
+            left out.
+        class_tokens: tokens in front of the patches, of whose outputs the head reads the mean: 1, the [CLS], or 2, with
+            AST's distillation token.
+    """
 
     kind: ClassVar[str] = "audio"
     frames: int = 800
     mels: int = 128
     patch: int = 16
+    stride: int = 0
+    class_tokens: int = 1
 
     def __post_init__(self) -> None:
-        _require_positive(self, "audio ", "frames", "mels", "patch")
+        _require_positive(self, "audio ", "frames", "mels", "patch", "class_tokens")
+        _require(
+            0 <= self.stride <= self.patch,
+            f"audio stride: expected 0 to the patch of {self.patch}, got {self.stride}",
+        )
         for name in ("frames", "mels"):
             size = getattr(self, name)
-            _require(size % self.patch == 0, f"audio {name} {size} is no multiple of its patch {self.patch}")
+            _require(size >= self.patch, f"audio {name} {size} is less than its patch {self.patch}")
+            _require(
+                size % self.patch == 0 or self.step < self.patch,
+                f"audio {name} {size} is no multiple of its patch {self.patch}",
+            )
 
     @property
     def grid(self) -> tuple[int, ...]:
         """Tokens along time and frequency."""
-        return (self.frames // self.patch, self.mels // self.patch)
+        return ((self.frames - self.patch) // self.step + 1, (self.mels - self.patch) // self.step + 1)
 
     @property
     def step(self) -> int:
+        return self.stride or self.patch
+
+    @property
+    def window(self) -> int:
         return self.patch
+
+    @property
+    def max_steps(self) -> int:
+        return self.frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +136,9 @@ class FeatureSpec:
     """A sequence of feature vectors `[B, time, dim]`, a token each."""
 
     kind: ClassVar[str] = "features"
+    class_tokens: ClassVar[int] = 1
+    step: ClassVar[int] = 1
+    window: ClassVar[int] = 1
     dim: int
     max_length: int
 
@@ -109,28 +150,49 @@ class FeatureSpec:
         return (self.max_length,)
 
     @property
-    def step(self) -> int:
-        return 1
+    def max_steps(self) -> int:
+        return self.max_length
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextSpec:
-    """Token ids `[B, time]` below `vocabulary`."""
+    """Token ids `[B, time]` below `vocabulary`.
+
+    Attributes:
+        encoder: the configuration of a transformers model, as in its `config.json`, whose last hidden states become the
+            tokens and which takes the place of the unimodal layers; see `locomt.nn.encoder`. None: ids are looked up.
+    """
 
     kind: ClassVar[str] = "text"
+    class_tokens: ClassVar[int] = 1
+    step: ClassVar[int] = 1
+    window: ClassVar[int] = 1
     vocabulary: int
     max_length: int
+    encoder: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         _require_positive(self, "text ", "vocabulary", "max_length")
+        if self.encoder is None:
+            return
+        _require(
+            isinstance(self.encoder, Mapping) and "model_type" in self.encoder,
+            f"text encoder: expected the config.json of a transformers model, got {self.encoder!r:.60}",
+        )
+        for name, here in (("vocab_size", self.vocabulary), ("max_position_embeddings", self.max_length)):
+            most = self.encoder.get(name)
+            _require(
+                not isinstance(most, int) or here <= most,
+                f"text: the encoder's {name} is {most}, less than the {here} that the tokenizer or max_length asks for",
+            )
 
     @property
     def grid(self) -> tuple[int, ...]:
         return (self.max_length,)
 
     @property
-    def step(self) -> int:
-        return 1
+    def max_steps(self) -> int:
+        return self.max_length
 
 
 ModalitySpec = VideoSpec | AudioSpec | FeatureSpec | TextSpec
@@ -138,8 +200,8 @@ SPECS: dict[str, type[ModalitySpec]] = {spec.kind: spec for spec in (VideoSpec, 
 
 
 def token_count(spec: ModalitySpec) -> int:
-    """L_i of a full-length sample, its [CLS] token counted."""
-    return math.prod(spec.grid) + 1
+    """L_i of a full-length sample, its class tokens counted."""
+    return math.prod(spec.grid) + spec.class_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +225,7 @@ class Architecture:
         on_missing: what a head sees where the modality it looks to is missing from a sample: `zero` (nothing)
             or `self` (its own modality).
         mlp_ratio: hidden width of a feed-forward layer over `dim`.
+        norm_eps: what layer norms add to the variance; ViT and AST checkpoints were trained with 1e-12.
         dropout: after embeddings, attention and feed-forward projections.
         token_dropout: share of the tokens (patches, feature vectors, subwords) whose content is blanked in training;
             their positions stay.
@@ -183,6 +246,7 @@ class Architecture:
     shared_weights: bool = False
     on_missing: str = "zero"
     mlp_ratio: float = 4.0
+    norm_eps: float = 1e-5
     dropout: float = 0.0
     token_dropout: float = 0.0
     drop_path: float = 0.0
@@ -211,6 +275,7 @@ class Architecture:
             _require(0 <= getattr(self, name) < 1, f"model.{name}: expected [0, 1), got {getattr(self, name)}")
         _require(0 <= self.cross <= 1, f"model.cross: expected [0, 1], got {self.cross}")
         _require(self.mlp_ratio > 0, f"model.mlp_ratio: expected more than 0, got {self.mlp_ratio}")
+        _require(self.norm_eps > 0, f"model.norm_eps: expected more than 0, got {self.norm_eps}")
         _require(
             self.views is None or self.fusion == "locomt",
             f"model.views is for model.fusion 'locomt'; {self.fusion!r} has a table of its own",
@@ -318,6 +383,16 @@ class FusionConfig(Architecture):
             _check_fields(SPECS[kind], entry, f"modality {name!r}")
             specs[name] = SPECS[kind](**entry)
         return cls(**{**values, "modalities": specs})
+
+
+def encodes(spec: ModalitySpec) -> TypeGuard[TextSpec]:
+    """Whether it is a text whose tokens a pretrained encoder makes."""
+    return isinstance(spec, TextSpec) and spec.encoder is not None
+
+
+def unimodal_layers(config: FusionConfig, name: str) -> int:
+    """How many layers a modality has below the fusion layers: L - L_f, none above a text encoder."""
+    return 0 if encodes(config.modalities[name]) else config.num_layers - config.fusion_layers
 
 
 def _check_fields(cls: type, values: Mapping[str, Any], where: str) -> None:

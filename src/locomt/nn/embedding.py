@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from locomt.nn.config import AudioSpec, FeatureSpec, ModalitySpec, TextSpec, VideoSpec
+from locomt.nn.config import AudioSpec, FeatureSpec, ModalitySpec, TextSpec, VideoSpec, encodes
+from locomt.nn.encoder import EncodedText
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Shaped
@@ -45,7 +46,10 @@ class VideoPatches(nn.Module):
 
 
 class SpectrogramPatches(nn.Module):
-    """`[B, T, mels]` to one token for each patch x patch, time step after time step, all frequencies of each."""
+    """`[B, T, mels]` to one token for each patch x patch, time step after time step, all frequencies of each.
+
+    The patches may overlap. In time they reach beyond the end, into zeros, where no whole patch is left.
+    """
 
     def __init__(self, spec: AudioSpec, dim: int) -> None:
         super().__init__()
@@ -56,9 +60,9 @@ class SpectrogramPatches(nn.Module):
         s = self.spec
         if spectrogram.ndim != 3 or spectrogram.shape[2] != s.mels:
             raise ValueError(f"expected a spectrogram [batch, time, {s.mels}], got {list(spectrogram.shape)}")
-        spectrogram = pad(spectrogram, (0, 0, 0, -spectrogram.shape[1] % s.patch))
-        blocks = spectrogram.unflatten(2, (-1, s.patch)).unflatten(1, (-1, s.patch))
-        tokens = blocks.transpose(2, 3).flatten(3).flatten(1, 2)
+        time = min(s.grid[0], max(1, -(-(spectrogram.shape[1] - s.patch) // s.step) + 1))
+        spectrogram = pad(spectrogram, (0, 0, 0, (time - 1) * s.step + s.patch - spectrogram.shape[1]))
+        tokens = spectrogram.unfold(1, s.patch, s.step).unfold(2, s.patch, s.step).flatten(3).flatten(1, 2)
         return self.project(tokens)  # type: ignore[no-any-return]
 
 
@@ -89,6 +93,13 @@ class TokenIds(nn.Module):
         return self.project(ids)  # type: ignore[no-any-return]
 
 
+def _projection(spec: ModalitySpec, dim: int) -> nn.Module:
+    if encodes(spec):
+        return EncodedText(spec, dim)
+    module: nn.Module = PROJECTIONS[type(spec)](spec, dim)
+    return module
+
+
 PROJECTIONS: dict[type, Any] = {
     VideoSpec: VideoPatches,
     AudioSpec: SpectrogramPatches,
@@ -98,7 +109,7 @@ PROJECTIONS: dict[type, Any] = {
 
 
 class ModalityEmbedding(nn.Module):
-    """A modality's input to its tokens `[B, 1 + grid tokens, dim]`, the [CLS] first.
+    """A modality's input to its tokens `[B, class tokens + grid tokens, dim]`, the [CLS] first.
 
     Inputs may be shorter in time than the spec says; they take the leading positions. Loading weights that were
     learned for another grid resizes the positions to this one's.
@@ -108,29 +119,37 @@ class ModalityEmbedding(nn.Module):
         super().__init__()
         self.spec = spec
         self.token_dropout = token_dropout
-        self.project = PROJECTIONS[type(spec)](spec, dim)
-        self.cls = nn.Parameter(torch.zeros(1, 1, dim))
+        self.project = _projection(spec, dim)
+        self.encodes = encodes(spec)
+        self.cls = nn.Parameter(torch.zeros(1, spec.class_tokens, dim))
         self.positions = nn.Parameter(torch.zeros(math.prod(spec.grid), dim))
         self.grid: Tensor
         self.register_buffer("grid", torch.tensor(spec.grid))
         self.dropout = nn.Dropout(dropout)
         nn.init.trunc_normal_(self.cls, std=0.02)
-        nn.init.trunc_normal_(self.positions, std=0.02)
+        if not self.encodes:  # whose states know their positions already
+            nn.init.trunc_normal_(self.positions, std=0.02)
         self.register_load_state_dict_pre_hook(_resize_loaded_positions)
 
     def token_lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """How many tokens `lengths` input steps make, [CLS] counted; none where the sample lacks the modality."""
-        steps = (lengths + self.spec.step - 1) // self.spec.step
-        return torch.where(lengths > 0, steps * math.prod(self.spec.grid[1:]) + 1, 0)
+        spec = self.spec
+        steps = (-(-(lengths - spec.window) // spec.step) + 1).clamp(min=1)
+        # What no whole patch fits into makes no token; lengths beyond the longest are for `view_attention` to refuse.
+        steps = torch.where(lengths <= spec.max_steps, steps.clamp(max=spec.grid[0]), steps)
+        return torch.where(lengths > 0, steps * math.prod(spec.grid[1:]) + spec.class_tokens, 0)
 
-    def forward(self, inputs: Tensor) -> Float[Tensor, "batch tokens dim"]:
-        tokens = self.project(inputs)
-        count = tokens.shape[1]
-        if count > len(self.positions):
-            most = self.spec.grid[0] * self.spec.step
+    def forward(
+        self, inputs: Tensor, lengths: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch tokens dim"]:
+        """`lengths`, the real steps of each sample, are for a text encoder, which attends over them."""
+        if inputs.ndim > 1 and inputs.shape[1] > self.spec.max_steps:
             raise ValueError(
-                f"{self.spec.kind} input of {inputs.shape[1]} steps is longer than the {most} it was configured for"
+                f"{self.spec.kind} input of {inputs.shape[1]} steps is longer than the {self.spec.max_steps} it was "
+                "configured for"
             )
+        tokens = self.project(inputs, lengths) if self.encodes else self.project(inputs)
+        count = tokens.shape[1]
         if self.training and self.token_dropout:
             kept = torch.empty(tokens.shape[:2], dtype=tokens.dtype, device=tokens.device)
             tokens = tokens * kept.bernoulli_(1 - self.token_dropout)[..., None]

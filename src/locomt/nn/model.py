@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from locomt.nn.block import Block
 from locomt.nn.bottleneck import BottleneckBlock
-from locomt.nn.config import AudioSpec, FeatureSpec, FusionConfig, VideoSpec
+from locomt.nn.config import AudioSpec, FeatureSpec, FusionConfig, VideoSpec, unimodal_layers
 from locomt.nn.embedding import ModalityEmbedding
+from locomt.nn.encoder import EncodedText
 from locomt.nn.hub import Pretrained
 from locomt.nn.modality import PerModality, Streams
 from locomt.views import SELF, LayerViews, ViewTable
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 class FusionModel(nn.Module, Pretrained):
     """LoCoMT and its baselines: what differs between them is `config.fusion` and the view table.
 
-    Every modality has its embedding and L - L_f unimodal layers; L_f fusion layers run over all modalities' tokens;
-    the head reads the mean of the modalities' [CLS] outputs (or, with `config.steps`, of their tokens at each step).
-    A modality that a sample or the whole batch lacks takes no part. One modality alone makes the unimodal baseline.
+    Every modality has its embedding and L - L_f unimodal layers, or a text encoder in their place; L_f fusion layers
+    run over all modalities' tokens; the head reads the mean of the modalities' [CLS] outputs (or, with `config.steps`,
+    of their tokens at each step). A modality that a sample or the whole batch lacks takes no part. One modality alone
+    makes the unimodal baseline.
     """
 
     def __init__(self, config: FusionConfig) -> None:
@@ -35,7 +37,7 @@ class FusionModel(nn.Module, Pretrained):
         names, dim, heads = tuple(config.modalities), config.width, config.num_heads
         unimodal = config.num_layers - config.fusion_layers
         rates = [config.drop_path * i / max(1, config.num_layers - 1) for i in range(config.num_layers)]
-        options: dict[str, Any] = {"mlp_ratio": config.mlp_ratio, "dropout": config.dropout}
+        options: dict[str, Any] = {name: getattr(config, name) for name in ("mlp_ratio", "norm_eps", "dropout")}
 
         self.embeddings = PerModality(
             names, lambda name: ModalityEmbedding(config.modalities[name], dim, config.dropout, config.token_dropout)
@@ -43,7 +45,8 @@ class FusionModel(nn.Module, Pretrained):
         self.towers = PerModality(
             names,
             lambda name: nn.ModuleList(
-                Block(dim, LayerViews((name,), (SELF,) * heads), drop_path=rate, **options) for rate in rates[:unimodal]
+                Block(dim, LayerViews((name,), (SELF,) * heads), drop_path=rate, **options)
+                for rate in rates[: unimodal_layers(config, name)]
             ),
         )
         options |= {"shared_weights": config.shared_weights}
@@ -59,9 +62,13 @@ class FusionModel(nn.Module, Pretrained):
         if self.table is None:
             self.bottleneck = nn.Parameter(torch.empty(1, config.bottlenecks, dim))
             nn.init.trunc_normal_(self.bottleneck, std=0.02)
-        self.norm = PerModality(names, lambda _: nn.LayerNorm(dim), shared=config.shared_weights)
+        self.norm = PerModality(names, lambda _: nn.LayerNorm(dim, config.norm_eps), shared=config.shared_weights)
         self.head = nn.Linear(dim, config.num_outputs)
-        self.apply(_init_linear)
+        encoders = [module.encoder for module in self.modules() if isinstance(module, EncodedText)]
+        foreign = {module for encoder in encoders for module in encoder.modules()}
+        for module in self.modules():
+            if module not in foreign:
+                _init_linear(module)
 
     def forward(
         self,
@@ -89,7 +96,10 @@ class FusionModel(nn.Module, Pretrained):
             )
         first = next(iter(inputs.values()))
         empty = self.head.weight.new_zeros(first.shape[0], 0, self.config.width)
-        streams: Streams = {name: self.embeddings[name](inputs[name]) if name in inputs else empty for name in names}
+        given = lengths or {}
+        streams: Streams = {
+            name: self.embeddings[name](inputs[name], given.get(name)) if name in inputs else empty for name in names
+        }
         tokens = self._token_lengths(streams, lengths) if lengths else None
         for i, name in enumerate(names):
             if name in inputs:
@@ -126,8 +136,11 @@ class FusionModel(nn.Module, Pretrained):
         for i, (name, stream) in enumerate(streams.items()):
             if stream.shape[1] == 0 or (self.config.steps and name not in self.config.steps):
                 continue
-            part = stream[:, 1:] if self.config.steps else stream[:, :1]
-            outputs.append(self.norm.of(name)(part))
+            first = self.config.modalities[name].class_tokens
+            part = self.norm.of(name)(stream[:, first:] if self.config.steps else stream[:, :first])
+            if not self.config.steps and first > 1:
+                part = part.mean(dim=1, keepdim=True)
+            outputs.append(part)
             if tokens is not None:
                 # [CLS] is real where there is any token, step t (from 1) where there are more than t.
                 place = torch.arange(part.shape[1], device=tokens.device) + bool(self.config.steps)

@@ -17,15 +17,18 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from locomt.data import label_list
 from locomt.nn.model import FusionModel
+from locomt.nn.pretrained import fill_towers
 from locomt.train.bad import BadSampleLog
 from locomt.train.checkpoint import AtomicCheckpointIO, EpochKeeper
 from locomt.train.datamodule import SplitsModule
 from locomt.train.files import RunDirectory
 from locomt.train.module import FusionModule, TrainingError, seed_all
+from locomt.train.optim import freeze
 from locomt.train.recipe import Recipe
 
 NOISE = (
     "The '.*_dataloader' does not have many workers",  # data.workers says how many
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # train.frozen
     "`training_step` returned `None`",  # a batch of bad samples alone, which the log of bad samples names
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between Lightning 2.6 and torch 2.13 or later
 )
@@ -72,6 +75,9 @@ def fit(
     splits = SplitsModule(recipe, labels)
     seed_all(recipe.train.seed, 0)
     model = FusionModel(recipe.fusion_config(labels))
+    if not run.last.exists():  # a run that goes on has its weights, and needs the pretrained ones no more
+        fill_towers(model, recipe.starting_points, recipe.train.inflation)
+    freeze(model, recipe.train.frozen)
     if not (resume and run.holds_run):
         run.begin(recipe, labels)
     bad = BadSampleLog(splits.sizes, recipe.data.max_bad, run.bad_samples)

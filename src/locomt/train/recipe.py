@@ -15,12 +15,14 @@ from typing import Any
 
 import yaml
 
-from locomt.data.config import DataConfig
+from locomt.data.config import DataConfig, TextSource
 from locomt.hints import did_you_mean
-from locomt.nn.config import Architecture, FusionConfig
+from locomt.nn.config import INFLATIONS, Architecture, FusionConfig
 from locomt.train.augment import check_augment, make_augment
 
 OPTIMIZERS = ("sgd", "adamw")
+PARTS = ("fusion", "head")
+"""Parts of every model that are no modality's."""
 PRECISIONS = ("32", "bf16-mixed")
 SAMPLINGS = ("shuffled", "balanced")
 ACCELERATORS = ("auto", "cpu", "cuda")
@@ -53,6 +55,13 @@ class TrainConfig:
         batch_size: samples a step.
         optimizer: `sgd` (with momentum) or `adamw`.
         learning_rate: the peak rate, reached after the warm-up.
+        learning_rates: peak rates of parts of the model that have one of their own: a modality (its embedding and
+            unimodal layers), `fusion` (the fusion layers and norms), `head`, and `<modality>.encoder` of a text that
+            has one.
+        frozen: parts of the model, named alike, that stay as they are: without gradients, dropout and stochastic depth.
+        pretrained: modality -> checkpoint that its tower starts from: a folder, or an id on the Hugging Face hub; see
+            `locomt.nn.pretrained.fill_towers`.
+        inflation: how a pretrained patch embedding is spread over a tubelet: `central` or `average`.
         momentum: of `sgd`.
         weight_decay: not applied to biases, norms, positions, [CLS] and bottleneck tokens.
         warmup_epochs: linear warm-up from 0, in epochs; fractions are allowed. Then the rate follows a cosine
@@ -75,6 +84,10 @@ class TrainConfig:
     batch_size: int = 64
     optimizer: str = "sgd"
     learning_rate: float = 0.1
+    learning_rates: dict[str, float] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+    pretrained: dict[str, str] = field(default_factory=dict)
+    inflation: str = "central"
     momentum: float = 0.9
     weight_decay: float = 0.0
     warmup_epochs: float = 0.0
@@ -92,8 +105,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", str(self.precision))  # YAML reads 32 as a number
         object.__setattr__(self, "augment", make_augment(self.augment))
+        object.__setattr__(self, "frozen", tuple(self.frozen))
         for name, choices in (
             ("optimizer", OPTIMIZERS),
+            ("inflation", INFLATIONS),
             ("precision", PRECISIONS),
             ("sampling", SAMPLINGS),
             ("accelerator", ACCELERATORS),
@@ -108,6 +123,11 @@ class TrainConfig:
             value = getattr(self, name)
             _require(0 <= value < 1, f"train.{name}: expected [0, 1), got {value}")
         _require(self.learning_rate > 0, f"train.learning_rate: expected above 0, got {self.learning_rate}")
+        for part, rate in self.learning_rates.items():
+            _require(
+                rate > 0, f"train.learning_rates.{part}: expected above 0, got {rate}; train.frozen holds it still"
+            )
+            _require(part not in self.frozen, f"train.frozen: {part!r} has a rate in train.learning_rates too")
         _require(
             self.warmup_epochs <= self.epochs,
             f"train.warmup_epochs {self.warmup_epochs} is longer than train.epochs {self.epochs}",
@@ -136,6 +156,31 @@ class Recipe:
             f"train.monitor: a {self.data.task} run knows {', '.join(choices)}, got {self.train.monitor!r}",
         )
         check_augment(self.train.augment, self.data)
+        modalities = self.data.modalities
+        for name in self.train.pretrained:
+            _require(name in modalities, f"train.pretrained: {_unknown(name, modalities)}")
+        for field_name, named in (("learning_rates", self.train.learning_rates), ("frozen", self.train.frozen)):
+            for name in named:
+                _require(name in self.parts, f"train.{field_name}: {_unknown(name, self.parts)}")
+        if taken := [name for name in PARTS if name in modalities and (self.train.learning_rates or self.train.frozen)]:
+            raise RecipeError(f"modality {taken[0]!r} has the name of a part of every model; rename it to set its rate")
+        _require(
+            set(self.train.frozen) != set(self.parts),
+            f"train.frozen: of {', '.join(self.parts)} nothing is left to train",
+        )
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What `train.learning_rates` and `train.frozen` may name."""
+        known = self.data.modalities
+        encoders = (f"{name}.encoder" for name, source in known.items() if getattr(source, "encoder", ""))
+        return (*known, *encoders, *PARTS)
+
+    @property
+    def starting_points(self) -> dict[str, str]:
+        """Modality -> checkpoint that training starts from: those of `train.pretrained` and the texts' encoders."""
+        encoders = {name: getattr(source, "encoder", "") for name, source in self.data.modalities.items()}
+        return self.train.pretrained | {name: source for name, source in encoders.items() if source}
 
     @property
     def monitor(self) -> str:
@@ -184,7 +229,16 @@ class Recipe:
         model = self.model
         if len(kept) < len(known):
             model = replace(model, views=None, fusion="selfall" if len(kept) == 1 else model.fusion)
-        return replace(self, model=model, data=replace(self.data, modalities=kept, steps=steps))
+        gone = set(known) - set(kept)
+        train = replace(
+            self.train,
+            pretrained={name: source for name, source in self.train.pretrained.items() if name not in gone},
+            learning_rates={
+                p: rate for p, rate in self.train.learning_rates.items() if p.partition(".")[0] not in gone
+            },
+            frozen=tuple(part for part in self.train.frozen if part.partition(".")[0] not in gone),
+        )
+        return replace(self, model=model, data=replace(self.data, modalities=kept, steps=steps), train=train)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain YAML types, every field written out."""
@@ -223,6 +277,9 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         overrides: options in command-line form, `["--model.depth", "4", "--train.seed=1"]`; a file given
             here is relative to the working directory, as every path on a command line is.
 
+    Where there is a folder of the name of a checkpoint (in `train.pretrained`, or a text's encoder), it is meant, and
+    not an id on the hub.
+
     Raises:
         RecipeError: the file is no recipe; one line that names the field, what it wants and what came.
         OSError: the file cannot be read.
@@ -242,7 +299,27 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         values["data"]["labels"] = _read_labels(label_folder / labels)
     recipe = build_recipe(values, str(path))
     manifest = os.path.abspath(folder / recipe.data.manifest)
-    return replace(recipe, data=replace(recipe.data, manifest=manifest))
+    folders = (path.parent, Path())
+    pretrained = {name: _resolved(source, folders) for name, source in recipe.train.pretrained.items()}
+    modalities = {
+        name: replace(
+            source, encoder=_resolved(source.encoder, folders), tokenizer=_resolved(source.tokenizer, folders)
+        )
+        if isinstance(source, TextSource) and source.encoder
+        else source
+        for name, source in recipe.data.modalities.items()
+    }
+    return replace(
+        recipe,
+        data=replace(recipe.data, manifest=manifest, modalities=modalities),
+        train=replace(recipe.train, pretrained=pretrained),
+    )
+
+
+def _resolved(source: str, folders: Sequence[Path]) -> str:
+    """The absolute path of a checkpoint's folder, or its id as it is."""
+    found = (folder / Path(source).expanduser() for folder in folders)
+    return next((os.path.abspath(path) for path in found if path.is_dir()), source)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -296,16 +373,17 @@ def _parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
 
 
 def _override(values: dict[str, Any], name: str, value: Any) -> None:
-    """Set `data.modalities.video.frames`; only what lies directly in a section, or in `train.augment`, may be new."""
+    """Set `data.modalities.video.frames`; only what lies directly in a section or in `_OPEN` may be new."""
     *parents, last = name.split(".")
     place = values.setdefault(parents[0], {}) if parents[0] in _SECTIONS else values
     for parent in parents[1 if parents[0] in _SECTIONS else 0 :]:
-        entry = place.setdefault(parent, {}) if name.startswith("train.augment.") else place.get(parent)
+        entry = place.setdefault(parent, {}) if name.startswith(_OPEN) else place.get(parent)
         _require(isinstance(entry, dict), f"override --{name}: {_unknown(parent, place)}")
         place = entry
     place[last] = value
 
 
+_OPEN = ("train.augment.", "train.learning_rates.", "train.pretrained.")
 _SECTIONS: dict[str, type] = {"model": Architecture, "data": DataConfig, "train": TrainConfig}
 
 

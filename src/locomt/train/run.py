@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from locomt.data import BadSample, FileDataset, ManifestDataset, collate, read_manifest
+from locomt.data import BadSample, FileDataset, ManifestDataset, average_clips, collate, read_manifest
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
 from locomt.train.files import RunDirectory, RunError, flatten
@@ -81,7 +81,7 @@ def evaluate(
     device: torch.device | str | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Score a run's model on a split.
+    """Score a run's model on a split, the logits of each sample averaged over its `data.clips` crops.
 
     Args:
         run: the run.
@@ -98,7 +98,7 @@ def evaluate(
     """
     data, device = run.recipe.data, device or best_device()
     split = split or data.test_split
-    dataset = ManifestDataset(data, split, run.labels)
+    dataset = ManifestDataset(data, split, run.labels, clips=data.clips)
     if not len(dataset):
         found = sorted({row.split for row in read_manifest(data.manifest)})
         raise ValueError(f"{data.manifest}: no row has split {split!r}; there are {', '.join(found)}")
@@ -111,7 +111,8 @@ def evaluate(
         bad.add(split, batch.bad)
         if batch.ids:
             batch = batch.to(device)
-            scores.update(model(batch.inputs, batch.lengths).float(), batch.labels)
+            logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)
+            scores.update(logits, batch.labels)
             samples += len(batch.ids)
         if on_step:
             on_step(step, len(loader))
@@ -128,7 +129,7 @@ def predict(
     top: int = 5,
     device: torch.device | str | None = None,
 ) -> list[dict[str, Any]]:
-    """Labels for files, one sample at a time.
+    """Labels for files, one sample at a time, its logits averaged over its `data.clips` crops.
 
     Args:
         run: the run.
@@ -149,7 +150,7 @@ def predict(
         raise ValueError(f"expected to give the top 1 or more labels, got {top}")
     device = device or best_device()
     model = run.model.to(device).eval()
-    dataset = FileDataset(run.recipe.data, list(items))
+    dataset = FileDataset(run.recipe.data, list(items), clips=run.recipe.data.clips)
     answers: list[dict[str, Any]] = []
     for index in range(len(dataset)):
         sample = dataset[index]
@@ -157,7 +158,7 @@ def predict(
             answers.append({"file": sample.id, "error": sample.reason})
             continue
         batch = collate([sample], config=run.recipe.data).to(device)
-        logits = model(batch.inputs, batch.lengths)[0].float().cpu()
+        logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)[0].cpu()
         answers.append({"file": sample.id, "predictions": _ranked(run, logits, top)})
     return answers
 

@@ -1,0 +1,120 @@
+"""Text through a pretrained encoder: any `AutoModel` of transformers whose last hidden state has a vector a token.
+
+Needs the extra `text`. No code of a checkpoint is run and nothing pickled is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from locomt.nn.checkpoint import CONFIG, check_weights, checkpoint_folder, read_json
+from locomt.nn.config import ConfigError, TextSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+FOREIGN = ("auto_map", "attn_implementation", "quantization_config", "architectures", "transformers_version", "dtype")
+"""Fields of a `config.json` that do not say what the model is, some of which ask for other code to be loaded."""
+
+
+class EncodedText(nn.Module):
+    """`[B, T]` token ids to the encoder's last hidden states, projected where they are not `dim` wide."""
+
+    def __init__(self, spec: TextSpec, dim: int) -> None:
+        super().__init__()
+        assert spec.encoder is not None
+        self.encoder, width = build_encoder(spec.encoder)
+        self.project = nn.Identity() if width == dim else nn.Linear(width, dim)
+
+    def forward(
+        self, ids: Int[Tensor, "batch time"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch time dim"]:
+        """`lengths`: the real ids of each sample, which alone are attended to."""
+        if ids.ndim != 2 or ids.is_floating_point():
+            raise ValueError(f"expected integer token ids [batch, time], got {ids.dtype} {list(ids.shape)}")
+        mask = None
+        if lengths is not None:
+            # A sample that lacks the text keeps one id, lest its softmax be empty; nothing ever looks at the result.
+            mask = torch.arange(ids.shape[1], device=ids.device) < lengths.to(ids.device).clamp(min=1)[:, None]
+        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        return self.project(states)  # type: ignore[no-any-return]
+
+
+def encoder_config(source: str) -> dict[str, Any]:
+    """What `TextSpec.encoder` holds: the `config.json` of a checkpoint, without what does not say what the model is.
+
+    Args:
+        source: a folder, or an id on the Hugging Face hub.
+
+    Raises:
+        ConfigError: there is no such checkpoint, or it says no `model_type`.
+    """
+    values = read_json(checkpoint_folder(source, weights=False) / CONFIG)
+    if not isinstance(values.get("model_type"), str):
+        raise ConfigError(f"{source}: expected the {CONFIG} of a transformers model, got no model_type")
+    return {name: value for name, value in values.items() if name not in FOREIGN and not name.startswith("_")}
+
+
+def build_encoder(values: Mapping[str, Any]) -> tuple[Any, int]:
+    """A model with random weights and the width of its hidden states.
+
+    Raises:
+        ConfigError: transformers is not installed or cannot make such a model.
+    """
+    AutoModel, AutoConfig = _transformers("AutoModel", "AutoConfig")
+    from huggingface_hub.errors import StrictDataclassError
+
+    known = {name: value for name, value in values.items() if name not in FOREIGN and not name.startswith("_")}
+    try:
+        config = AutoConfig.for_model(**known)
+        model = AutoModel.from_config(config, trust_remote_code=False)
+    except (StrictDataclassError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"text encoder of model_type {values.get('model_type')!r}: {reason}") from None
+    return _headless(model), int(config.get_text_config(encoder=True).hidden_size)
+
+
+def _headless(model: Any) -> Any:
+    """Without a decoder and without a pooler: neither has a part in the states of the tokens."""
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
+
+
+def fill_encoder(module: EncodedText, source: str | Path) -> None:
+    """Give a text encoder its pretrained weights.
+
+    Raises:
+        ConfigError: the checkpoint cannot be read, is not whole, has pickled weights only, or is of another model.
+    """
+    (AutoModel,) = _transformers("AutoModel")
+    folder = checkpoint_folder(str(source))
+    check_weights(str(source), folder)
+    try:
+        loaded, report = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+        missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
+        if missing:
+            raise ConfigError(f"{source}: expected {missing[0]} among its weights, got no such tensor")
+        module.encoder.load_state_dict(_headless(loaded).state_dict())
+    except ConfigError:
+        raise
+    except Exception as error:  # transformers and safetensors raise bare exceptions of many kinds for broken files
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(f"{source}: its weights cannot be loaded into the text encoder: {reason}") from None
+
+
+def _transformers(*names: str) -> list[Any]:
+    try:
+        import transformers
+    except ImportError:
+        raise ConfigError("a text encoder needs transformers: pip install 'locomt[text]'") from None
+    return [getattr(transformers, name) for name in names]

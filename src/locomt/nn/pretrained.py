@@ -1,0 +1,200 @@
+"""Towers from Hugging Face checkpoints of ViT and AST, laid into a `FusionModel`, whatever its fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from locomt.nn.checkpoint import Checkpoint, read_checkpoint
+from locomt.nn.config import INFLATIONS, AudioSpec, ConfigError, FusionConfig, ModalitySpec, VideoSpec
+from locomt.nn.encoder import EncodedText, fill_encoder
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from locomt.nn.model import FusionModel
+
+
+def fill_towers(model: FusionModel, sources: Mapping[str, str | Path], inflation: str = "central") -> None:
+    """Give modalities of a model the weights of pretrained towers.
+
+    The checkpoint's lower layers become the unimodal tower, its upper ones the modality's own weights in the fusion
+    layers, whatever the fusion is, its last norm the modality's norm. The bottleneck tokens and the head stay as they
+    are. A ViT can serve video and audio, an AST audio. A text with an encoder takes that from any transformers model.
+
+    Args:
+        model: the model, in place.
+        sources: modality -> checkpoint, see `read_checkpoint`.
+        inflation: how a patch of a picture becomes a tubelet of several frames: `central` (the frame in the middle
+            sees what the picture did, the others nothing) or `average` (each sees its share).
+
+    Raises:
+        ConfigError: a checkpoint cannot be read or does not fit the model: says which field of the model would.
+    """
+    if inflation not in INFLATIONS:
+        raise ConfigError(f"inflation: expected {' or '.join(INFLATIONS)}, got {inflation!r}")
+    config = model.config
+    for name in sources:
+        if name not in config.modalities:
+            raise ConfigError(f"pretrained: {name!r} is not one of {', '.join(config.modalities)}")
+    projections = {name: model.embeddings[name].project for name in sources}
+    encoders = {name: module for name, module in projections.items() if isinstance(module, EncodedText)}
+    towers = {name: source for name, source in sources.items() if name not in encoders}
+    read = {source: read_checkpoint(source) for source in {str(source) for source in towers.values()}}
+    if config.shared_weights and len(read) > 1:
+        raise ConfigError(
+            "pretrained: with model.shared_weights all modalities have the same fusion layers, so all must name "
+            f"the same checkpoint, got {', '.join(f'{name}: {source}' for name, source in towers.items())}"
+        )
+    entries: dict[str, Tensor] = {}
+    for name, source in towers.items():
+        checkpoint = read[str(source)]
+        _check_sizes(checkpoint, config, name)
+        entries |= dict(_embedding(checkpoint, name, config.modalities[name], config.width, inflation))
+        entries |= dict(_layers(checkpoint, name, config))
+    for name, module in encoders.items():
+        fill_encoder(module, sources[name])
+    missing, unexpected = model.load_state_dict(entries, strict=False)
+    assert not unexpected, unexpected
+    assert not set(entries) & set(missing)
+
+
+def _check_sizes(checkpoint: Checkpoint, config: FusionConfig, name: str) -> None:
+    source, found, spec = checkpoint.source, checkpoint.config, config.modalities[name]
+    if not isinstance(spec, VideoSpec | AudioSpec):
+        raise ConfigError(
+            f"pretrained: {name!r} is {spec.kind}; ViT and AST checkpoints are for video and audio, a text takes the "
+            "model that its encoder names"
+        )
+    if isinstance(spec, VideoSpec) and checkpoint.kind != "vit":
+        raise ConfigError(f"pretrained: {name!r} is video, and {source} is an AST, which takes audio")
+    sizes = {
+        "model.dim": (found["hidden_size"], config.width),
+        "model.heads": (found["num_attention_heads"], config.num_heads),
+        "model.depth": (found["num_hidden_layers"], config.num_layers),
+        "model.mlp_ratio": (found["intermediate_size"] / found["hidden_size"], config.mlp_ratio),
+        "model.norm_eps": (found["layer_norm_eps"], config.norm_eps),
+        f"data.modalities.{name}.patch": (checkpoint.patch[0], spec.patch),
+    }
+    if isinstance(spec, VideoSpec):
+        sizes[f"channels of {name}"] = (checkpoint.channels, spec.channels)
+    for field, (wanted, here) in sizes.items():
+        if wanted != here:
+            raise ConfigError(f"pretrained: {source} needs {field} {wanted:g}, here it is {here:g}")
+    if found["hidden_act"] != "gelu":
+        raise ConfigError(f"pretrained: {source} has activation {found['hidden_act']!r}, only 'gelu' can be served")
+    if spec.class_tokens > checkpoint.class_tokens:
+        raise ConfigError(
+            f"pretrained: {source} has {checkpoint.class_tokens} of the {spec.class_tokens} class tokens of {name!r}"
+        )
+
+
+def _embedding(
+    checkpoint: Checkpoint, name: str, spec: ModalitySpec, dim: int, inflation: str
+) -> Iterator[tuple[str, Tensor]]:
+    """What a modality's embedding takes from a checkpoint."""
+    kernel = checkpoint.tensor(
+        "embeddings.patch_embeddings.projection.weight", dim, checkpoint.channels, *checkpoint.patch
+    )
+    bias = checkpoint.tensor("embeddings.patch_embeddings.projection.bias", dim)
+    first, (height, width) = checkpoint.class_tokens, checkpoint.grid
+    specials = ("embeddings.cls_token", "embeddings.distillation_token")[:first]
+    positions = checkpoint.tensor("embeddings.position_embeddings", 1, first + height * width, dim)
+    tokens = torch.cat([checkpoint.tensor(special, 1, 1, dim) for special in specials], dim=1) + positions[:, :first]
+    table = positions[0, first:].unflatten(0, (height, width))
+    if isinstance(spec, VideoSpec):
+        kernel, bias = _normalised(checkpoint, kernel, bias)
+        kernel = inflate(kernel, spec.tubelet, inflation)
+        times, *size = spec.grid
+        table = resize_table(table, size)[None].expand(times, -1, -1, -1)
+    else:
+        # A spectrogram is a grey picture, frequency its height and time its width; ours has time first.
+        kernel = kernel.sum(dim=1).mT
+        table = resize_table(table.transpose(0, 1), spec.grid)
+    prefix = f"embeddings.{name}."
+    yield prefix + "project.project.weight", kernel.flatten(1)
+    yield prefix + "project.project.bias", bias
+    yield prefix + "cls", tokens[:, : spec.class_tokens]
+    yield prefix + "positions", table.flatten(0, -2)
+    yield prefix + "grid", torch.tensor(spec.grid)
+
+
+def _normalised(checkpoint: Checkpoint, kernel: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """A patch projection that takes pixels in [-1, 1] and does what the checkpoint's does with those it was trained on.
+
+    Its `preprocessor_config.json` says that from pixels p in [0, 1] it takes (p - mean) / std, a mean and a std a
+    channel. With x = 2 p - 1 this is x / (2 std) + (0.5 - mean) / std, which is linear and thus part of the projection.
+    """
+    settings, channels = checkpoint.processor, kernel.shape[1]
+    if not settings.get("do_normalize", True):
+        settings = {"image_mean": 0.0, "image_std": 1.0}
+    mean, std = (
+        torch.as_tensor(settings.get(name, 0.5), dtype=torch.float64).expand(channels)
+        for name in ("image_mean", "image_std")
+    )
+    if (mean == 0.5).all() and (std == 0.5).all():
+        return kernel, bias
+    exact = kernel.double()
+    shift = (exact.sum(dim=(2, 3)) * ((0.5 - mean) / std)).sum(dim=1)
+    return (exact / (2 * std)[:, None, None]).float(), (bias.double() + shift).float()
+
+
+def inflate(
+    kernel: Float[Tensor, "dim channels height width"], tubelet: int, inflation: str = "central"
+) -> Float[Tensor, "dim channels tubelet height width"]:
+    """A patch projection for one frame as one for `tubelet` frames, see `fill_towers`.
+
+    On frames that are all the same both give what the patch projection gave for one of them.
+    """
+    if inflation == "average":
+        return kernel[:, :, None].expand(-1, -1, tubelet, -1, -1) / tubelet
+    inflated = kernel.new_zeros(*kernel.shape[:2], tubelet, *kernel.shape[2:])
+    inflated[:, :, tubelet // 2] = kernel
+    return inflated
+
+
+def resize_table(
+    table: Float[Tensor, "height width dim"], size: Sequence[int]
+) -> Float[Tensor, "new_height new_width dim"]:
+    """Positions for another grid, bicubic as transformers' `interpolate_pos_encoding` has them."""
+    if table.shape[:2] == tuple(size):
+        return table
+    new = interpolate(table.movedim(-1, 0)[None], tuple(size), mode="bicubic", align_corners=False)
+    return new[0].movedim(0, -1)
+
+
+def _layers(checkpoint: Checkpoint, name: str, config: FusionConfig) -> Iterator[tuple[str, Tensor]]:
+    """What a modality's tower, its part of the fusion layers and its norm take from a checkpoint."""
+    dim, hidden = config.width, int(config.width * config.mlp_ratio)
+    unimodal = config.num_layers - config.fusion_layers
+    owner = "shared" if config.shared_weights else name
+    for layer in range(config.num_layers):
+        if layer < unimodal:
+            block, key = f"towers.{name}.{layer}", name
+        elif config.fusion == "mbt":
+            block, key = f"fusion.{layer - unimodal}.blocks.{owner}", "tokens"
+        else:
+            block, key = f"fusion.{layer - unimodal}", owner
+        old = f"encoder.layer.{layer}."
+        qkv = [f"{old}attention.attention.{part}" for part in ("query", "key", "value")]
+        weights = [checkpoint.tensor(part + ".weight", dim, dim) for part in qkv]
+        biased = checkpoint.config["qkv_bias"]
+        biases = [checkpoint.tensor(part + ".bias", dim) if biased else torch.zeros(dim) for part in qkv]
+        yield f"{block}.attention.qkv.{key}.weight", torch.cat(weights)
+        yield f"{block}.attention.qkv.{key}.bias", torch.cat(biases)
+        for new, part, shape in (
+            (f"norm1.{key}", "layernorm_before", (dim,)),
+            (f"attention.out.{key}", "attention.output.dense", (dim, dim)),
+            (f"norm2.{key}", "layernorm_after", (dim,)),
+            (f"mlp.{key}.0", "intermediate.dense", (hidden, dim)),
+            (f"mlp.{key}.2", "output.dense", (dim, hidden)),
+        ):
+            yield f"{block}.{new}.weight", checkpoint.tensor(f"{old}{part}.weight", *shape)
+            yield f"{block}.{new}.bias", checkpoint.tensor(f"{old}{part}.bias", shape[0])
+    for kind in ("weight", "bias"):
+        yield f"norm.{owner}.{kind}", checkpoint.tensor(f"layernorm.{kind}", dim)

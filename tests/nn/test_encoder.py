@@ -1,0 +1,152 @@
+"""Text encoders against the library's own models: states, padding, weights, and folders that hold none."""
+
+import json
+import pickle
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from locomt import FusionConfig, FusionModel
+from locomt.nn import FeatureSpec, TextSpec
+from locomt.nn.config import ConfigError
+from locomt.nn.encoder import encoder_config
+from locomt.nn.pretrained import fill_towers
+from text_encoders import CONFIGS, save_encoder
+
+
+@pytest.fixture(scope="module", params=sorted(CONFIGS))
+def encoder(request, tmp_path_factory):
+    path = tmp_path_factory.mktemp(request.param)
+    return save_encoder(request.param, path), path
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bert")
+    return save_encoder("bert", path), path
+
+
+def make(folder, dim=16, **options):
+    specs = {
+        "title": TextSpec(vocabulary=8, max_length=12, encoder=encoder_config(str(folder))),
+        "lips": FeatureSpec(dim=3, max_length=4),
+    }
+    torch.manual_seed(1)
+    options = {"dim": dim, "heads": 2, "depth": 3, "fusion_layers": 1, "num_outputs": 2} | options
+    return FusionModel(FusionConfig(modalities=specs, **options)).eval()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dim", [16, 24])
+def test_the_states_of_the_tokens_enter_the_fusion_layers(encoder, dim):
+    theirs, folder = encoder
+    model = make(folder, dim)
+    fill_towers(model, {"title": folder})
+    ids = torch.randint(0, 8, (2, 9))
+    states = theirs(input_ids=ids).last_hidden_state
+    project = model.embeddings["title"].project.project
+    assert isinstance(project, torch.nn.Identity if dim == 16 else torch.nn.Linear)
+    seen = []
+    model.fusion[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]["title"]))
+    model({"title": ids})
+    torch.testing.assert_close(seen[0][:, 1:], project(states) + model.embeddings["title"].positions[:9])
+    assert not model.embeddings["title"].positions.any()
+    assert (len(model.towers["title"]), len(model.towers["lips"])) == (0, 2)
+
+
+@torch.no_grad()
+def test_a_padded_text_is_the_text_alone(encoder):
+    _, folder = encoder
+    model = make(folder)
+    fill_towers(model, {"title": folder})
+    inputs = {"title": torch.randint(1, 8, (3, 12)), "lips": torch.randn(3, 4, 3)}
+    lengths = {"title": torch.tensor([12, 5, 0]), "lips": torch.tensor([4, 2, 4])}
+    out = model(inputs, lengths)
+    for b in range(3):
+        alone = {name: inputs[name][b : b + 1, : lengths[name][b]] for name in inputs if lengths[name][b]}
+        torch.testing.assert_close(out[b : b + 1], model(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_every_parameter_gets_a_gradient(encoder):
+    _, folder = encoder
+    model = make(folder, dim=24)
+    model(model.example_inputs(2), {"title": torch.tensor([12, 0])}).square().sum().backward()
+    assert not [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+
+
+@torch.no_grad()
+def test_saved_models_hold_their_encoder(encoder, tmp_path):
+    _, folder = encoder
+    model = make(folder)
+    fill_towers(model, {"title": folder})
+    model.save_pretrained(tmp_path / "model")
+    loaded = FusionModel.from_pretrained(tmp_path / "model")
+    inputs = model.example_inputs(2)
+    assert torch.equal(loaded(inputs), model(inputs))
+    assert loaded.config == model.config
+
+
+def test_what_is_not_an_encoder_is_named(bert, tmp_path):
+    _, folder = bert
+    model = make(folder)
+
+    def refused(message):
+        with pytest.raises(ConfigError, match=message) as error:
+            fill_towers(model, {"title": tmp_path})
+        assert "\n" not in str(error.value)
+
+    shutil.copy(folder / "config.json", tmp_path)
+    refused("expected model.safetensors")
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps({}))
+    refused(r"pytorch_model\.bin, which is pickled")
+    whole = (folder / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    refused("cannot be loaded into the text encoder")
+    weights = load_file(folder / "model.safetensors")
+    del weights["encoder.layer.0.output.dense.bias"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    refused(r"expected encoder\.layer\.0\.output\.dense\.bias among its weights")
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "model.safetensors").write_bytes(whole)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
+    refused("cannot be loaded into the text encoder")
+
+
+def test_no_code_of_a_checkpoint_is_run(bert, tmp_path):
+    shutil.copytree(bert[1], tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "trap.py").write_text("raise SystemExit('code was run')\n")
+    traps = {"auto_map": {"AutoModel": "trap.Trap", "AutoConfig": "trap.Trap"}}
+    (tmp_path / "config.json").write_text(json.dumps(config | traps))
+    model = make(tmp_path)
+    assert "auto_map" not in model.config.modalities["title"].encoder
+    fill_towers(model, {"title": tmp_path})
+    (tmp_path / "config.json").write_text(json.dumps(config | traps | {"model_type": "trap"}))
+    with pytest.raises(ConfigError, match="text encoder of model_type 'trap'"):
+        make(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model_type": "bert", "vocab_size": 4}, "vocab_size is 4, less than the 8"),
+        ({"model_type": "bert", "max_position_embeddings": 4}, "max_position_embeddings is 4, less than the 12"),
+        ({"model_type": "bert", "hidden_size": "wide"}, "text encoder of model_type 'bert'"),
+        ({"model_type": "bert", "hidden_size": 10, "num_attention_heads": 3}, "text encoder of model_type 'bert'"),
+        ({"hidden_size": 10}, "expected the config.json of a transformers model"),
+    ],
+)
+def test_configurations_that_cannot_be(values, message):
+    options = {"dim": 16, "heads": 2, "fusion": "selfall", "num_outputs": 1}
+    text = {"kind": "text", "vocabulary": 8, "max_length": 12, "encoder": values}
+    with pytest.raises(ConfigError, match=message):
+        FusionModel(FusionConfig.from_dict({**options, "modalities": {"title": text}}))
+
+
+def test_a_text_without_an_encoder_takes_no_checkpoint(bert):
+    specs = {"title": TextSpec(vocabulary=8, max_length=4)}
+    model = FusionModel(FusionConfig(dim=16, heads=2, fusion="selfall", modalities=specs, num_outputs=1))
+    with pytest.raises(ConfigError, match=r"expected a checkpoint with model_type vit"):
+        fill_towers(model, {"title": bert[1]})
