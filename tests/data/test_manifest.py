@@ -151,3 +151,28 @@ def test_files_elsewhere_are_refused_unless_allowed(cell: str, tmp_path: Path) -
         resolve(cell, manifest)
     assert "data.allow_outside: true" in str(caught.value)
     assert resolve(cell, manifest, allow_outside=True).is_absolute()
+
+
+def test_a_link_that_leads_elsewhere_is_refused_unless_allowed(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "data", tmp_path / "outside"
+    (inside / "clips").mkdir(parents=True)
+    outside.mkdir()
+    for folder in (inside / "clips", outside):
+        (folder / "a.mp4").write_bytes(b"x")
+    (inside / "more").symlink_to(outside)
+    (inside / "b.mp4").symlink_to(outside / "a.mp4")
+    (inside / "c.mp4").symlink_to("clips/a.mp4")
+    manifest = inside / "clips.csv"
+    for cell in ("more/a.mp4", "b.mp4"):
+        with pytest.raises(ManifestError, match=r"leads out of the manifest's folder through a link, to .*a\.mp4"):
+            resolve(cell, manifest)
+        assert resolve(cell, manifest, allow_outside=True) == inside / cell
+    assert resolve("c.mp4", manifest) == inside / "c.mp4"
+    (tmp_path / "linked").symlink_to(inside)  # the folder itself may be reached through a link
+    assert resolve("c.mp4", tmp_path / "linked" / "clips.csv").is_file()
+
+
+def test_an_absolute_path_within_the_manifests_folder(tmp_path: Path) -> None:
+    assert resolve(str(tmp_path / "clips" / "a.mp4"), tmp_path / "clips.csv") == tmp_path / "clips" / "a.mp4"
+    with pytest.raises(ManifestError, match="leads out of the manifest's folder"):
+        resolve(f"{tmp_path}-elsewhere/a.mp4", tmp_path / "clips.csv")

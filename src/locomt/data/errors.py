@@ -36,3 +36,7 @@ class NoStreamError(MediaError):
 
 class FeatureError(DataError):
     """A feature file that does not hold `[time, dim]` finite numbers."""
+
+
+class ShardError(DataError):
+    """A folder of shards, or a sample in it, that is not what `locomt prepare` writes."""

@@ -17,6 +17,7 @@ from locomt.data.errors import FeatureError
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from locomt.data.shards import StoredPart
     from locomt.data.sources import FeatureSource
 
 FEATURE_FILES = (".npy", ".npz", ".safetensors")
@@ -38,21 +39,40 @@ def read_features(
     Raises:
         FeatureError: it holds something else, or numbers that are not finite.
     """
-    path = Path(path)
+    features, shape = leading_vectors(Path(path), max_length)
+    return check_features(path, features, shape, dim=dim, steps=steps)
+
+
+Found = tuple[Tensor, Sequence[int]]
+"""The leading rows, and the shape of the whole array."""
+
+
+def leading_vectors(path: Path, max_length: int | None) -> Found:
+    """The first vectors of a feature file, unchecked.
+
+    Raises:
+        FeatureError: it is no feature file.
+    """
     readers = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}
     if path.suffix.lower() not in readers:
         raise FeatureError(path, f"expected a file that ends in {', '.join(FEATURE_FILES)}, got {path.suffix!r}")
     if not path.is_file():
         raise FeatureError(path, "there is no such file")
     try:
-        features, shape = readers[path.suffix.lower()](path, max_length)
+        return readers[path.suffix.lower()](path, max_length)
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, FeatureError):
             raise
         raise FeatureError(path, f"not a whole {path.suffix} file of numbers: {error}") from None
+
+
+def check_features(
+    path: str | Path, features: Tensor, shape: Sequence[int], *, dim: int | None = None, steps: int | None = None
+) -> Float[Tensor, "time dim"]:
+    """The leading rows of an array of this shape, if they are what was expected of them; `path` is for the errors."""
     if dim is not None and features.shape[1] != dim:
         raise FeatureError(path, f"expected vectors of {dim} numbers, got an array of shape {list(shape)}")
-    count = shape[0] if len(shape) == 2 else 1
+    count = vector_count(shape)
     if steps is not None and count != steps:
         raise FeatureError(path, f"expected {steps} vectors, one a label, got {count}")
     if not count:
@@ -65,13 +85,19 @@ def read_features(
     return features
 
 
-def load_features(file: Path, source: FeatureSource, steps: int | None = None) -> Float[Tensor, "time dim"]:
+def vector_count(shape: Sequence[int]) -> int:
+    """How many vectors an array of this shape holds: `[dim]` is one."""
+    return shape[0] if len(shape) == 2 else 1
+
+
+def load_features(
+    file: Path | StoredPart, source: FeatureSource, steps: int | None = None
+) -> Float[Tensor, "time dim"]:
     """What `FeatureSource.load` promises."""
+    if not isinstance(file, Path):
+        features, shape = file.read_features(source.max_length)
+        return check_features(str(file), features, shape, dim=source.dim, steps=steps)
     return read_features(file, dim=source.dim, max_length=source.max_length, steps=steps)
-
-
-Found = tuple[Tensor, Sequence[int]]
-"""The leading rows, and the shape of the whole array."""
 
 
 def _read_npy(path: Path, max_length: int | None) -> Found:

@@ -1,4 +1,4 @@
-"""Manifests: one sample a row, from CSV, JSON lines or Parquet."""
+"""Manifests: one sample a row, from CSV, JSON lines or Parquet, a folder per class or shards."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
     """Read all rows of a manifest.
 
     Args:
-        path: a `.csv`, `.jsonl`, `.ndjson` or `.parquet` file; text in UTF-8.
+        path: a `.csv`, `.jsonl`, `.ndjson` or `.parquet` file, text in UTF-8; the `shards.json` that `locomt prepare`
+            wrote; or a folder with a folder of files for each class, see `locomt.data.folder`.
         columns: those it must have.
 
     Raises:
@@ -56,12 +57,13 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
     """
     path = Path(path)
     readers = {".csv": _read_csv, ".jsonl": _read_json_lines, ".ndjson": _read_json_lines, ".parquet": _read_parquet}
-    if path.suffix.lower() not in readers:
+    reader = _read_folder if path.is_dir() else _read_shards if is_shards(path) else readers.get(path.suffix.lower())
+    if reader is None:
         raise ManifestError(path, f"expected a manifest that ends in {', '.join(readers)}, got {path.suffix!r}")
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"expected a manifest, but there is no file {path}")
     try:
-        rows = list(readers[path.suffix.lower()](path))
+        rows = list(reader(path))
     except UnicodeDecodeError as error:
         raise ManifestError(path, f"expected text in UTF-8, got {error.object[error.start]:#04x}") from None
     if not rows:
@@ -155,6 +157,23 @@ def _read_parquet(path: Path) -> Iterator[Row]:
         yield Row(number, {name: _text(path, number, name, value) for name, value in entry.items()})
 
 
+def is_shards(manifest: Path) -> bool:
+    """Whether a manifest is the index of a folder of shards."""
+    return manifest.name == "shards.json"
+
+
+def _read_shards(path: Path) -> Iterator[Row]:
+    from locomt.data.shards import read_samples  # which needs the rows defined here
+
+    return (row for row, _ in read_samples(path))
+
+
+def _read_folder(path: Path) -> Iterator[Row]:
+    from locomt.data.folder import read_folder
+
+    return read_folder(path)
+
+
 def _text(path: Path, number: int, name: str, value: Any) -> str:
     """A typed cell as a CSV file would have it; a list of labels is joined by `;`."""
     if value is None:
@@ -172,16 +191,24 @@ def resolve(cell: str, manifest: Path, *, allow_outside: bool = False) -> Path:
     """The file that a cell names, relative to its manifest.
 
     Raises:
-        ManifestError: the cell leads out of the manifest's folder and `allow_outside` is false.
+        ManifestError: the cell leads out of the manifest's folder, by its text or through a link, and `allow_outside`
+            is false.
     """
     text = cell.strip()
-    absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
-    path = os.path.normpath(manifest.parent / text)
-    inside = not absolute and Path(os.path.normpath(text)).parts[:1] != ("..",)
-    if not inside and not allow_outside:
+    root = manifest if manifest.is_dir() else manifest.parent
+    path = Path(os.path.normpath(root / text))
+    if allow_outside:
+        return path
+    advice = "move the file there, or set data.allow_outside: true if you trust this manifest"
+    foreign = PureWindowsPath(text).is_absolute() and not PurePosixPath(text).is_absolute() and os.name != "nt"
+    if foreign or not _within(Path(os.path.abspath(path)), Path(os.path.abspath(root))):
+        raise ManifestError(manifest, f"{text!r} leads out of the manifest's folder; {advice}")
+    if not _within(target := Path(os.path.realpath(path)), Path(os.path.realpath(root))):
         raise ManifestError(
-            manifest,
-            f"{text!r} leads out of the manifest's folder; move the file there, or set data.allow_outside: true if "
-            "you trust this manifest",
+            manifest, f"{text!r} leads out of the manifest's folder through a link, to {target}; {advice}"
         )
-    return Path(path)
+    return path
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path != folder and path.is_relative_to(folder)

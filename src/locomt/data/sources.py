@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int, UInt8
     from torch import Tensor
 
+    from locomt.data.media import Crop
+    from locomt.data.shards import StoredPart
+
 # The modules that decode are imported when something is loaded: a recipe is read without PyAV.
 
 _TYPES = {"int": (int,), "float": (int, float), "str": (str,)}
@@ -73,15 +76,17 @@ class VideoSource(_Source):
     def max_steps(self) -> int:
         return self.frames
 
-    def load(self, file: Path) -> UInt8[Tensor, "frames 3 size size"]:
-        """Read a clip.
+    def load(self, file: Path | StoredPart, crop: Crop | None = None) -> UInt8[Tensor, "frames 3 size size"]:
+        """Read a clip, or a crop of it in time.
 
         Raises:
             MediaError: it cannot be decoded.
         """
         from locomt.data.video import read_frames
 
-        return read_frames(file, self.frames, size=self.size)
+        if isinstance(file, Path):
+            return read_frames(file, self.frames, size=self.size, crop=crop)
+        return file.read_frames(self.frames, crop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +96,10 @@ class AudioSource(_Source):
     Attributes:
         seconds: at most so much of it; a shorter recording is padded in its batch and its length told.
         rate: samples a second that the sound is resampled to.
-        mels: mel bands, from 0 Hz to half of `rate`; a multiple of `patch`.
+        mels: mel bands, from 0 Hz to half of `rate`; a multiple of `patch` unless patches overlap.
         patch: frames and bands to a token.
+        stride: frames and bands from one token to the next, 0 for `patch`; AST checkpoints have 10.
+        class_tokens: 1 or, as in AST checkpoints, 2; see `locomt.nn.AudioSpec`.
         window_ms: length of the Hann window.
         hop_ms: time from one frame to the next.
         mean: of the log-mel values; the default is that of AudioSet in Gong et al., "AST", Interspeech 2021.
@@ -105,6 +112,8 @@ class AudioSource(_Source):
     rate: int = 16000
     mels: int = 128
     patch: int = 16
+    stride: int = 0
+    class_tokens: int = 1
     window_ms: float = 25.0
     hop_ms: float = 10.0
     mean: float = -4.27
@@ -138,19 +147,22 @@ class AudioSource(_Source):
         return math.ceil(round(self.seconds * 1000 / self.hop_ms, 6))
 
     def spec(self) -> AudioSpec:
-        """Its frames are those of `seconds`, rounded up to a multiple of `patch`."""
-        frames = -(-self.max_steps // self.patch) * self.patch
-        return AudioSpec(frames=frames, mels=self.mels, patch=self.patch)
+        """Its frames are those of `seconds`, rounded up to a multiple of `patch` unless patches overlap."""
+        overlap = 0 < self.stride < self.patch
+        frames = self.max_steps if overlap else -(-self.max_steps // self.patch) * self.patch
+        return AudioSpec(
+            frames=frames, mels=self.mels, patch=self.patch, stride=self.stride, class_tokens=self.class_tokens
+        )
 
-    def load(self, file: Path) -> Float[Tensor, "frames mels"]:
-        """Read a recording, or the sound of a clip.
+    def load(self, file: Path | StoredPart, crop: Crop | None = None) -> Float[Tensor, "frames mels"]:
+        """Read a recording, or the sound of a clip, or a crop of it in time.
 
         Raises:
             MediaError: it cannot be decoded, or every sample of it is zero.
         """
         from locomt.data.audio import load_spectrogram
 
-        return load_spectrogram(file, self)
+        return load_spectrogram(file, self, crop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +190,7 @@ class FeatureSource(_Source):
     def max_steps(self) -> int:
         return self.max_length
 
-    def load(self, file: Path, steps: int | None = None) -> Float[Tensor, "time dim"]:
+    def load(self, file: Path | StoredPart, steps: int | None = None) -> Float[Tensor, "time dim"]:
         """Read a feature file.
 
         Args:
@@ -201,22 +213,29 @@ class TextSource(_Source):
         max_length: at most so many tokens, the first ones.
         tokenizer: `bytes` (UTF-8, no vocabulary needed), or the name or folder of a Hugging Face tokenizer,
             which needs the extra `text`.
+        encoder: the name or folder of a transformers model whose states become the tokens, as in `locomt.nn.encoder`;
+            without one, embeddings are learned. It brings its tokenizer along unless `tokenizer` names another.
     """
 
     kind: ClassVar[str] = "text"
     reads: ClassVar[str] = "text"
     max_length: int
     tokenizer: str = "bytes"
+    encoder: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.encoder and self.tokenizer == "bytes":
+            object.__setattr__(self, "tokenizer", self.encoder)
         _require(self.max_length >= 1, f"max_length: expected 1 or more, got {self.max_length}")
 
     def spec(self) -> TextSpec:
         """Its vocabulary is that of the tokenizer, which is loaded for this unless it is `bytes`."""
         from locomt.data.text import vocabulary_size
+        from locomt.nn.encoder import encoder_config
 
-        return TextSpec(vocabulary=vocabulary_size(self.tokenizer), max_length=self.max_length)
+        encoder = encoder_config(self.encoder) if self.encoder else None
+        return TextSpec(vocabulary=vocabulary_size(self.tokenizer), max_length=self.max_length, encoder=encoder)
 
     @property
     def max_steps(self) -> int:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from locomt.data.atomic import flush, replacing, write_text
 from locomt.train.recipe import Recipe, load_recipe
+
+__all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_text"]
 
 FREE = (
     *("data.workers", "data.cache", "data.max_bad", "data.allow_outside"),
@@ -22,39 +22,6 @@ FREE = (
 
 class RunError(ValueError):
     """A run directory that cannot serve: says what it was expected to hold and what to do."""
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place once the block has ended well.
-
-    A reader finds the old file or the new one, whatever happens in between. For a directory, `path` must not
-    exist yet.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        if temporary.is_file():
-            _flush(temporary)
-        os.replace(temporary, path)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    """A rename may reach the disk before the contents do: after a power cut the file would be empty."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file or nothing."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -192,7 +159,7 @@ class RunDirectory:
         with replacing(self.model) as temporary:
             save(temporary)
             for file in temporary.iterdir():
-                _flush(file)
+                flush(file)
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

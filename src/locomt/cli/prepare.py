@@ -1,0 +1,161 @@
+"""`locomt prepare`: a manifest, or a folder of clips, to shards."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from locomt.data import DataConfig
+    from locomt.train.recipe import Recipe
+
+HELP = "decode a data set once, into shards that training reads"
+EXAMPLE = "locomt prepare clips.yaml --out shards/clips"
+TAKES_OVERRIDES = True
+DAMAGED = 2  # the exit code where --check finds something; what is wrong is printed
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        type=Path,
+        help="a recipe; or a manifest, or a folder with a folder of clips for each class; with --check: shards.json",
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where the shards go; begun ones are finished")
+    parser.add_argument("--workers", metavar="N", type=int, default=os.cpu_count(), help="processes (one a core)")
+    parser.add_argument("--images", default="jpeg", help="how frames are stored: jpeg, or png, which loses nothing")
+    parser.add_argument("--quality", metavar="N", type=int, default=95, help="of JPEG, 1 to 100 (95)")
+    parser.add_argument("--sound", default="flac", help="flac of 16 bits, or npy of float32, which loses nothing")
+    parser.add_argument(
+        "--fps",
+        metavar="N",
+        type=float,
+        help="store N frames a second too, 0 for all, so that other frames and crops can be taken later",
+    )
+    parser.add_argument("--shard-samples", metavar="N", type=int, default=256, help="samples to a shard (256)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the order within the shards (0)")
+    parser.add_argument("--retry", action="store_true", help="read again what could not be read before")
+    parser.add_argument("--check", action="store_true", help="compare finished shards with their checksums instead")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    if args.check:
+        return check(args)
+    if args.out is None:
+        raise ValueError("expected --out DIR, the folder for the shards")
+    if args.workers < 0:
+        raise ValueError(f"--workers: expected 0 or more, got {args.workers}")
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from locomt.cli.output import console, print_json, print_table
+    from locomt.data.atomic import write_text
+    from locomt.data.prepare import prepare
+    from locomt.data.shard_writer import Storage
+
+    recipe = read_source(args.source, overrides)
+    storage = Storage(
+        images=args.images,
+        quality=args.quality,
+        sound=args.sound,
+        fps=args.fps,
+        samples=args.shard_samples,
+        seed=args.seed,
+    )
+    columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), disable=not console().is_terminal, transient=True) as bar:
+        task = bar.add_task("preparing", total=None)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        try:
+            report = prepare(recipe.data, args.out, storage, workers=args.workers, retry=args.retry, tell=tell)
+        except KeyboardInterrupt:
+            bar.console.print("stopped; the same command goes on after the shards that are done")
+            raise
+    ready = args.out / "recipe.yaml"
+    write_text(ready, on_shards(recipe, args.out).to_yaml(args.out))
+    if args.json:
+        print_json(report)
+        return 0
+    reasons = list(report["reasons"].items())
+    if reasons:
+        print_table(
+            "what could not be read", ("samples", "reason"), [(count, reason) for reason, count in reasons[:20]]
+        )
+    for line in summary(report, args.out, recipe.data):
+        console().print(line, markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def read_source(source: Path, overrides: list[str]) -> Recipe:
+    """The recipe; for a manifest or a folder, one with the modalities that its first files show."""
+    from locomt.train.recipe import load_recipe
+
+    if source.suffix.lower() in (".yaml", ".yml"):
+        return load_recipe(source, overrides)
+    import tempfile
+
+    import yaml
+
+    from locomt.cli.output import console
+    from locomt.data.guess import guess_modalities
+
+    modalities = guess_modalities(source)
+    found = ", ".join(
+        f"{name} ({fields['kind']}, from column {fields['column']})" for name, fields in modalities.items()
+    )
+    console().print(f"no recipe given; found {found}", markup=False, highlight=False, soft_wrap=True)
+    values = {"data": {"manifest": os.path.abspath(source), "modalities": modalities}}
+    with tempfile.TemporaryDirectory() as folder:  # so that fields are set and checked as in any recipe
+        recipe = Path(folder, f"{source.stem}.yaml")
+        recipe.write_text(yaml.safe_dump(values, sort_keys=False))
+        return load_recipe(recipe, overrides)
+
+
+def on_shards(recipe: Recipe, out: Path) -> Recipe:
+    """The recipe that trains on the shards what this one would train on the files."""
+    from dataclasses import replace
+
+    from locomt.data.shards import INDEX
+
+    return replace(recipe, data=replace(recipe.data, manifest=os.path.abspath(out / INDEX)))
+
+
+def summary(report: dict[str, Any], out: Path, data: DataConfig) -> list[str]:
+    """What came out, and what to do with it."""
+    size = report["bytes"] / 2**20
+    lines = [
+        f"{report['whole']} of {report['samples']} samples are whole, in {report['shards']} shards, {size:.1f} MiB"
+    ]
+    if bad := report["samples"] - report["whole"]:
+        lines.append(f"{bad} could not be read, see {out / 'report.json'}; mend them and use --retry")
+        if bad > data.max_bad * report["samples"]:
+            lines.append(f"that is more than data.max_bad = {data.max_bad:g} allows a split: training may stop")
+    lines.append(f"train on them with: locomt train {out / 'recipe.yaml'}")
+    return lines
+
+
+def check(args: argparse.Namespace) -> int:
+    """Compare shards with their checksums."""
+    from rich.progress import Progress
+
+    from locomt.cli.output import console, print_json
+    from locomt.data.shard_check import check_shards
+    from locomt.data.shards import INDEX
+
+    index = args.source / INDEX if args.source.is_dir() else args.source
+    with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
+        task = bar.add_task("checking", total=None)
+        faults = check_shards(index, lambda done, total: bar.update(task, completed=done, total=total))
+    if args.json:
+        print_json({"faults": faults})
+    for fault in faults:
+        console().print(f"locomt prepare: {fault}", markup=False, highlight=False, soft_wrap=True)
+    if not faults:
+        console().print(f"{index.parent} is as it was written", markup=False, highlight=False, soft_wrap=True)
+    return DAMAGED if faults else 0

@@ -1,0 +1,120 @@
+"""What is to be made in a folder of shards: put down before the first shard, and compared when it is gone on with."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from locomt.data.atomic import write_text
+from locomt.data.config import DataConfig
+from locomt.data.manifest import Row
+from locomt.data.shard_writer import Storage, key_of
+from locomt.data.shards import VERSION, stored_fields
+
+
+class PrepareError(ValueError):
+    """A folder in which these shards cannot be made: says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard: its path, the note of what it holds, its samples and their keys."""
+
+    tar: Path
+    note: Path
+    rows: list[tuple[str, Row]]
+
+    def read_note(self) -> dict[str, Any] | None:
+        """What the shard holds if it is done."""
+        try:
+            note = json.loads(self.note.read_text(encoding="utf-8"))
+            return dict(note) if self.tar.stat().st_size == note["bytes"] else None
+        except FileNotFoundError:
+            return None
+
+
+def begin(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]) -> None:
+    """Make the folder and put down what is to be made in it, or check that it is what was begun there.
+
+    Raises:
+        PrepareError: the folder holds something else, and what differs.
+    """
+    plan = {
+        "version": VERSION,
+        "modalities": {name: stored_fields(source) for name, source in config.modalities.items()},
+        "storage": asdict(storage),
+    }
+    lines = "".join(json.dumps({"row": row.number, "cells": row.cells}, ensure_ascii=False) + "\n" for row in rows)
+    plan_file, rows_file = out / "journal" / "plan.json", out / "journal" / "rows.jsonl"
+    if not plan_file.exists():
+        if out.exists() and (not out.is_dir() or any(path.name != "journal" for path in out.iterdir())):
+            raise PrepareError(f"{out} is no empty folder and holds no shards that were begun; name another one")
+        write_text(rows_file, lines)
+        write_text(plan_file, json.dumps(plan, indent=1) + "\n")  # last: from here on something was begun
+        return
+    before = json.loads(plan_file.read_text(encoding="utf-8"))
+    differing = [*_differences(before, plan), *_changed_rows(rows_file.read_text(encoding="utf-8"), lines)]
+    if differing:
+        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+        raise PrepareError(
+            f"{out} was begun with another recipe or manifest: {differing[0]}{more}; change it back, or name another "
+            "folder"
+        )
+
+
+def _differences(before: Any, now: Any, name: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = [*before, *(key for key in now if key not in before)]
+        return [text for key in names for text in _differences(before.get(key), now.get(key), f"{name}.{key}")]
+    return [] if before == now else [f"{name[1:]} was {before!r} and is now {now!r}"]
+
+
+def _changed_rows(before: str, now: str) -> list[str]:
+    if before == now:
+        return []
+    old, new = ([json.loads(line) for line in text.splitlines()] for text in (before, now))
+    if len(old) != len(new):
+        return [f"the manifest had {len(old)} rows and now has {len(new)}"]
+    return [
+        f"row {b['row']}, {text}" if a["row"] == b["row"] else f"row {a['row']} is now row {b['row']}"
+        for a, b in zip(old, new, strict=True)
+        if a != b
+        for text in _differences(a["cells"], b["cells"], ".column") or [""]
+    ]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process at a time work in a folder; the system takes the lock back from one that dies."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PrepareError(f"another process prepares data in {path.parents[1]}; wait for it") from None
+        yield
+
+
+def lay_out(rows: Iterable[Row], out: Path, storage: Storage) -> list[Job]:
+    """Which samples go to which shard, in which order: a split's own shards, shuffled within the split."""
+    splits: dict[str, list[tuple[str, Row]]] = {}
+    for number, row in enumerate(rows):
+        splits.setdefault(row.split, []).append((key_of(number, row), row))
+    jobs: list[Job] = []
+    for split, samples in splits.items():
+        random.Random(f"{storage.seed} {split}").shuffle(samples)
+        for first in range(0, len(samples), storage.samples):
+            name = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', split)[:64]}-{len(jobs):06d}"
+            note = out / "journal" / f"{name}.json"
+            jobs.append(Job(out / f"{name}.tar", note, samples[first : first + storage.samples]))
+    return jobs

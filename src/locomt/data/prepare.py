@@ -1,0 +1,244 @@
+"""Preparing data: a manifest to a folder of shards, by several processes, resumable wherever it was stopped.
+
+What goes into which shard is settled before the first one is written, from the manifest and a seed alone. A shard is
+written beside its place and renamed into it, then a note of what it holds is put into `journal/`; a shard with a note
+is done, and all others are written anew. `shards.json` comes last.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from multiprocessing.connection import wait as wait_for_end
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from locomt.data.atomic import replacing, write_text
+from locomt.data.config import DataConfig
+from locomt.data.labels import LabelError, label_list, parse_label
+from locomt.data.manifest import Row, is_shards, read_manifest
+from locomt.data.plan import Job, PrepareError, begin, lay_out, locked
+from locomt.data.shard_writer import LONGEST_NAME, Storage, write_shard
+from locomt.data.shards import INDEX, SAMPLES, VERSION, stored_fields
+from locomt.data.tar_members import sha256
+from locomt.nn.config import ConfigError
+
+REPORT = "report.json"
+Report = dict[str, Any]
+
+
+def prepare(
+    config: DataConfig,
+    out: Path,
+    storage: Storage | None = None,
+    *,
+    workers: int = 0,
+    retry: bool = False,
+    tell: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Turn all samples of a manifest into shards, see `locomt.data.shards`; go on where it was stopped.
+
+    Args:
+        config: what to read.
+        out: the folder: a new or empty one, or one in which the same was begun.
+        storage: how to store it.
+        workers: processes; 0 does the work in this one.
+        retry: write those shards again of which something could not be read.
+        tell: told the samples done and the samples in all.
+
+    Returns:
+        What `report.json` holds: `samples`; `whole`, those of which everything could be stored; `failed`, a list of
+        what could not be read, of each `row`, `id`, `split`, `modality` (None: the row itself), `file` and `reason`;
+        `reasons`, how often each comes; `shards` and `bytes`.
+
+    Raises:
+        ValueError: the manifest cannot serve, nothing of it can be read, or the folder holds something else.
+        OSError: something cannot be written.
+    """
+    storage = storage or Storage()
+    manifest = Path(config.manifest)
+    if is_shards(manifest):
+        raise PrepareError(f"{manifest} is of shards already; name the manifest that they were made from")
+    for name in config.modalities:
+        if len(name) > LONGEST_NAME:
+            raise ConfigError(f"modality {name!r}: expected a name of at most {LONGEST_NAME} characters")
+    pictures = any(source.kind == "video" for source in config.modalities.values())
+    if config.crop is not None and storage.fps is None and pictures:
+        raise ConfigError(
+            "data.crop takes frames from anywhere in a clip: say by --fps how many a second to store, 0: all"
+        )
+    rows = read_manifest(manifest, config.columns)
+    if out.resolve() == manifest.resolve() or (manifest.is_dir() and out.resolve().is_relative_to(manifest.resolve())):
+        raise PrepareError(f"{out} lies within the folder of clips, where its shards would be taken for a class")
+    begin(out, config, storage, rows)
+    with locked(out / "journal" / "lock"):
+        for leftover in [*out.glob(".*.tmp"), *out.glob("journal/.*.tmp")]:
+            leftover.unlink(missing_ok=True)
+        jobs = lay_out(rows, out, storage)
+        notes = {job.tar.name: job.read_note() for job in jobs}
+        todo = [job for job in jobs if (note := notes[job.tar.name]) is None or (retry and _has_failed(note))]
+        if todo:
+            (out / INDEX).unlink(missing_ok=True)
+            done = len(rows) - sum(len(job.rows) for job in todo)
+            _write_all(todo, config, storage, workers, lambda n: tell(done + n, len(rows)) if tell else None)
+        return _finish(out, config, storage, rows, jobs)
+
+
+def _has_failed(note: dict[str, Any]) -> bool:
+    return any(place and place["failed"] for place in note["places"].values())
+
+
+def _write(job: Job, config: DataConfig, storage: Storage, tell: Callable[[], None]) -> None:
+    job.note.unlink(missing_ok=True)  # of a shard that is written again, before the shard is another
+    note = write_shard(job.tar, job.rows, config, storage, tell)
+    write_text(job.note, json.dumps(note, ensure_ascii=False) + "\n")
+
+
+def _write_all(
+    jobs: Sequence[Job], config: DataConfig, storage: Storage, workers: int, tell: Callable[[int], None]
+) -> None:
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        tell(done)
+
+    tell(0)
+    if not workers:
+        for job in jobs:
+            _write(job, config, storage, count)
+        return
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload([__name__])
+    counter = context.Value("Q", 0)
+    with ProcessPoolExecutor(
+        min(workers, len(jobs)), context, initializer=_begin_worker, initargs=(counter, config, storage)
+    ) as pool:
+        try:
+            pending = {pool.submit(_write_in_worker, job) for job in jobs}
+            while pending:
+                finished, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+                tell(counter.value)
+                for future in finished:
+                    future.result()
+        except BaseException as error:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            pool.shutdown(cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise PrepareError(
+                    "a worker process died: the memory may be too small for so many (--workers), or a decoder crashed; "
+                    "with --workers 0 it shows where. The same command goes on after the shards that are done"
+                ) from None
+            raise
+
+
+_worker: tuple[Any, DataConfig, Storage]
+"""What a worker process was begun with."""
+
+
+def _begin_worker(counter: Any, config: DataConfig, storage: Storage) -> None:
+    global _worker
+    _worker = (counter, config, storage)
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait_for_end([parent.sentinel])
+    os._exit(1)
+
+
+def _write_in_worker(job: Job) -> None:
+    counter, config, storage = _worker
+
+    def count() -> None:
+        with counter.get_lock():
+            counter.value += 1
+
+    _write(job, config, storage, count)
+
+
+def _finish(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row], jobs: Sequence[Job]) -> Report:
+    """Put together what the notes say: the samples, the report, and last the index."""
+    places: dict[str, Any] = {}
+    shards = {}
+    for job in jobs:
+        note = job.read_note()
+        if note is None:
+            raise PrepareError(f"{job.tar} was removed while its neighbours were written; the same command goes on")
+        places |= note["places"]
+        shards[job.tar.name] = {"samples": len(job.rows), "bytes": note["bytes"], "sha256": note["sha256"]}
+    failed = list(_failures(config, rows, places))
+    stored = sum(1 for row in rows if places[row.id] and _is_stored(row, config, places[row.id]))
+    if not stored:
+        first = f"; the first: {failed[0]['file']}: {failed[0]['reason']}" if failed else ""
+        raise PrepareError(f"nothing of {len(rows)} samples could be read{first}")
+    report = {
+        "samples": len(rows),
+        "whole": len(rows) - len({entry["id"] for entry in failed}),
+        "failed": failed,
+        "reasons": dict(Counter(entry["reason"] for entry in failed).most_common()),
+        "shards": len(jobs),
+        "bytes": sum(shard["bytes"] for shard in shards.values()),
+    }
+    with replacing(out / SAMPLES) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for row in rows:
+            entry = {"row": row.number, "cells": row.cells, "place": places[row.id]}
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    write_text(out / REPORT, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+    index = {
+        "version": VERSION,
+        "modalities": {name: stored_fields(source) for name, source in config.modalities.items()},
+        "storage": asdict(storage),
+        "samples": len(rows),
+        "sha256": sha256(out / SAMPLES),
+        "shards": shards,
+    }
+    write_text(out / INDEX, json.dumps(index, ensure_ascii=False, indent=1) + "\n")
+    return report
+
+
+def _is_stored(row: Row, config: DataConfig, place: dict[str, Any]) -> bool:
+    return any(
+        row.cells[source.column].strip() and name not in place["failed"] for name, source in config.modalities.items()
+    )
+
+
+def _failures(config: DataConfig, rows: Sequence[Row], places: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What training will find to be bad: files that could not be read, and rows that are wrong themselves."""
+    manifest = Path(config.manifest)
+    try:
+        labels = {label: place for place, label in enumerate(label_list(config))}
+    except LabelError:  # the training split has none: each row's label may still be empty
+        labels = {}
+    for row in rows:
+        where = {"row": row.number, "id": row.id, "split": row.split}
+        place = places[row.id]
+        if place is None:
+            reason = "every modality of the row is empty"
+            yield {**where, "modality": None, "file": manifest.name, "reason": reason}
+        for name, failure in place["failed"].items() if place else ():
+            yield {**where, "modality": name, **failure}
+        try:
+            if labels or config.task == "regression":
+                parse_label(row.label, config, labels)
+        except LabelError as error:
+            yield {**where, "modality": None, "file": manifest.name, "reason": str(error)}

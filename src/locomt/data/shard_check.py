@@ -1,0 +1,70 @@
+"""Looking through a folder of shards: is every file what was written, and every member a plain file?"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from locomt.data.errors import DataError
+from locomt.data.shards import Place, read_index, read_samples
+from locomt.data.tar_members import refusal, sha256
+
+
+def check_shards(path: Path, tell: Callable[[int, int], None] | None = None) -> list[str]:
+    """What is wrong with a folder of shards, each fault naming its file; nothing where it is as it was written.
+
+    Everything is read once: sizes and checksums are compared with `shards.json`, and every member of every tar is
+    looked at, without extracting any.
+
+    Args:
+        path: `shards.json`.
+        tell: told the shards done and the shards in all.
+
+    Raises:
+        ShardError: `shards.json` is not what `locomt prepare` writes.
+        OSError: it cannot be read.
+    """
+    shards = read_index(path)["shards"]
+    faults = [
+        f"{tar}: not listed in {path.name}" for tar in sorted(path.parent.glob("*.tar")) if tar.name not in shards
+    ]
+    wanted: dict[str, set[str]] = {name: set() for name in shards}
+    try:
+        for _, place in read_samples(path):
+            if place is not None and _is_there(place):
+                wanted[place.shard].add(f"{place.key}.json")
+    except DataError as error:
+        return [*faults, str(error)]
+    for number, (name, shard) in enumerate(shards.items()):
+        if tell:
+            tell(number, len(shards))
+        tar = path.with_name(name)
+        if not tar.is_file():
+            faults.append(f"{tar}: there is no such file")
+            continue
+        found = list(_look_through(tar, wanted[name]))
+        if sha256(tar) != shard["sha256"]:
+            found.insert(0, f"{tar}: its content is not what was written: another SHA-256 than in {path.name}")
+        faults += found
+    return faults
+
+
+def _is_there(place: Place) -> bool:
+    return place.size > 0
+
+
+def _look_through(tar: Path, wanted: set[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    try:
+        with tarfile.open(tar, "r:") as archive:
+            for info in archive:
+                if objection := refusal(info):
+                    yield f"{tar}: {objection}"
+                elif info.name in seen:
+                    yield f"{tar}: member {info.name!r} is there twice"
+                seen.add(info.name)
+    except tarfile.TarError as error:
+        yield f"{tar}: not a whole tar: {error}"
+    for name in sorted(wanted - seen)[:3]:
+        yield f"{tar}: member {name!r} is missing"

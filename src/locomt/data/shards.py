@@ -1,0 +1,272 @@
+"""Shards: prepared samples in plain tars, and an index by which any of them is read alone.
+
+A folder of shards holds
+
+- `NAME.tar`: WebDataset tars. A sample is the members `KEY.json`, `KEY.MODALITY.NUMBER.jpg` (or `.png`) for frames,
+  `KEY.MODALITY.flac` (or `.npy`) for sound, `KEY.MODALITY.npy` for features and `KEY.MODALITY.txt` for text, side by
+  side; `KEY.json` comes first and says what the others are;
+- `samples.jsonl`: a line for every row of the manifest, in its order: its cells, where its `KEY.json` lies, and why a
+  modality could not be read where that is so;
+- `shards.json`: what was stored and how, and the size and SHA-256 of every other file. It is written last: where it is,
+  the rest is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from locomt.data.errors import DataError, ShardError
+from locomt.data.manifest import Row
+from locomt.data.tar_members import member_bytes, read_member, sha256
+from locomt.nn.config import ConfigError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+    from torch import Tensor
+
+    from locomt.data.config import DataConfig
+    from locomt.data.media import Crop
+    from locomt.data.sources import Source
+
+VERSION = 1
+INDEX, SAMPLES = "shards.json", "samples.jsonl"
+SHAPING = {"video": ("size", "frames"), "audio": ("rate",), "features": ("dim", "max_length"), "text": ()}
+"""The fields of each kind that say what is stored; all others are free when the shards are read."""
+
+_TAR_NAME = re.compile(r"[\w-]+\.tar", re.ASCII)
+
+
+def stored_fields(source: Source) -> dict[str, Any]:
+    """What of a source shapes the shards."""
+    return {name: getattr(source, name) for name in ("kind", "column", *SHAPING[source.kind])}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row's sample is.
+
+    Attributes:
+        shard: the tar.
+        key: what the names of its members begin with.
+        offset, size, crc32: of its JSON member: where its header begins, and what it holds; size 0 where nothing of
+            the row could be stored.
+        failed: modality -> file and reason, for those that could not be read.
+    """
+
+    shard: str
+    key: str
+    offset: int
+    size: int
+    crc32: int
+    failed: Mapping[str, Mapping[str, str]]
+
+
+def read_index(path: Path) -> dict[str, Any]:
+    """`shards.json`, checked.
+
+    Raises:
+        ShardError: it is something else.
+        OSError: it cannot be read.
+    """
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        version = index["version"]
+        if version != VERSION:
+            raise ShardError(path, f"expected shards of version {VERSION}, got {version!r}; prepare them again")
+        for name, shard in index["shards"].items():
+            if not _TAR_NAME.fullmatch(name):
+                raise ShardError(path, f"expected tars beside it, by names such as train-000000.tar, got {name!r}")
+            if not isinstance(shard["bytes"], int) or not isinstance(shard["sha256"], str):
+                raise TypeError(f"shard {name!r}: expected its size and SHA-256")
+        modalities = index["modalities"]
+        if not all(isinstance(fields, dict) for fields in modalities.values()) or not isinstance(index["sha256"], str):
+            raise TypeError("expected what each modality is stored as, and the SHA-256 of the samples")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, ShardError):
+            raise
+        raise ShardError(path, f"not what `locomt prepare` writes: {error!r:.200}") from None
+    return dict(index)
+
+
+def read_samples(path: Path) -> Iterator[tuple[Row, Place | None]]:
+    """The rows of the manifest that was prepared, in its order, and where the sample of each is (None: nowhere).
+
+    Args:
+        path: `shards.json`.
+
+    Raises:
+        ShardError: the samples are not those that it speaks of.
+        OSError: they cannot be read.
+    """
+    index, samples = read_index(path), path.with_name(SAMPLES)
+    if not samples.is_file() or sha256(samples) != index["sha256"]:
+        raise ShardError(samples, f"missing, or changed since {path.name} was written; prepare the shards again")
+    with samples.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                entry = json.loads(line)
+                place = _place(entry["place"], index["shards"]) if entry["place"] else None
+                row = Row(entry["row"], {str(name): str(cell) for name, cell in entry["cells"].items()})
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ShardError(samples, f"line {number}: not what `locomt prepare` writes: {error}") from None
+            yield row, place
+
+
+def _place(fields: Mapping[str, Any], shards: Mapping[str, Any]) -> Place:
+    """A place out of its fields; a `ValueError` (or `TypeError`, `KeyError`) where it is none."""
+    place = Place(**fields)
+    for number in (place.offset, place.size, place.crc32):
+        if type(number) is not int or number < 0:
+            raise ValueError(f"expected whole numbers from 0, got {number!r}")
+    if place.offset + member_bytes(place.size) > shards[place.shard]["bytes"]:
+        raise ValueError(f"{place.key!r} lies beyond the end of {place.shard!r}")
+    failed = {str(name): {key: str(why[key]) for key in ("file", "reason")} for name, why in place.failed.items()}
+    return replace(place, failed=failed)
+
+
+class Shards:
+    """The samples of a folder of shards, for reading one by one; can be sent to worker processes.
+
+    Args:
+        path: `shards.json`.
+        config: what is to be read.
+
+    Raises:
+        ConfigError: the shards do not hold what the configuration asks for.
+        ShardError: a shard is missing or has another size than it was written with.
+    """
+
+    def __init__(self, path: Path, config: DataConfig) -> None:
+        self.path, self.index = path, read_index(path)
+        for name, source in config.modalities.items():
+            self._check(name, source)
+            if config.crop is not None and source.kind == "video" and self.index["storage"]["fps"] is None:
+                raise ConfigError(f"data.crop takes other frames than {path} holds; prepare the shards with --fps")
+        for name, shard in self.index["shards"].items():
+            tar = path.with_name(name)
+            if not tar.is_file():
+                raise ShardError(tar, "there is no such file, but shards.json lists it")
+            if (size := tar.stat().st_size) != shard["bytes"]:
+                raise ShardError(tar, f"expected {shard['bytes']} bytes as in shards.json, got {size}; it is not whole")
+        self.places = {row.id: place for row, place in read_samples(path)}
+
+    def _check(self, name: str, source: Source) -> None:
+        if source.kind == "text":  # read from the row itself
+            return
+        known = self.index["modalities"]
+        if name not in known:
+            raise ConfigError(f"{self.path} holds {', '.join(known)}, and no {name!r}; prepare the data with it")
+        stored = known[name]
+        for field, asked in stored_fields(source).items():
+            has = stored.get(field)
+            if field == "frames" and self.index["storage"]["fps"] is not None:
+                continue  # more is stored than the frames of the recipe, and the nearest are taken
+            if has != asked and not (field == "max_length" and asked <= has):
+                hint = " (with --fps any number can be had)" if field == "frames" else ""
+                raise ConfigError(
+                    f"data.modalities.{name}.{field} is {asked!r}, but the shards of {self.path} were prepared with "
+                    f"{has!r}; prepare them again{hint}, or change it back"
+                )
+
+    def part(self, row: Row, modality: str) -> StoredPart:
+        """One modality of a row which has it.
+
+        Raises:
+            DataError: it could not be read when the shards were made, or the shard is damaged.
+        """
+        place = self.places[row.id]
+        if place is None:
+            raise ShardError(self.path.with_name(SAMPLES), f"sample {row.id!r} is in none of the shards")
+        if modality in place.failed:
+            failure = place.failed[modality]
+            raise DataError(failure["file"], failure["reason"])
+        tar = self.path.with_name(place.shard)
+        name = f"{place.key}.json"
+        content = read_member(tar, place.offset, name, place.size, place.crc32)
+        start = place.offset + member_bytes(place.size)
+        try:
+            part = json.loads(content)["parts"][modality]
+            return StoredPart(tar, f"{place.key}.{modality}", start, self.index["modalities"][modality], part)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ShardError(tar, f"{name!r} is not what `locomt prepare` writes: {error!r:.200}") from None
+
+
+class StoredPart:
+    """One modality of one stored sample; what a source reads from, as it reads from a file.
+
+    Args:
+        tar: the shard.
+        name: what the names of its members begin with.
+        start: where the headers of the sample's parts begin.
+        fields: what `stored_fields` said of the modality.
+        part: the entry of the sample's JSON: `offset` from `start`; `members`, of each the end of its name, its size
+            and its CRC-32; of media the `span` of the file; of a video the `total` frames of the clip, the `places`
+            among them of those stored and the `seconds` at which all are shown; of a sound the `scale` of its samples
+            and the second at which they `begin`; of features the `total` vectors of the file.
+    """
+
+    def __init__(self, tar: Path, name: str, start: int, fields: Mapping[str, Any], part: Mapping[str, Any]) -> None:
+        self.tar, self.name, self.fields = tar, name, fields
+        self.members = [(str(end), int(size), int(crc32)) for end, size, crc32 in part["members"]]
+        self.total, self.scale = int(part.get("total", 0)), float(part.get("scale", 1))
+        first, last = part.get("span", (0, 0))
+        self.begin, self.span = float(part.get("begin", 0)), (float(first), float(last))
+        self.places = [int(place) for place in part.get("places", ())]
+        self.seconds = [float(second) for second in part["seconds"]] if part.get("seconds") else None
+        sizes = [member_bytes(size) for _, size, _ in self.members]
+        self.offsets = list(accumulate(sizes, initial=start + int(part["offset"])))
+
+    def __str__(self) -> str:
+        return f"{self.tar}: {self.name}"
+
+    def _bytes(self, place: int = 0) -> tuple[str, bytes]:
+        end, size, crc32 = self.members[place]
+        return end, read_member(self.tar, self.offsets[place], f"{self.name}.{end}", size, crc32)
+
+    def read_frames(self, count: int, crop: Crop | None = None) -> UInt8[Tensor, "frames 3 size size"]:
+        """What `locomt.data.read_frames` gives for the clip, each frame being the nearest one that is stored.
+
+        Raises:
+            DataError: the shard is damaged.
+        """
+        import torch
+
+        from locomt.data.encoding import decode_image
+        from locomt.data.video import pick
+
+        places = self.places
+        if not places or len(places) != len(self.members):
+            raise ShardError(str(self), f"expected frames at {len(places)} places, got {len(self.members)}")
+        nearest = [
+            min(range(len(places)), key=lambda n: abs(places[n] - wanted))
+            for wanted in pick(self.total, self.seconds, count, crop)
+        ]
+        images = {n: decode_image(str(self), *self._bytes(n), self.fields["size"]) for n in sorted(set(nearest))}
+        return torch.stack([images[n] for n in nearest])
+
+    def read_audio(self) -> Float[Tensor, " samples"]:
+        """What `locomt.data.read_audio` gives for the recording.
+
+        Raises:
+            DataError: the shard is damaged.
+        """
+        from locomt.data.encoding import decode_sound
+
+        return decode_sound(str(self), *self._bytes(), self.scale)
+
+    def read_features(self, max_length: int) -> tuple[Float[Tensor, "time dim"], tuple[int, int]]:
+        """The leading vectors, and the shape of the whole array that they were taken from.
+
+        Raises:
+            DataError: the shard is damaged.
+        """
+        from locomt.data.encoding import decode_array
+
+        features = decode_array(str(self), self._bytes()[1], ndim=2)
+        return features[:max_length], (self.total, features.shape[1])

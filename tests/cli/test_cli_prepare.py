@@ -1,0 +1,163 @@
+"""`locomt prepare`, as it is called: from recipes, manifests and folders; what it says, and its exit codes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
+
+from feature_project import make_project
+from locomt.cli.main import main
+from locomt.data import ManifestDataset, Sample, label_list
+from locomt.train.recipe import load_recipe
+
+Read = Callable[[], tuple[str, str]]
+
+
+@pytest.fixture
+def read(capsys: pytest.CaptureFixture[str]) -> Read:
+    return lambda: tuple(capsys.readouterr())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes of clips, one of which is cut short."""
+    for place in ("train/cat/a", "train/cat/b", "train/dog/a", "train/dog/b", "val/cat/c", "val/dog/c"):
+        path = tmp_path / "clips" / f"{place}.mkv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_clip(
+            path,
+            lambda output: add_video(output, pictures(50)),
+            lambda output: add_audio(output, tone(2, 16000)[None], 16000),
+        )
+    path.write_bytes(path.read_bytes()[:3000])
+    return tmp_path / "clips"
+
+
+def test_a_recipe(tmp_path: Path, read: Read) -> None:
+    project, out = make_project(tmp_path / "project"), tmp_path / "shards"
+    assert main(["prepare", str(project), "--out", str(out), "--workers", "0", "--json"]) == 0
+    stdout, stderr = read()
+    report = json.loads(stdout)
+    assert (report["samples"], report["whole"], report["failed"], stderr) == (23, 23, [], "")
+    assert json.loads((out / "report.json").read_text()) == report
+    prepared, recipe = load_recipe(out / "recipe.yaml"), load_recipe(project)
+    assert prepared.data.manifest == str(out / "shards.json")
+    assert (prepared.model, prepared.train) == (recipe.model, recipe.train)
+    assert prepared.data.modalities == recipe.data.modalities
+    assert main(["train", str(out / "recipe.yaml"), "--run", str(tmp_path / "run"), "--json"]) == 0
+    assert json.loads(read()[0])["skipped"] == 0
+    assert main(["prepare", str(out), "--check"]) == 0
+    assert "is as it was written" in read()[1]
+
+
+def test_a_folder_with_a_folder_for_each_class(folder: Path, tmp_path: Path, read: Read) -> None:
+    out = tmp_path / "shards"
+    fields = ["--data.modalities.video.size", "32", "--data.max_bad", "0.1"]
+    assert main(["prepare", str(folder), "--out", str(out), "--workers", "0", *fields]) == 0
+    stdout, stderr = read()
+    stderr = " ".join(stderr.split())
+    assert "truncated" in stdout
+    assert "found video (video, from column clip), audio (audio, from column clip)" in stderr
+    assert "5 of 6 samples are whole, in 2 shards" in stderr
+    assert "1 could not be read" in stderr
+    assert "more than data.max_bad = 0.1" in stderr
+    report = json.loads((out / "report.json").read_text())
+    assert {(entry["file"], entry["modality"]) for entry in report["failed"]} == {
+        ("val/dog/c.mkv", "video"), ("val/dog/c.mkv", "audio"),
+    }  # fmt: skip
+    data = load_recipe(out / "recipe.yaml").data
+    dataset = ManifestDataset(data, "train", label_list(data))
+    assert label_list(data) == ["cat", "dog"]
+    samples = [dataset[n] for n in range(len(dataset))]
+    assert all(isinstance(sample, Sample) and set(sample.inputs) == {"video", "audio"} for sample in samples)
+
+
+def test_a_manifest_alone(tmp_path: Path, read: Read) -> None:
+    write_video(tmp_path / "a.mkv", pictures(4))
+    (tmp_path / "m.csv").write_text("id,split,label,clip,title\n1,train,x,gone.mkv,hi\n2,train,y,a.mkv,there\n")
+    assert main(["prepare", str(tmp_path / "m.csv"), "--out", str(tmp_path / "out"), "--workers", "0"]) == 0
+    assert "found video (video, from column clip), title (text, from column title)" in " ".join(read()[1].split())
+    sources = load_recipe(tmp_path / "out" / "recipe.yaml").data.modalities
+    assert [(name, source.kind) for name, source in sources.items()] == [("video", "video"), ("title", "text")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("id,split,label,lips\n1,train,x,a.npy\n", "column 'lips' names feature files: say in a recipe their dim"),
+        ("id,split,label,clip\n1,train,x,a.mp4\n", "column 'clip' names files such as 'a.mp4', none of which is there"),
+        ("id,split,label\n1,train,x\n", "no column names clips or holds text"),
+    ],
+)
+def test_a_manifest_that_needs_a_recipe(rows: str, message: str, tmp_path: Path, read: Read) -> None:
+    np.save(tmp_path / "a.npy", np.ones((2, 3)))
+    (tmp_path / "m.csv").write_text(rows)
+    assert main(["prepare", str(tmp_path / "m.csv"), "--out", str(tmp_path / "out")]) == 2
+    assert message in read()[1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_another_recipe_for_the_same_folder(tmp_path: Path, read: Read) -> None:
+    project, out = make_project(tmp_path / "project"), tmp_path / "shards"
+    call = ["prepare", str(project), "--out", str(out), "--workers", "0"]
+    assert main(call) == 0
+    read()
+    assert main([*call, "--data.modalities.motion.max_length", "3"]) == 2
+    message = read()[1]
+    assert "was begun with another recipe or manifest: modalities.motion.max_length was 4 and is now 3" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_damage_is_found(tmp_path: Path, read: Read) -> None:
+    project, out = make_project(tmp_path / "project"), tmp_path / "shards"
+    assert main(["prepare", str(project), "--out", str(out), "--workers", "0"]) == 0
+    (tar, *_) = sorted(out.glob("*.tar"))
+    content = bytearray(tar.read_bytes())
+    content[700] ^= 1
+    tar.write_bytes(content)
+    read()
+    assert main(["prepare", str(out / "shards.json"), "--check", "--json"]) == 2
+    stdout, stderr = read()
+    (fault,) = json.loads(stdout)["faults"]
+    assert str(tar) in fault
+    assert "SHA-256" in fault
+    assert "SHA-256" in stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected --out DIR"),
+        (["--out", "x", "--workers", "-1"], "--workers: expected 0 or more, got -1"),
+        (["--out", "x", "--images", "gif"], "images: expected one of jpeg, png, got 'gif'"),
+        (["--out", "x", "--sound", "mp3"], "sound: expected one of flac, npy, got 'mp3'"),
+        (["--out", "x", "--quality", "0"], "quality: expected 1 to 100, got 0"),
+        (["--out", "x", "--fps", "-2"], "fps: expected frames a second, or 0 for all, got -2"),
+        (["--out", "x", "--shard-samples", "0"], "samples to a shard: expected 1 or more, got 0"),
+        (["--check"], "No such file or directory"),
+    ],
+)
+def test_mistakes_are_one_line(
+    arguments: list[str], message: str, tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    project = make_project(tmp_path / "project")
+    source = str(tmp_path / "project") if arguments == ["--check"] else str(project)
+    assert main(["prepare", source, *arguments]) == 2
+    stdout, stderr = read()
+    assert stdout == ""
+    assert message in stderr
+    assert len(stderr.splitlines()) == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_recipe_that_is_written_can_be_moved_with_its_shards(tmp_path: Path) -> None:
+    project, out = make_project(tmp_path / "project"), tmp_path / "shards"
+    assert main(["prepare", str(project), "--out", str(out), "--workers", "0"]) == 0
+    assert yaml.safe_load((out / "recipe.yaml").read_text())["data"]["manifest"] == "shards.json"
+    moved = out.rename(tmp_path / "elsewhere")
+    assert load_recipe(moved / "recipe.yaml").data.manifest == str(moved / "shards.json")
