@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from locomt.data.audio import log_mel, mel_filters, read_audio
-    from locomt.data.batch import IGNORED, BadSample, Batch, Sample, collate
+    from locomt.data.batch import IGNORED, BadSample, Batch, Sample, average_clips, collate
     from locomt.data.config import DataConfig
     from locomt.data.dataset import FileDataset, ManifestDataset
     from locomt.data.errors import DataError, FeatureError, ManifestError, MediaError, NoStreamError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Imported when first asked for: a recipe is read without PyAV.
 _HOMES = {
     "audio": ("log_mel", "mel_filters", "read_audio"),
-    "batch": ("IGNORED", "BadSample", "Batch", "Sample", "collate"),
+    "batch": ("IGNORED", "BadSample", "Batch", "Sample", "average_clips", "collate"),
     "config": ("DataConfig",),
     "dataset": ("FileDataset", "ManifestDataset"),
     "errors": ("DataError", "FeatureError", "ManifestError", "MediaError", "NoStreamError"),
@@ -38,6 +38,7 @@ __all__ = [  # noqa: RUF022  in the order of the table above
     "BadSample",
     "Batch",
     "Sample",
+    "average_clips",
     "collate",
     "DataConfig",
     "FileDataset",

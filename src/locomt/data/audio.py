@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ import torch
 from torch import Tensor
 
 from locomt.data.errors import MediaError
-from locomt.data.media import opened, packets_of, stream_of
+from locomt.data.media import Crop, opened, packets_of, stream_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from locomt.data.shards import StoredPart
     from locomt.data.sources import AudioSource
 
 FLOOR = 2.0**-23
@@ -33,15 +35,33 @@ def read_audio(path: str | Path, rate: int) -> Float[Tensor, " samples"]:
         NoStreamError: there is no audio stream.
         MediaError: the file is missing, empty, truncated or no media file, or its samples are not finite.
     """
+    return read_timed_audio(path, rate)[0]
+
+
+def read_timed_audio(path: str | Path, rate: int) -> tuple[Float[Tensor, " samples"], float]:
+    """What `read_audio` gives, and at what second of the container's clock it begins."""
     path = Path(path)
     with opened(path) as container:
-        parts = list(_resampled(_decoded(path, container), rate))
+        frames = _decoded(path, container)
+        first = next(frames, None)
+        start = (first.time or 0.0) if first is not None else 0.0
+        parts = list(_resampled(chain(() if first is None else (first,), frames), rate))
     if not parts:
         raise MediaError(path, "the audio stream holds no samples")
     samples = torch.from_numpy(np.concatenate(parts))
     if not samples.isfinite().all():
         raise MediaError(path, "expected finite samples, got NaN or an infinite number")
-    return samples
+    return samples, start
+
+
+def cut(samples: Float[Tensor, " samples"], start: float, rate: int, crop: Crop) -> Float[Tensor, " shorter"]:
+    """The samples within a crop, or the nearest as long as it where there are none; `start` is when they begin."""
+    end = start + len(samples) / rate
+    if crop.begin >= end or crop.end <= start:
+        count = max(1, round((crop.end - crop.begin) * rate))
+        return samples[-count:] if crop.begin >= end else samples[:count]
+    first, last = (round((min(max(time, start), end) - start) * rate) for time in (crop.begin, crop.end))
+    return samples[first : max(last, first + 1)]
 
 
 def _decoded(path: Path, container: Any) -> Iterator[Any]:
@@ -130,14 +150,22 @@ def log_mel(
     return (power.T @ mel_filters(rate, size, mels)).clamp(min=FLOOR).log()
 
 
-def load_spectrogram(file: Path, source: AudioSource) -> Float[Tensor, "frames mels"]:
+def load_spectrogram(
+    file: Path | StoredPart, source: AudioSource, crop: Crop | None = None
+) -> Float[Tensor, "frames mels"]:
     """What `AudioSource.load` promises."""
-    samples = read_audio(file, source.rate)
+    samples, begin = read_timed_audio(file, source.rate) if isinstance(file, Path) else (file.read_audio(), file.begin)
+    if crop and samples.any():  # a silent stretch of a recording that is not silent says something
+        return _normalised(cut(samples, begin, source.rate, crop), source)
     most = round(source.seconds * source.rate)
     start = max(0, (len(samples) - most) // 2)
     middle = samples[start : start + most]
     if not middle.any():
         where = f"in the middle {source.seconds:g} s" if samples.any() else "throughout"
-        raise MediaError(file, f"all-zero audio {where}")
-    spectrogram = log_mel(middle, rate=source.rate, mels=source.mels, window=source.window, hop=source.hop)
+        raise MediaError(str(file), f"all-zero audio {where}")
+    return _normalised(middle, source)
+
+
+def _normalised(samples: Tensor, source: AudioSource) -> Tensor:
+    spectrogram = log_mel(samples, rate=source.rate, mels=source.mels, window=source.window, hop=source.hop)
     return (spectrogram[: source.max_steps] - source.mean) / source.std

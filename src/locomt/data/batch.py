@@ -27,11 +27,18 @@ class Sample:
         inputs: modality -> `[steps, ...]`; those which the sample lacks are left out, one is there.
         label: int64 `[]` (multiclass), float32 `[classes]` (multilabel) or `[1]` (regression); with labels for
             steps int64 `[steps]` or float32 `[steps, 1]`. None where it is not known.
+        more: the inputs of its further clips, of the same modalities, where it is read as several.
     """
 
     id: str
     inputs: dict[str, Tensor]
     label: Tensor | None
+    more: tuple[dict[str, Tensor], ...] = ()
+
+    @property
+    def clips(self) -> tuple[dict[str, Tensor], ...]:
+        """The inputs of all its clips."""
+        return (self.inputs, *self.more)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ class Batch:
             have none.
         ids: of the samples, in their order.
         bad: the samples that could not be read and so are no part of the above.
+        clips: how many rows of `inputs` and `lengths`, one after the other, belong to each sample; `labels` and `ids`
+            have one entry a sample.
     """
 
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -72,6 +81,7 @@ class Batch:
     labels: Shaped[Tensor, "batch *rest"] = field(default_factory=lambda: torch.empty(0))
     ids: list[str] = field(default_factory=list)
     bad: list[BadSample] = field(default_factory=list)
+    clips: int = 1
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -97,10 +107,13 @@ def collate(samples: Sequence[Sample | BadSample], *, config: DataConfig) -> Bat
     good = [sample for sample in samples if isinstance(sample, Sample)]
     if not good:
         return Batch(bad=bad)
+    counts = {len(sample.clips) for sample in good}
+    assert len(counts) == 1, f"the samples of a batch have the same number of clips, got {counts}"
+    rows = [clip for sample in good for clip in sample.clips]
     inputs, lengths = {}, {}
     labelled_steps = max((len(s.inputs[name]) for s in good for name in config.steps if name in s.inputs), default=0)
     for name in config.modalities:
-        parts = [sample.inputs.get(name) for sample in good]
+        parts = [row.get(name) for row in rows]
         if all(part is None for part in parts):
             continue
         lengths[name] = torch.tensor([0 if part is None else len(part) for part in parts])
@@ -114,7 +127,16 @@ def collate(samples: Sequence[Sample | BadSample], *, config: DataConfig) -> Bat
         stacked = _pad(labels, labelled_steps, float("nan") if config.task == "regression" else IGNORED)
     else:
         stacked = torch.stack(labels)
-    return Batch(inputs, lengths, stacked, [sample.id for sample in good], bad)
+    return Batch(inputs, lengths, stacked, [sample.id for sample in good], bad, counts.pop())
+
+
+def average_clips(logits: Shaped[Tensor, "rows *rest"], clips: int) -> Shaped[Tensor, "batch *rest"]:
+    """The model's outputs for the rows of a batch, averaged over the clips of each sample.
+
+    It is the logits that are averaged, as in the evaluation of MBT (Nagrani et al., NeurIPS 2021; in its public code
+    four clips a sample).
+    """
+    return logits if clips == 1 else logits.unflatten(0, (-1, clips)).mean(dim=1)
 
 
 def _pad(parts: Sequence[Tensor | None], steps: int, value: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
@@ -45,6 +46,9 @@ class DataConfig:
         steps: modalities whose every step carries a label; the label column then holds one a step, joined by
             `;`. Multiclass or regression, features or text.
         train_split, val_split, test_split: what the manifest calls them.
+        crop: seconds of a media file that the model sees at once: in training from a random place, the same for all
+            modalities, in evaluation from the middle. Left out: pictures from the whole file, sound from its middle.
+        clips: evaluate this many crops, evenly spaced from the first to the last, and average the model's outputs.
         max_bad: fraction of a split's samples that may be bad before a run stops.
         workers: processes that load samples beside the one that trains.
         cache: keep decoded samples in memory, media files for as long as the process lives.
@@ -59,6 +63,8 @@ class DataConfig:
     train_split: str = "train"
     val_split: str = "val"
     test_split: str = "test"
+    crop: float | None = None
+    clips: int = 1
     max_bad: float = 0.05
     workers: int = 0
     cache: bool = False
@@ -77,6 +83,7 @@ class DataConfig:
         object.__setattr__(self, "modalities", sources)
         self._check_labels()
         self._check_steps(sources)
+        self._check_crop(sources)
         _require(0 <= self.max_bad <= 1, f"data.max_bad: expected a fraction in [0, 1], got {self.max_bad}")
         _require(self.workers >= 0, f"data.workers: expected 0 or more, got {self.workers}")
         for name in ("train_split", "val_split", "test_split"):
@@ -116,6 +123,20 @@ class DataConfig:
             len(set(counts.values())) <= 1,
             f"data.steps: the labels belong to the same steps of each, so max_length must be the same, got {counts}",
         )
+
+    def _check_crop(self, sources: Mapping[str, Source]) -> None:
+        _require(self.clips >= 1, f"data.clips: expected 1 or more, got {self.clips}")
+        if self.crop is None:
+            _require(self.clips == 1, f"data.clips {self.clips} needs data.crop: how many seconds each of them takes")
+            return
+        _require(0 < self.crop < math.inf, f"data.crop: expected seconds above 0, got {self.crop}")
+        for name, source in sources.items():
+            if isinstance(source, AudioSource):
+                _require(
+                    source.seconds >= self.crop,
+                    f"data.crop is {self.crop:g} s, but modality {name!r} has room for {source.seconds:g} s; set "
+                    f"data.modalities.{name}.seconds to {self.crop:g}",
+                )
 
     @property
     def columns(self) -> tuple[str, ...]:

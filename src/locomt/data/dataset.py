@@ -13,51 +13,61 @@ from locomt.data.config import DataConfig
 from locomt.data.errors import DataError, NoStreamError
 from locomt.data.features import FEATURE_FILES
 from locomt.data.labels import LabelError, parse_label
-from locomt.data.manifest import Row, read_manifest, resolve
-from locomt.data.sources import FeatureSource, Source, TextSource
+from locomt.data.manifest import Row, is_shards, read_manifest, resolve
+from locomt.data.shards import Shards, StoredPart
+from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
 
 
 class ManifestDataset(Dataset[Sample | BadSample]):
     """The samples of one split, in the manifest's order.
 
-    An item that cannot be read is a `BadSample`: nothing that is wrong with a single row or file raises.
+    An item that cannot be read is a `BadSample`: nothing that is wrong with a single row or file raises. Where the
+    manifest is the `shards.json` of prepared data, samples come from the shards.
 
     Args:
         config: what to read.
         split: as the manifest names it; it may have no rows.
         labels: what `label_list` says.
+        clips: with `config.crop`, how many crops of each sample, evenly spaced; one is that in the middle.
 
     Raises:
         ManifestError: the manifest as a whole cannot serve.
         OSError: it cannot be read.
     """
 
-    def __init__(self, config: DataConfig, split: str, labels: Sequence[str] = ()) -> None:
-        self.config = config
+    def __init__(self, config: DataConfig, split: str, labels: Sequence[str] = (), *, clips: int = 1) -> None:
+        self.config, self.crops = config, evenly_spaced(clips)
         self.manifest = Path(config.manifest)
         self.rows = [row for row in read_manifest(self.manifest, config.columns) if row.split == split]
+        self.shards = Shards(self.manifest, config) if is_shards(self.manifest) else None
         self.places = {label: place for place, label in enumerate(labels)}
         self._kept: dict[int, Sample | BadSample] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Sample | BadSample:
+    def __getitem__(self, index: int | tuple[int, float]) -> Sample | BadSample:
+        """A sample; with `config.crop`, `dataset[index, place]` is the crop at that place, from 0 to 1."""
+        if isinstance(index, tuple):
+            row, place = index
+            return self._load(self.rows[row], (place,), cache=False)
         if index in self._kept:
             return self._kept[index]
-        sample = self._load(self.rows[index])
+        sample = self._load(self.rows[index], self.crops, cache=self.config.cache)
         if self.config.cache:
             self._kept[index] = sample
         return sample
 
-    def _load(self, row: Row) -> Sample | BadSample:
+    def _load(self, row: Row, places: Sequence[float], *, cache: bool) -> Sample | BadSample:
         try:
             label = parse_label(row.label, self.config, self.places)
             steps = len(label) if self.config.steps else None
-            inputs = {}
+            parts = {}
             for name, source in self.config.modalities.items():
                 if cell := row.cells[source.column].strip():
-                    inputs[name] = self._read(cell, source, steps if name in self.config.steps else None)
+                    wanted = steps if name in self.config.steps else None
+                    parts[name] = self._read(row, name, cell, wanted, places, cache)
+            inputs, *more = _clips(parts, len(places))
         except DataError as error:
             return BadSample(row.id, row.number, error.file, error.reason)
         except (LabelError, OSError) as error:
@@ -75,23 +85,53 @@ class ManifestDataset(Dataset[Sample | BadSample]):
                     f"the labels belong to the steps of {missing}, which the row lacks",
                 )
             label = label[: len(inputs[labelled[0]])]
-        return Sample(row.id, inputs, label)
+        return Sample(row.id, inputs, label, tuple(more))
 
-    def _read(self, cell: str, source: Source, steps: int | None) -> Tensor:
+    def _read(
+        self, row: Row, name: str, cell: str, steps: int | None, places: Sequence[float], cache: bool
+    ) -> Sequence[Tensor]:
+        """The modality in each of the clips; a single one stands for all."""
+        source: Source = self.config.modalities[name]
         if isinstance(source, TextSource):
-            return source.load(cell, steps)
-        file = resolve(cell, self.manifest, allow_outside=self.config.allow_outside)
+            return [source.load(cell, steps)]
+        file: Path | StoredPart
+        if self.shards is not None:
+            file = self.shards.part(row, name)
+        else:
+            file = resolve(cell, self.manifest, allow_outside=self.config.allow_outside)
         if isinstance(source, FeatureSource):
-            return source.load(file, steps)
-        if not self.config.cache or not file.is_file():
-            return source.load(file)
-        key = (source, file, file.stat().st_mtime_ns)
+            return [source.load(file, steps)]
+        if not cache or isinstance(file, StoredPart) or not file.is_file():
+            return _load_media(source, file, self.config.crop, places)
+        key = (source, file, file.stat().st_mtime_ns, self.config.crop, tuple(places))
         if key not in _DECODED:
-            _DECODED[key] = source.load(file)
+            _DECODED[key] = _load_media(source, file, self.config.crop, places)
         return _DECODED[key]
 
 
-_DECODED: dict[tuple[Source, Path, int], Tensor] = {}
+def evenly_spaced(clips: int) -> tuple[float, ...]:
+    """Where in a file its clips are taken: from the first to the last, one alone in the middle."""
+    return (0.5,) if clips == 1 else tuple(clip / (clips - 1) for clip in range(clips))
+
+
+def _load_media(
+    source: VideoSource | AudioSource, file: Path | StoredPart, seconds: float | None, places: Sequence[float]
+) -> list[Tensor]:
+    """The crops of a length at these places, or, where there is none, what the source takes of the whole file."""
+    if seconds is None:
+        return [source.load(file)]
+    from locomt.data.media import crop_at, span_of
+
+    span = file.span if isinstance(file, StoredPart) else span_of(file)
+    return [source.load(file, crop_at(span, seconds, place)) for place in places]
+
+
+def _clips(parts: Mapping[str, Sequence[Tensor]], count: int) -> list[dict[str, Tensor]]:
+    """The inputs of each clip, from those of each modality."""
+    return [{name: part[clip % len(part)] for name, part in parts.items()} for clip in range(count)]
+
+
+_DECODED: dict[tuple[Source, Path, int, float | None, tuple[float, ...]], list[Tensor]] = {}
 """What `cache` keeps of media files for the life of the process: several runs on the same clips decode them once."""
 
 
@@ -105,13 +145,16 @@ class FileDataset(Dataset[Sample | BadSample]):
     Args:
         config: what to read.
         files: files or mappings.
+        clips: as for `ManifestDataset`.
 
     Raises:
         ValueError: a mapping names a modality that the configuration lacks.
     """
 
-    def __init__(self, config: DataConfig, files: Sequence[str | Path | Mapping[str, str | Path]]) -> None:
-        self.config, self.files = config, list(files)
+    def __init__(
+        self, config: DataConfig, files: Sequence[str | Path | Mapping[str, str | Path]], *, clips: int = 1
+    ) -> None:
+        self.config, self.files, self.crops = config, list(files), evenly_spaced(clips)
         for item in self.files:
             for name in item if isinstance(item, Mapping) else ():
                 if name not in config.modalities:
@@ -128,13 +171,16 @@ class FileDataset(Dataset[Sample | BadSample]):
             reads = "features" if Path(item).suffix.lower() in FEATURE_FILES else "media"
             parts = {n: item for n, source in self.config.modalities.items() if source.reads == reads}
             name = str(item)
-        inputs: dict[str, Tensor] = {}
+        read: dict[str, Sequence[Tensor]] = {}
         lacking = []
         try:
             for modality, part in parts.items():
                 source = self.config.modalities[modality]
                 try:
-                    inputs[modality] = source.load(str(part) if source.reads == "text" else Path(part))
+                    if isinstance(source, VideoSource | AudioSource):
+                        read[modality] = _load_media(source, Path(part), self.config.crop, self.crops)
+                    else:
+                        read[modality] = [source.load(str(part) if source.reads == "text" else Path(part))]
                 except NoStreamError as error:
                     if isinstance(item, Mapping):
                         raise
@@ -143,8 +189,9 @@ class FileDataset(Dataset[Sample | BadSample]):
             return BadSample(name, index + 1, error.file, error.reason)
         except OSError as error:
             return BadSample(name, index + 1, name, str(error))
-        if not inputs:
+        if not read:
             wanted = ", ".join(f"{n} ({s.kind})" for n, s in self.config.modalities.items())
             reason = "; ".join(lacking) or f"the file holds none of the modalities {wanted}"
             return BadSample(name, index + 1, name, reason)
-        return Sample(name, inputs, None)
+        inputs, *more = _clips(read, len(self.crops))
+        return Sample(name, inputs, None, tuple(more))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,9 @@ STATED = {"mov", "matroska", "wav", "w64", "flac", "aiff", "caf"}
 """Formats whose header says reliably how long they are, so that a missing end shows; that of AVI and FLV lies."""
 SLACK = 0.5
 """Seconds that the end may come earlier than stated: the header counts padding, the last packet lacks a duration."""
+
+TICK = 1e-5
+"""Seconds by which times that are meant to be equal may differ: containers round them, each in its own way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +111,75 @@ def probe(path: str | Path) -> MediaInfo:
                 seconds=_seconds(audio),
             ),
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A stretch of a clip, for its pictures and its sound alike.
+
+    Attributes:
+        begin, end: in seconds, on the clock of the container's time stamps.
+        share: the same as shares of the whole clip, for streams whose frames have no times.
+    """
+
+    begin: float
+    end: float
+    share: tuple[float, float]
+
+    def places(self, total: int, seconds: Sequence[float] | None) -> range:
+        """Those of `total` frames that are shown within it; the nearest one where there is none.
+
+        Args:
+            total: frames of the whole clip.
+            seconds: when each begins to be shown, in ascending order; None where it is not known.
+        """
+        if seconds is None:
+            first, last = math.floor(self.share[0] * total), math.ceil(self.share[1] * total)
+        else:
+            first, last = bisect_left(seconds, self.begin - TICK), bisect_left(seconds, self.end - TICK)
+        if first >= last:
+            first = min(max(0, first - 1), total - 1)
+            last = first + 1
+        return range(first, last)
+
+
+def crop_at(span: tuple[float, float], seconds: float, place: float) -> Crop:
+    """The crop of a length, as far from the beginning of a file as `place` says.
+
+    Args:
+        span: of the file.
+        seconds: how long it is. Of a shorter file it holds the whole, and so it does where nothing says how long
+            the file is.
+        place: 0 is the first one, 1 the last one, 0.5 the one in the middle.
+    """
+    begin, end = span
+    start = begin + place * (end - begin - seconds)
+    if end - begin <= seconds:
+        return Crop(-math.inf, math.inf, (0.0, 1.0))
+    return Crop(start, start + seconds, ((start - begin) / (end - begin), (start + seconds - begin) / (end - begin)))
+
+
+def span_of(path: str | Path) -> tuple[float, float]:
+    """From when to when a file lasts, in seconds: by its header where that is reliable, else by its packets.
+
+    Raises:
+        MediaError: it is no media file.
+    """
+    with opened(path) as container:
+        if container.duration is not None and STATED & set(container.format.name.split(",")):
+            begin = (container.start_time or 0) / av.time_base
+            return begin, begin + container.duration / av.time_base
+        streams = [stream for kind in ("video", "audio") if (stream := _best(container, kind)) is not None]
+        begin, end, counted = math.inf, -math.inf, 0
+        for packet in container.demux(streams) if streams else ():
+            counted += bool(packet.size)
+            if packet.size and packet.pts is not None:
+                begin = min(begin, float(packet.pts * packet.time_base))
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if end < begin:  # the packets of a bare stream have no times
+            rate = streams[0].average_rate if streams and streams[0].type == "video" else None
+            return 0.0, counted / float(rate) if rate else 0.0
+        return begin, end
 
 
 @contextmanager

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from locomt.data.errors import MediaError
-from locomt.data.media import opened, packets_of, stream_of
+from locomt.data.media import Crop, opened, packets_of, stream_of
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -27,7 +28,9 @@ def spread(total: int, count: int) -> list[int]:
     return [(2 * part + 1) * total // (2 * count) for part in range(count)]
 
 
-def read_frames(path: str | Path, count: int, *, size: int | None = None) -> UInt8[Tensor, "frames 3 height width"]:
+def read_frames(
+    path: str | Path, count: int, *, size: int | None = None, crop: Crop | None = None
+) -> UInt8[Tensor, "frames 3 height width"]:
     """Read `count` frames spread evenly over a clip, as RGB and upright.
 
     The packets are read first, which is cheap and tells the times of all frames whatever the header says; then those
@@ -39,21 +42,74 @@ def read_frames(path: str | Path, count: int, *, size: int | None = None) -> UIn
             come several times.
         size: the square in the middle scaled to this height and width (bilinear, antialiased); None leaves the
             frames as they are.
+        crop: take them from this part of the clip alone.
 
     Raises:
         NoStreamError: there is no video stream.
         MediaError: the file is missing, empty, truncated or no media file.
     """
     path = Path(path)
-    packets = _scan(path)
+
+    def choose(total: int, seconds: Sequence[float] | None) -> list[int]:
+        return pick(total, seconds, count, crop)
+
+    clip = map_frames(path, choose, lambda pixels: pixels, size=size)
+    return _stack(path, [clip.frames[place] for place in choose(clip.total, clip.seconds)])
+
+
+def pick(total: int, seconds: Sequence[float] | None, count: int, crop: Crop | None) -> list[int]:
+    """The `count` frames that `read_frames` takes of a clip: of `total`, shown at these `seconds`."""
+    places = crop.places(total, seconds) if crop else range(total)
+    return [places[place] for place in spread(len(places), count)]
+
+
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True)
+class Frames(Generic[Kept]):
+    """Chosen frames of a clip.
+
+    Attributes:
+        total: frames of the whole clip.
+        seconds: when each of all the frames is shown; None where only their order can be trusted.
+        frames: place among all frames -> what was made of it, in the order of being shown.
+    """
+
+    total: int
+    seconds: list[float] | None
+    frames: dict[int, Kept]
+
+
+def map_frames(
+    path: Path,
+    choose: Callable[[int, Sequence[float] | None], Collection[int]],
+    take: Callable[[UInt8[Tensor, "3 height width"]], Kept],
+    *,
+    size: int | None,
+) -> Frames[Kept]:
+    """Decode the frames that are chosen, one after the other, and keep what `take` makes of each.
+
+    Args:
+        path: the clip.
+        choose: told how many frames there are and at what second each is shown (None where only their order can be
+            trusted); says at which places the wanted ones are. Asked again where there turn out to be others.
+        take: what is kept of a frame.
+        size: as for `read_frames`.
+
+    Raises:
+        NoStreamError, MediaError: as for `read_frames`.
+    """
+    packets, unit = _scan(path)
     shown = sorted(packet.time for packet in packets if packet.shown and packet.time is not None)
     if shown and len(shown) == sum(packet.shown for packet in packets) == len(set(shown)):
-        picked = [shown[place] for place in spread(len(shown), count)]
-        frames = _read_at(path, packets, set(picked), size)
-        if len(frames) == len(set(picked)):
-            return _stack(path, [frames[time] for time in picked])
+        seconds = [float(time * unit) for time in shown]
+        places = {shown[place]: place for place in choose(len(shown), seconds)}
+        frames = _map_at(path, packets, places, lambda frame: take(_to_tensor(path, frame, size)))
+        if len(frames) == len(places):
+            return Frames(len(shown), seconds, frames)
     # There are packets without a time or without a frame: only the order of the frames can be trusted.
-    return _read_in_order(path, len(shown) or len(packets), count, size)
+    return _map_in_order(path, len(shown) or len(packets), choose, lambda frame: take(_to_tensor(path, frame, size)))
 
 
 @dataclass(frozen=True)
@@ -65,17 +121,18 @@ class _Packet:
     shown: bool
 
 
-def _scan(path: Path) -> list[_Packet]:
-    """All packets of the video stream in the order in which they are decoded."""
+def _scan(path: Path) -> tuple[list[_Packet], Fraction]:
+    """All packets of the video stream in the order in which they are decoded, and the unit of their times."""
     with opened(path) as container:
         stream = stream_of(path, container, "video")
         packets = [
             _Packet(packet.pts, packet.is_keyframe, not packet.is_discard)
             for packet in packets_of(path, container, stream)
         ]
+        unit = stream.time_base
     if not packets:
         raise MediaError(path, "the video stream holds no frames")
-    return packets
+    return packets, unit
 
 
 def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
@@ -96,25 +153,32 @@ def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
     return needed
 
 
-def _read_at(path: Path, packets: Sequence[_Packet], wanted: set[int], size: int | None) -> dict[int, Tensor]:
-    """The frames shown at the wanted times, as far as they are found."""
-    frames = _decode(path, _needed(packets, wanted), wanted)
-    return {frame.pts: _to_tensor(path, frame, size) for frame in frames if frame.pts in wanted}
+def _map_at(
+    path: Path, packets: Sequence[_Packet], places: Mapping[int, int], take: Callable[[Any], Kept]
+) -> dict[int, Kept]:
+    """The frames shown at the times that `places` maps to their places, as far as they are found."""
+    decoded = _decode(path, _needed(packets, set(places)), set(places))
+    return {places[frame.pts]: take(frame) for frame in decoded if frame.pts in places}
 
 
-def _read_in_order(path: Path, total: int, count: int, size: int | None) -> Tensor:
+def _map_in_order(
+    path: Path,
+    total: int,
+    choose: Callable[[int, Sequence[float] | None], Collection[int]],
+    take: Callable[[Any], Kept],
+) -> Frames[Kept]:
     """Decode the whole clip, which is thought to have `total` frames; once more where it has another number."""
-    picked = spread(total, count)
+    places = set(choose(total, None))
     frames, seen = {}, 0
     for place, frame in enumerate(_decode(path)):
         seen = place + 1
-        if place in picked:
-            frames[place] = _to_tensor(path, frame, size)
+        if place in places:
+            frames[place] = take(frame)
     if not seen:
         raise MediaError(path, "not one frame could be decoded")
     if seen != total:
-        return _read_in_order(path, seen, count, size)
-    return _stack(path, [frames[place] for place in picked])
+        return _map_in_order(path, seen, choose, take)
+    return Frames(total, None, frames)
 
 
 def _decode(path: Path, needed: Sequence[bool] | None = None, wanted: set[int] | None = None) -> Iterator[Any]:

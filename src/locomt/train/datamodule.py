@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
 from locomt.data import Batch, ManifestDataset
-from locomt.train.loading import make_loader
+from locomt.train.loading import CropSampler, make_loader
 from locomt.train.recipe import Recipe
 from locomt.train.sampling import EpochSampler, balancing_weights
 
@@ -30,6 +31,7 @@ class SplitsModule(pl.LightningDataModule):
         self.val = ManifestDataset(data, data.val_split, labels)
         balanced = recipe.train.sampling == "balanced"
         self.weights = balancing_weights(self.train, labels) if balanced else None
+        self.first_epoch = 0
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -37,9 +39,24 @@ class SplitsModule(pl.LightningDataModule):
         data = self.recipe.data
         return {data.train_split: len(self.train), data.val_split: len(self.val)}
 
+    # Lightning begins to load the first epoch of a resumed run before it tells the sampler which one it is: workers
+    # would have fetched the batches of another. So the checkpoint says it.
+
+    def state_dict(self) -> dict[str, Any]:
+        assert self.trainer is not None
+        return {"next_epoch": self.trainer.current_epoch + 1}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.first_epoch = state_dict["next_epoch"]
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """In an order that depends on `train.seed` and the epoch alone."""
-        return make_loader(self.train, self.recipe, EpochSampler(len(self.train), self.recipe.train.seed, self.weights))
+        seed = self.recipe.train.seed
+        sampler: EpochSampler | CropSampler = EpochSampler(len(self.train), seed, self.weights)
+        if self.recipe.data.crop is not None:
+            sampler = CropSampler(sampler, seed)
+        sampler.set_epoch(self.first_epoch)
+        return make_loader(self.train, self.recipe, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """In the manifest's order."""
