@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from feature_project import read_rows, write_manifest
+from locomt.data import Batch
 from locomt.train import fit, load_recipe
 from locomt.train.bad import BadSampleLog, TooManyBadSamplesError
 from locomt.train.checkpoint import EpochKeeper
 from locomt.train.files import RunDirectory, RunError
-from locomt.train.module import TrainingError
+from locomt.train.module import FusionModule, TrainingError
 from locomt.train.recipe import Recipe
 
 
@@ -137,6 +138,32 @@ def test_a_resumed_run_ends_as_if_it_had_never_been_stopped(
     assert resumed | {"seconds": 0} == whole | {"seconds": 0}
     last = [torch.load(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("stopped", "whole")]
     torch.testing.assert_close(last[0]["optimizer_states"], last[1]["optimizer_states"], rtol=0, atol=0)
+
+
+def test_a_resumed_run_takes_the_same_batches_from_workers(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers fetch batches ahead, before anything but the checkpoint says which epoch it is."""
+    recipe = load_recipe(project, ["--data.workers", "2"])
+    taken: list[tuple[int, list[str]]] = []
+    step = FusionModule.training_step
+
+    def watched(self: FusionModule, batch: Batch, index: int) -> torch.Tensor | None:
+        taken.append((self.current_epoch, batch.ids))
+        return step(self, batch, index)
+
+    def on_epoch(row: Mapping[str, float]) -> None:
+        raise PowerCut
+
+    monkeypatch.setattr(FusionModule, "training_step", watched)
+    fit(recipe, tmp_path / "whole")
+    whole = list(taken)
+    with pytest.raises(PowerCut):
+        fit(recipe, tmp_path / "stopped", on_epoch=on_epoch)
+    taken.clear()
+    fit(recipe, tmp_path / "stopped", resume=True)
+    assert taken == [batch for batch in whole if batch[0] > 0]
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
 
 
 @pytest.fixture
