@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from locomt.data.prepare import prepare
+from locomt.data.shards.prepare import prepare
 from locomt.train import evaluate, fit, load_recipe
 from locomt.train.recipe import Recipe
 from locomt.train.run import Run

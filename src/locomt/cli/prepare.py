@@ -53,8 +53,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
     from locomt.cli.output import console, print_json, print_table
     from locomt.data.atomic import write_text
-    from locomt.data.prepare import prepare
-    from locomt.data.shard_writer import Storage
+    from locomt.data.shards.prepare import prepare
+    from locomt.data.shards.writer import Storage
 
     recipe = read_source(args.source, overrides)
     storage = Storage(
@@ -121,7 +121,7 @@ def on_shards(recipe: Recipe, out: Path) -> Recipe:
     """The recipe that trains on the shards what this one would train on the files."""
     from dataclasses import replace
 
-    from locomt.data.shards import INDEX
+    from locomt.data.shards.reader import INDEX
 
     return replace(recipe, data=replace(recipe.data, manifest=os.path.abspath(out / INDEX)))
 
@@ -145,8 +145,8 @@ def check(args: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from locomt.cli.output import console, print_json
-    from locomt.data.shard_check import check_shards
-    from locomt.data.shards import INDEX
+    from locomt.data.shards.check import check_shards
+    from locomt.data.shards.reader import INDEX
 
     index = args.source / INDEX if args.source.is_dir() else args.source
     with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:

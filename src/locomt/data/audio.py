@@ -19,7 +19,7 @@ from locomt.data.media import Crop, opened, packets_of, stream_of
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from locomt.data.shards import StoredPart
+    from locomt.data.shards.reader import StoredPart
     from locomt.data.sources import AudioSource
 
 FLOOR = 2.0**-23

@@ -14,7 +14,7 @@ from locomt.data.errors import DataError, NoStreamError
 from locomt.data.features import FEATURE_FILES
 from locomt.data.labels import LabelError, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest, resolve
-from locomt.data.shards import Shards, StoredPart
+from locomt.data.shards.reader import Shards, StoredPart
 from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
 
 

@@ -17,7 +17,7 @@ from locomt.data.errors import FeatureError
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from locomt.data.shards import StoredPart
+    from locomt.data.shards.reader import StoredPart
     from locomt.data.sources import FeatureSource
 
 FEATURE_FILES = (".npy", ".npz", ".safetensors")

@@ -163,7 +163,7 @@ def is_shards(manifest: Path) -> bool:
 
 
 def _read_shards(path: Path) -> Iterator[Row]:
-    from locomt.data.shards import read_samples  # which needs the rows defined here
+    from locomt.data.shards.reader import read_samples  # which needs the rows defined here
 
     return (row for row, _ in read_samples(path))
 

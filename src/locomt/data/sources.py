@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from locomt.data.media import Crop
-    from locomt.data.shards import StoredPart
+    from locomt.data.shards.reader import StoredPart
 
 # The modules that decode are imported when something is loaded: a recipe is read without PyAV.
 

@@ -1,15 +1,4 @@
-"""Shards: prepared samples in plain tars, and an index by which any of them is read alone.
-
-A folder of shards holds
-
-- `NAME.tar`: WebDataset tars. A sample is the members `KEY.json`, `KEY.MODALITY.NUMBER.jpg` (or `.png`) for frames,
-  `KEY.MODALITY.flac` (or `.npy`) for sound, `KEY.MODALITY.npy` for features and `KEY.MODALITY.txt` for text, side by
-  side; `KEY.json` comes first and says what the others are;
-- `samples.jsonl`: a line for every row of the manifest, in its order: its cells, where its `KEY.json` lies, and why a
-  modality could not be read where that is so;
-- `shards.json`: what was stored and how, and the size and SHA-256 of every other file. It is written last: where it is,
-  the rest is whole.
-"""
+"""Reading shards: the rows that they were made from, and any sample of them alone."""
 
 from __future__ import annotations
 
@@ -23,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from locomt.data.errors import DataError, ShardError
 from locomt.data.manifest import Row
-from locomt.data.tar_members import member_bytes, read_member, sha256
+from locomt.data.shards.tar import member_bytes, read_member, sha256
 from locomt.nn.config import ConfigError
 
 if TYPE_CHECKING:
@@ -237,7 +226,7 @@ class StoredPart:
         """
         import torch
 
-        from locomt.data.encoding import decode_image
+        from locomt.data.shards.encoding import decode_image
         from locomt.data.video import pick
 
         places = self.places
@@ -256,7 +245,7 @@ class StoredPart:
         Raises:
             DataError: the shard is damaged.
         """
-        from locomt.data.encoding import decode_sound
+        from locomt.data.shards.encoding import decode_sound
 
         return decode_sound(str(self), *self._bytes(), self.scale)
 
@@ -266,7 +255,7 @@ class StoredPart:
         Raises:
             DataError: the shard is damaged.
         """
-        from locomt.data.encoding import decode_array
+        from locomt.data.shards.encoding import decode_array
 
         features = decode_array(str(self), self._bytes()[1], ndim=2)
         return features[:max_length], (self.total, features.shape[1])

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from locomt.data.errors import DataError
-from locomt.data.shards import Place, read_index, read_samples
-from locomt.data.tar_members import refusal, sha256
+from locomt.data.shards.reader import Place, read_index, read_samples
+from locomt.data.shards.tar import refusal, sha256
 
 
 def check_shards(path: Path, tell: Callable[[int, int], None] | None = None) -> list[str]:

@@ -27,10 +27,10 @@ from locomt.data.atomic import replacing, write_text
 from locomt.data.config import DataConfig
 from locomt.data.labels import LabelError, label_list, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest
-from locomt.data.plan import Job, PrepareError, begin, lay_out, locked
-from locomt.data.shard_writer import LONGEST_NAME, Storage, write_shard
-from locomt.data.shards import INDEX, SAMPLES, VERSION, stored_fields
-from locomt.data.tar_members import sha256
+from locomt.data.shards.plan import Job, PrepareError, begin, lay_out, locked
+from locomt.data.shards.reader import INDEX, SAMPLES, VERSION, stored_fields
+from locomt.data.shards.tar import sha256
+from locomt.data.shards.writer import LONGEST_NAME, Storage, write_shard
 from locomt.nn.config import ConfigError
 
 REPORT = "report.json"
@@ -80,8 +80,8 @@ def prepare(
     rows = read_manifest(manifest, config.columns)
     if out.resolve() == manifest.resolve() or (manifest.is_dir() and out.resolve().is_relative_to(manifest.resolve())):
         raise PrepareError(f"{out} lies within the folder of clips, where its shards would be taken for a class")
-    begin(out, config, storage, rows)
-    with locked(out / "journal" / "lock"):
+    with locked(out):
+        begin(out, config, storage, rows)
         for leftover in [*out.glob(".*.tmp"), *out.glob("journal/.*.tmp")]:
             leftover.unlink(missing_ok=True)
         jobs = lay_out(rows, out, storage)
@@ -124,6 +124,7 @@ def _write_all(
     if "forkserver" in methods:
         context.set_forkserver_preload([__name__])
     counter = context.Value("Q", 0)
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(
         min(workers, len(jobs)), context, initializer=_begin_worker, initargs=(counter, config, storage)
     ) as pool:
@@ -135,7 +136,7 @@ def _write_all(
                 for future in finished:
                     future.result()
         except BaseException as error:
-            for process in multiprocessing.active_children():
+            for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
             pool.shutdown(cancel_futures=True)
             if isinstance(error, BrokenProcessPool):

@@ -18,8 +18,8 @@ import pytest
 
 from locomt.data import BadSample, DataConfig, ManifestDataset, Sample
 from locomt.data.errors import ShardError
-from locomt.data.prepare import prepare
-from locomt.data.shard_check import check_shards
+from locomt.data.shards.check import check_shards
+from locomt.data.shards.prepare import prepare
 
 SECRET = "do not read this"
 

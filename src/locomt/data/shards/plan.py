@@ -14,8 +14,8 @@ from typing import Any
 from locomt.data.atomic import write_text
 from locomt.data.config import DataConfig
 from locomt.data.manifest import Row
-from locomt.data.shard_writer import Storage, key_of
-from locomt.data.shards import VERSION, stored_fields
+from locomt.data.shards.reader import VERSION, stored_fields
+from locomt.data.shards.writer import Storage, key_of
 
 
 class PrepareError(ValueError):
@@ -40,10 +40,10 @@ class Job:
 
 
 def begin(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]) -> None:
-    """Make the folder and put down what is to be made in it, or check that it is what was begun there.
+    """Put down what is to be made in a folder, or check that it is what was begun there.
 
     Raises:
-        PrepareError: the folder holds something else, and what differs.
+        PrepareError: it is something else, and what differs.
     """
     plan = {
         "version": VERSION,
@@ -53,8 +53,6 @@ def begin(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]) 
     lines = "".join(json.dumps({"row": row.number, "cells": row.cells}, ensure_ascii=False) + "\n" for row in rows)
     plan_file, rows_file = out / "journal" / "plan.json", out / "journal" / "rows.jsonl"
     if not plan_file.exists():
-        if out.exists() and (not out.is_dir() or any(path.name != "journal" for path in out.iterdir())):
-            raise PrepareError(f"{out} is no empty folder and holds no shards that were begun; name another one")
         write_text(rows_file, lines)
         write_text(plan_file, json.dumps(plan, indent=1) + "\n")  # last: from here on something was begun
         return
@@ -90,18 +88,27 @@ def _changed_rows(before: str, now: str) -> list[str]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Let one process at a time work in a folder; the system takes the lock back from one that dies."""
+def locked(out: Path) -> Iterator[None]:
+    """Let one process at a time work in a folder of shards; the system takes the lock back from one that dies.
+
+    Raises:
+        PrepareError: another process works there, or the folder holds something else than shards.
+    """
+    journal = out / "journal"
+    begun = (journal / "plan.json").exists() or not out.exists()
+    if not begun and (not out.is_dir() or any(path != journal for path in out.iterdir())):
+        raise PrepareError(f"{out} is no empty folder and holds no shards that were begun; name another one")
+    journal.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
     except ImportError:  # Windows
         yield
         return
-    with path.open("w") as file:
+    with (journal / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PrepareError(f"another process prepares data in {path.parents[1]}; wait for it") from None
+            raise PrepareError(f"another process prepares data in {out}; wait for it") from None
         yield
 
 

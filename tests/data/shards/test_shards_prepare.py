@@ -19,11 +19,11 @@ from media_clips import add_audio, add_video, pictures, tone, write_clip
 from torch.utils.data import DataLoader
 
 from locomt.data import BadSample, Batch, DataConfig, ManifestDataset, Sample, collate, label_list, read_manifest
-from locomt.data.plan import PrepareError, locked
-from locomt.data.prepare import prepare
-from locomt.data.shard_check import check_shards
-from locomt.data.shard_writer import Storage
-from locomt.data.shards import read_samples
+from locomt.data.shards.check import check_shards
+from locomt.data.shards.plan import PrepareError, locked
+from locomt.data.shards.prepare import prepare
+from locomt.data.shards.reader import read_samples
+from locomt.data.shards.writer import Storage
 from locomt.nn.config import ConfigError
 
 MODALITIES: dict[str, Any] = {
@@ -265,8 +265,8 @@ import os, random, signal, sys, time
 from pathlib import Path
 
 from locomt.data import DataConfig
-from locomt.data.prepare import prepare
-from test_data_prepare import EXACT, MODALITIES
+from locomt.data.shards.prepare import prepare
+from test_shards_prepare import EXACT, MODALITIES
 
 
 def attempt(workers):
@@ -474,17 +474,24 @@ def test_shards_without_a_modality_or_without_the_frames_of_crops(config: DataCo
 
 
 def test_places_that_cannot_serve(clips: Path, config: DataConfig, shards: Path, tmp_path: Path) -> None:
+    before = contents(clips)
     with pytest.raises(PrepareError, match="no empty folder and holds no shards that were begun"):
         prepare(config, clips, EXACT)
+    assert contents(clips) == before
     with pytest.raises(PrepareError, match="is of shards already"):
         prepare(on(shards, config), tmp_path / "again", EXACT)
     with pytest.raises(ConfigError, match=r"data\.crop .* --fps"):
         prepare(replace(config, crop=0.2), tmp_path / "crop", EXACT)
     with (
-        locked(shards / "journal" / "lock"),
+        locked(shards),
         pytest.raises(PrepareError, match="another process prepares data in"),
     ):
         prepare(config, shards, EXACT)
+    with locked(tmp_path / "new"), pytest.raises(PrepareError, match="another process prepares data in"):
+        prepare(config, tmp_path / "new", EXACT)
+    assert list(contents(tmp_path / "new")) == [
+        "journal/lock"
+    ]  # nothing was put down that the other would take for its own
 
 
 def test_nothing_to_be_read_is_an_error(config: DataConfig, tmp_path: Path) -> None:

@@ -18,14 +18,14 @@ from torch import Tensor
 from locomt.data.atomic import replacing
 from locomt.data.audio import read_timed_audio
 from locomt.data.config import DataConfig
-from locomt.data.encoding import IMAGES, SOUNDS, encode_array, encode_image, encode_sound
 from locomt.data.errors import DataError, MediaError
 from locomt.data.features import check_features, leading_vectors, vector_count
 from locomt.data.manifest import Row, resolve
 from locomt.data.media import span_of
-from locomt.data.shards import Place
+from locomt.data.shards.encoding import IMAGES, SOUNDS, encode_array, encode_image, encode_sound
+from locomt.data.shards.reader import Place
+from locomt.data.shards.tar import member_bytes, sha256
 from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
-from locomt.data.tar_members import member_bytes, sha256
 from locomt.data.video import map_frames, spread
 from locomt.nn.config import ConfigError
 

@@ -10,8 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locomt.data import NoStreamError, log_mel, read_audio, read_frames
-from locomt.data.encoding import decode_array, decode_image, decode_sound, encode_array, encode_image, encode_sound
 from locomt.data.errors import ShardError
+from locomt.data.shards.encoding import (
+    decode_array,
+    decode_image,
+    decode_sound,
+    encode_array,
+    encode_image,
+    encode_sound,
+)
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
