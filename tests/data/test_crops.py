@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from media_clips import pictures, write_audio, write_video
 from timed_clips import FPS, MODALITIES, RATE, begin_of_sound, times_of_frames, write_timed
@@ -216,6 +216,7 @@ def test_a_crop_takes_the_frames_within_it_and_always_one(total: int, begin: flo
     begin=st.floats(-5, 25),
     length=st.floats(0.1, 30),
 )
+@example(samples=100, start=0.0625, begin=10.03125, length=1.0)  # begins behind the middle of the last sample
 def test_cutting_sound(samples: int, start: float, begin: float, length: float) -> None:
     """Ten samples a second, whose values are their times."""
     times = start + torch.arange(samples, dtype=torch.float64) / 10

@@ -56,11 +56,11 @@ def read_timed_audio(path: str | Path, rate: int) -> tuple[Float[Tensor, " sampl
 
 def cut(samples: Float[Tensor, " samples"], start: float, rate: int, crop: Crop) -> Float[Tensor, " shorter"]:
     """The samples within a crop, or the nearest as long as it where there are none; `start` is when they begin."""
-    end = start + len(samples) / rate
-    if crop.begin >= end or crop.end <= start:
-        count = max(1, round((crop.end - crop.begin) * rate))
-        return samples[-count:] if crop.begin >= end else samples[:count]
-    first, last = (round((min(max(time, start), end) - start) * rate) for time in (crop.begin, crop.end))
+    count = len(samples)
+    first, last = (round(min(max((time - start) * rate, 0), count)) for time in (crop.begin, crop.end))
+    if first == count or last == 0:
+        length = max(1, round((crop.end - crop.begin) * rate))
+        return samples[-length:] if last else samples[:length]
     return samples[first : max(last, first + 1)]
 
 
