@@ -20,10 +20,12 @@ from locomt.data import (
     ManifestDataset,
     MediaError,
     Sample,
+    audio,
     average_clips,
     collate,
     read_audio,
     read_frames,
+    video,
 )
 from locomt.data.audio import cut, read_timed_audio
 from locomt.data.media import Crop, crop_at, span_of
@@ -117,6 +119,26 @@ def test_clips_are_evenly_spaced_and_share_what_has_no_time(make: Any, tmp_path:
     for row, clip in enumerate((*sample.clips, *dataset[1].clips)):
         for name, tensor in batch.inputs.items():
             assert torch.equal(tensor[row, : len(clip[name])], clip[name])
+
+
+def test_several_clips_are_decoded_once(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_timed(tmp_path / "a.mkv", 6)
+    asked = []
+    for module, name in ((video, "_decode"), (audio, "_decoded")):
+        decode = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, decode=decode: asked.append(decode) or decode(*args))
+    assert len(make(clips=4)[0].clips) == 4
+    assert len(asked) == 2
+
+
+def test_frames_at_uneven_times_are_those_within_the_crop(tmp_path: Path) -> None:
+    times = [0, 100, 1000, 1100, 1900, 2000, 3900, 5000]
+    path = write_video(tmp_path / "a.mkv", pictures(8), times=times)
+    every = read_frames(path, 8)
+    for begin, end, first, last in ((0.9, 2.1, 2, 5), (1.95, 4.0, 5, 6), (2.5, 3.5, 5, 5), (4.5, 9.0, 7, 7)):
+        count = last + 1 - first
+        found = read_frames(path, count, crop=Crop(begin, end, (0.0, 1.0)))
+        assert torch.equal(found, every[first : last + 1])
 
 
 @pytest.mark.parametrize("clips", [1, 2, 4])

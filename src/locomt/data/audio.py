@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -150,20 +150,27 @@ def log_mel(
     return (power.T @ mel_filters(rate, size, mels)).clamp(min=FLOOR).log()
 
 
-def load_spectrogram(
-    file: Path | StoredPart, source: AudioSource, crop: Crop | None = None
-) -> Float[Tensor, "frames mels"]:
-    """What `AudioSource.load` promises."""
+def load_spectrograms(
+    file: Path | StoredPart, source: AudioSource, crops: Sequence[Crop | None]
+) -> list[Float[Tensor, "frames mels"]]:
+    """What `AudioSource.load_crops` promises."""
     samples, begin = read_timed_audio(file, source.rate) if isinstance(file, Path) else (file.read_audio(), file.begin)
-    if crop and samples.any():  # a silent stretch of a recording that is not silent says something
-        return _normalised(cut(samples, begin, source.rate, crop), source)
+    silent = not samples.any()  # a silent stretch of a recording that is not silent says something
+    parts = (
+        _middle(file, samples, source) if crop is None or silent else cut(samples, begin, source.rate, crop)
+        for crop in crops
+    )
+    return [_normalised(part, source) for part in parts]
+
+
+def _middle(file: Path | StoredPart, samples: Tensor, source: AudioSource) -> Tensor:
     most = round(source.seconds * source.rate)
     start = max(0, (len(samples) - most) // 2)
     middle = samples[start : start + most]
     if not middle.any():
         where = f"in the middle {source.seconds:g} s" if samples.any() else "throughout"
         raise MediaError(str(file), f"all-zero audio {where}")
-    return _normalised(middle, source)
+    return middle
 
 
 def _normalised(samples: Tensor, source: AudioSource) -> Tensor:

@@ -123,7 +123,7 @@ def _load_media(
     from locomt.data.media import crop_at, span_of
 
     span = file.span if isinstance(file, StoredPart) else span_of(file)
-    return [source.load(file, crop_at(span, seconds, place)) for place in places]
+    return source.load_crops(file, [crop_at(span, seconds, place) for place in places])
 
 
 def _clips(parts: Mapping[str, Sequence[Tensor]], count: int) -> list[dict[str, Tensor]]:

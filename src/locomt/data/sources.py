@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from locomt.nn.config import AudioSpec, ConfigError, FeatureSpec, TextSpec, VideoSpec
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int, UInt8
+    from jaxtyping import Float, Int
     from torch import Tensor
 
     from locomt.data.media import Crop
@@ -48,7 +49,29 @@ class _Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoSource(_Source):
+class _MediaSource(_Source):
+    """What is read from media files, whole or in crops in time."""
+
+    reads: ClassVar[str] = "media"
+
+    def load(self, file: Path | StoredPart, crop: Crop | None = None) -> Tensor:
+        """Read a file, or a crop of it; see `load_crops`."""
+        return self.load_crops(file, (crop,))[0]
+
+    def load_crops(self, file: Path | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
+        """Read crops of a file, which is decoded once for all of them; None is what is taken of the whole of it.
+
+        Returns:
+            uint8 `[frames, 3, size, size]` of video, float32 `[frames, mels]` of audio, for each of the crops.
+
+        Raises:
+            MediaError: it cannot be decoded, or every sample of its sound is zero.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSource(_MediaSource):
     """Frames spread evenly over a clip; the shorter side scaled to `size`, then the square in the middle.
 
     Attributes:
@@ -59,7 +82,6 @@ class VideoSource(_Source):
     """
 
     kind: ClassVar[str] = "video"
-    reads: ClassVar[str] = "media"
     frames: int = 8
     size: int = 224
     patch: int = 16
@@ -76,21 +98,16 @@ class VideoSource(_Source):
     def max_steps(self) -> int:
         return self.frames
 
-    def load(self, file: Path | StoredPart, crop: Crop | None = None) -> UInt8[Tensor, "frames 3 size size"]:
-        """Read a clip, or a crop of it in time.
-
-        Raises:
-            MediaError: it cannot be decoded.
-        """
-        from locomt.data.video import read_frames
+    def load_crops(self, file: Path | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
+        from locomt.data.video import read_crops
 
         if isinstance(file, Path):
-            return read_frames(file, self.frames, size=self.size, crop=crop)
-        return file.read_frames(self.frames, crop)
+            return read_crops(file, self.frames, crops, size=self.size)
+        return [file.read_frames(self.frames, crop) for crop in crops]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AudioSource(_Source):
+class AudioSource(_MediaSource):
     """The log-mel spectrogram of the middle of a recording, mixed to one channel, less `mean` and over `std`.
 
     Attributes:
@@ -107,7 +124,6 @@ class AudioSource(_Source):
     """
 
     kind: ClassVar[str] = "audio"
-    reads: ClassVar[str] = "media"
     seconds: float = 8.0
     rate: int = 16000
     mels: int = 128
@@ -154,15 +170,10 @@ class AudioSource(_Source):
             frames=frames, mels=self.mels, patch=self.patch, stride=self.stride, class_tokens=self.class_tokens
         )
 
-    def load(self, file: Path | StoredPart, crop: Crop | None = None) -> Float[Tensor, "frames mels"]:
-        """Read a recording, or the sound of a clip, or a crop of it in time.
+    def load_crops(self, file: Path | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
+        from locomt.data.audio import load_spectrograms
 
-        Raises:
-            MediaError: it cannot be decoded, or every sample of it is zero.
-        """
-        from locomt.data.audio import load_spectrogram
-
-        return load_spectrogram(file, self, crop)
+        return load_spectrograms(file, self, crops)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,13 +48,21 @@ def read_frames(
         NoStreamError: there is no video stream.
         MediaError: the file is missing, empty, truncated or no media file.
     """
+    return read_crops(path, count, (crop,), size=size)[0]
+
+
+def read_crops(
+    path: str | Path, count: int, crops: Sequence[Crop | None], *, size: int | None = None
+) -> list[UInt8[Tensor, "frames 3 height width"]]:
+    """What `read_frames` gives for each of the crops; what several of them need is decoded once."""
     path = Path(path)
 
-    def choose(total: int, seconds: Sequence[float] | None) -> list[int]:
-        return pick(total, seconds, count, crop)
+    def choose(total: int, seconds: Sequence[float] | None) -> list[list[int]]:
+        return [pick(total, seconds, count, crop) for crop in crops]
 
-    clip = map_frames(path, choose, lambda pixels: pixels, size=size)
-    return _stack(path, [clip.frames[place] for place in choose(clip.total, clip.seconds)])
+    clip = map_frames(path, lambda *known: set().union(*choose(*known)), lambda pixels: pixels, size=size)
+    chosen = choose(clip.total, clip.seconds)
+    return [_stack(path, [clip.frames[place] for place in places]) for places in chosen]
 
 
 def pick(total: int, seconds: Sequence[float] | None, count: int, crop: Crop | None) -> list[int]:
