@@ -88,6 +88,20 @@ def test_saved_models_hold_their_encoder(encoder, tmp_path):
     assert loaded.config == model.config
 
 
+def test_weights_in_several_files(bert, tmp_path):
+    theirs, folder = bert
+    theirs.save_pretrained(tmp_path, max_shard_size="4KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    model = make(folder)
+    fill_towers(model, {"title": tmp_path})
+    ours = model.embeddings["title"].project.encoder.state_dict()
+    assert ours
+    assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in ours.items())
+    next(iter(tmp_path.glob("model-*.safetensors"))).unlink()
+    with pytest.raises(ConfigError, match=r"which is not there; download it again"):
+        fill_towers(model, {"title": tmp_path})
+
+
 def test_what_is_not_an_encoder_is_named(bert, tmp_path):
     _, folder = bert
     model = make(folder)

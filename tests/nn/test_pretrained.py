@@ -85,6 +85,23 @@ def test_towers_give_what_the_library_gives(vit, ast, fusion_layers):
     close(model({"video": pixels[:, None], "audio": sound}), model.head(pooled))
 
 
+@pytest.mark.slow
+@torch.no_grad()
+def test_towers_of_full_size(tmp_path):
+    """ViT-B/16 on a picture and AST on 1,024 frames, beside each other."""
+    vit = randomised(ViTModel(ViTConfig(), add_pooling_layer=False), 0.02)
+    ast = randomised(ASTModel(ASTConfig()), 0.02)
+    vit.save_pretrained(tmp_path / "vit")
+    ast.save_pretrained(tmp_path / "ast")
+    specs = {"video": VideoSpec(frames=1), "audio": AudioSpec(frames=1024, stride=10, class_tokens=2)}
+    model = make(specs, dim=768, heads=12, depth=12, mlp_ratio=4.0, fusion_layers=4)
+    fill_towers(model, {"video": tmp_path / "vit", "audio": tmp_path / "ast"})
+    pixels, sound = torch.randn(1, 3, 224, 224), torch.randn(1, 1024, 128)
+    found = outputs(model, {"video": pixels[:, None], "audio": sound})
+    close(found["video"], vit(pixels).last_hidden_state)
+    close(found["audio"], time_first(ast(sound).last_hidden_state, 12))
+
+
 @torch.no_grad()
 def test_heads_that_are_grouped_by_view_keep_their_weights(vit):
     """Where the other modality is missing, cross heads that fall back on their own make the ViT as it was."""
@@ -252,6 +269,57 @@ def test_half_precision_weights_are_read(vit, tmp_path):
     fill_towers(model, {"video": tmp_path})
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     torch.testing.assert_close(model.norm["video"].weight, vit[0].layernorm.weight, rtol=1e-2, atol=1e-3)
+
+
+@torch.no_grad()
+def test_weights_in_several_files(vit, tmp_path):
+    vit[0].save_pretrained(tmp_path, max_shard_size="20KB")
+    parts = sorted(tmp_path.glob("model-*.safetensors"))
+    assert len(parts) > 2
+    model = make({"video": VIDEO})
+    fill_towers(model, {"video": tmp_path})
+    pixels = torch.randn(2, 3, 32, 32)
+    close(outputs(model, {"video": pixels[:, None]})["video"], vit[0](pixels).last_hidden_state)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../model.safetensors", r"expected names of safetensors files beside it, got '\.\./model"),
+        ("model.bin", "expected names of safetensors files beside it, got 'model.bin'"),
+        (3, "expected names of safetensors files beside it, got 3"),
+        ("model-9-of-9.safetensors", "names model-9-of-9.safetensors, which is not there"),
+        (None, "expected a weight_map"),
+    ],
+)
+def test_an_index_of_weights_that_cannot_serve(vit, tmp_path, name, message):
+    vit[0].save_pretrained(tmp_path / "vit", max_shard_size="20KB")
+    shutil.copy(vit[1] / "model.safetensors", tmp_path)
+    shutil.copy(vit[1] / "model.safetensors", tmp_path / "vit" / "model.bin")
+    path = tmp_path / "vit" / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    index["weight_map"] = index["weight_map"] | {"layernorm.bias": name} if name is not None else {}
+    path.write_text(json.dumps(index))
+    with pytest.raises(ConfigError, match=message):
+        fill_towers(make({"video": VIDEO}), {"video": tmp_path / "vit"})
+
+
+def test_a_part_that_is_not_whole(vit, tmp_path):
+    vit[0].save_pretrained(tmp_path, max_shard_size="20KB")
+    part = sorted(tmp_path.glob("model-*.safetensors"))[1]
+    part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(ConfigError, match=rf"{part.name}: not a whole safetensors file"):
+        fill_towers(make({"video": VIDEO}), {"video": tmp_path})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_a_head_of_zeros_answers_zero_and_changes_nothing_else(fusion):
+    specs = {"video": VIDEO, "audio": AUDIO}
+    model, usual = (make(specs, fusion=fusion, head_init=init) for init in ("zero", "xavier"))
+    assert not model(model.example_inputs(2)).any()
+    assert usual(model.example_inputs(2)).all()
+    assert all(torch.equal(t, usual.state_dict()[n]) for n, t in model.state_dict().items() if n != "head.weight")
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,7 @@ def test_only_leaves_out_what_is_not_there(project: Path) -> None:
         ),
         (["--train.inflation", "middle"], "train.inflation: expected one of central, average, got 'middle'"),
         (["--model.norm_eps", "0"], "model.norm_eps: expected more than 0"),
+        (["--model.head_init", "zeros"], "model.head_init: expected one of xavier, zero, got 'zeros'"),
     ],
 )
 def test_refusals(project: Path, overrides: list[str], message: str) -> None:
@@ -256,6 +257,8 @@ def test_an_encoder_is_a_starting_point(titles: Path) -> None:
     assert load_recipe(titles.parent / "saved.yaml") == recipe
     with pytest.raises(RecipeError, match=r"unknown name 'sound\.encoder'"):
         load_recipe(titles, ["--train.frozen", "[sound.encoder]"])
+    with pytest.raises(RecipeError, match=r"'title' is text; .* what data\.modalities\.title\.encoder names"):
+        load_recipe(titles, ["--train.pretrained", "{title: bert}"])
     elsewhere = load_recipe(titles, ["--data.modalities.title.encoder", "./nothing"])
     with pytest.raises(ValueError, match="there is no such folder"):
         elsewhere.fusion_config()

@@ -35,6 +35,8 @@ DEFAULTS: dict[str, Any] = {
 }
 """What transformers takes for a field that a `config.json` leaves out."""
 CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+INDEX, PARTS = "model.safetensors.index.json", "model-*-of-*.safetensors"
+"""What takes the place of `WEIGHTS` where they are in several files: which tensor is in which of them."""
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -92,7 +94,7 @@ class Checkpoint:
         found = self.weights.get(name)
         if found is None or found.shape != shape:
             came = "no such tensor" if found is None else list(found.shape)
-            raise ConfigError(f"{self.source}: expected {name} of shape {list(shape)} in {WEIGHTS}, got {came}")
+            raise ConfigError(f"{self.source}: expected {name} of shape {list(shape)} among its weights, got {came}")
         return found.float()
 
 
@@ -105,8 +107,8 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
     """Read a ViT or AST checkpoint as transformers saves them.
 
     Args:
-        source: a folder with `config.json` and `model.safetensors`, or an id on the Hugging Face hub, which is
-            downloaded once; `id@revision` names a branch, tag or commit.
+        source: a folder with `config.json` and `model.safetensors` (or its parts and their index), or an id on the
+            Hugging Face hub, which is downloaded once; `id@revision` names a branch, tag or commit.
 
     Raises:
         ConfigError: there is no such checkpoint, it is not whole or of another kind, or it has pickled weights only.
@@ -122,13 +124,14 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
     config = DEFAULTS | config
     for name, default in DEFAULTS.items():
         _check_type(source, name, config[name], default)
-    check_weights(str(source), folder)
-    try:
-        weights = load_file(folder / WEIGHTS)
-    except SafetensorError as error:
-        raise ConfigError(
-            f"{folder / WEIGHTS}: not a whole safetensors file ({error}); download it again, or convert it"
-        ) from None
+    weights: dict[str, Tensor] = {}
+    for file in weight_files(str(source), folder):
+        try:
+            weights |= load_file(file)
+        except SafetensorError as error:
+            raise ConfigError(
+                f"{file}: not a whole safetensors file ({error}); download it again, or convert it"
+            ) from None
     weights = {name.removeprefix(KINDS[kind]): tensor for name, tensor in weights.items()}
     processor = read_json(folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
     return Checkpoint(str(source), config, weights, processor)
@@ -158,10 +161,9 @@ def checkpoint_folder(source: str, *, weights: bool = True) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     name, _, revision = source.partition("@")
+    files = [CONFIG, WEIGHTS, INDEX, PARTS, PROCESSOR] if weights else [CONFIG]
     try:
-        found = snapshot_download(
-            name, revision=revision or None, allow_patterns=[CONFIG, WEIGHTS, PROCESSOR][: None if weights else 1]
-        )
+        found = snapshot_download(name, revision=revision or None, allow_patterns=files)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(
@@ -171,21 +173,32 @@ def checkpoint_folder(source: str, *, weights: bool = True) -> Path:
     return Path(found)
 
 
-def check_weights(source: str, folder: Path) -> None:
-    """Refuse a checkpoint without safetensors.
+def weight_files(source: str, folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint: one, or those that its index names.
 
     Raises:
-        ConfigError: it has none, or pickled weights in their place.
+        ConfigError: it has none, not all of them, or pickled weights in their place.
     """
     if (folder / WEIGHTS).is_file():
-        return
+        return [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        places = read_json(folder / INDEX).get("weight_map")
+        names = set(places.values()) if isinstance(places, dict) else set()
+        for name in sorted(names, key=str):
+            if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+                raise ConfigError(f"{folder / INDEX}: expected names of safetensors files beside it, got {name!r:.60}")
+            if not (folder / name).is_file():
+                raise ConfigError(f"{source}: {INDEX} names {name}, which is not there; download it again")
+        if not names:
+            raise ConfigError(f"{folder / INDEX}: expected a weight_map that says which tensor is in which file")
+        return [folder / name for name in sorted(names)]
     pickled = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLED)
     if pickled:
         raise ConfigError(
             f"{source}: expected {WEIGHTS}, got {pickled[0]}, which is pickled: reading it may run code, so it is "
             f"refused. Load the model where you trust it and save it with save_pretrained, which writes {WEIGHTS}"
         )
-    raise ConfigError(f"{source}: expected {WEIGHTS} (in one file) beside {CONFIG}, found none")
+    raise ConfigError(f"{source}: expected {WEIGHTS} (or {INDEX} and its files) beside {CONFIG}, found none")
 
 
 def read_json(path: Path) -> dict[str, Any]:

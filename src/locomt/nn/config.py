@@ -18,6 +18,7 @@ PRESETS = {  # the ViT sizes of Touvron et al. (2021) and Dosovitskiy et al. (20
 FUSIONS = ("locomt", "selfall", "multiall", "mbt")
 ON_MISSING = ("zero", "self")
 INFLATIONS = ("central", "average")
+HEAD_INITS = ("xavier", "zero")
 
 
 class ConfigError(ValueError):
@@ -226,6 +227,8 @@ class Architecture:
             or `self` (its own modality).
         mlp_ratio: hidden width of a feed-forward layer over `dim`.
         norm_eps: what layer norms add to the variance; ViT and AST checkpoints were trained with 1e-12.
+        head_init: weights that the head starts from: `xavier` (uniform) or `zero`, as in MBT's public code, which
+            leaves pretrained towers as they are until the head has a direction.
         dropout: after embeddings, attention and feed-forward projections.
         token_dropout: share of the tokens (patches, feature vectors, subwords) whose content is blanked in training;
             their positions stay.
@@ -247,6 +250,7 @@ class Architecture:
     on_missing: str = "zero"
     mlp_ratio: float = 4.0
     norm_eps: float = 1e-5
+    head_init: str = "xavier"
     dropout: float = 0.0
     token_dropout: float = 0.0
     drop_path: float = 0.0
@@ -257,6 +261,7 @@ class Architecture:
             ("fusion", self.fusion, FUSIONS),
             ("strategy", self.strategy, STRATEGIES),
             ("on_missing", self.on_missing, ON_MISSING),
+            ("head_init", self.head_init, HEAD_INITS),
         ):
             _require(value in choices, f"model.{name}: expected one of {', '.join(choices)}, got {value!r}")
         for name, size in PRESETS[self.preset].items():

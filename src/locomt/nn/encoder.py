@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from locomt.nn.checkpoint import CONFIG, check_weights, checkpoint_folder, read_json
+from locomt.nn.checkpoint import CONFIG, checkpoint_folder, read_json, weight_files
 from locomt.nn.config import ConfigError, TextSpec
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def fill_encoder(module: EncodedText, source: str | Path) -> None:
     """
     (AutoModel,) = _transformers("AutoModel")
     folder = checkpoint_folder(str(source))
-    check_weights(str(source), folder)
+    weight_files(str(source), folder)  # refuses what is not whole
     try:
         loaded, report = AutoModel.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True

@@ -69,6 +69,8 @@ class FusionModel(nn.Module, Pretrained):
         for module in self.modules():
             if module not in foreign:
                 _init_linear(module)
+        if config.head_init == "zero":
+            nn.init.zeros_(self.head.weight)
 
     def forward(
         self,

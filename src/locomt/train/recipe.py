@@ -159,6 +159,12 @@ class Recipe:
         modalities = self.data.modalities
         for name in self.train.pretrained:
             _require(name in modalities, f"train.pretrained: {_unknown(name, modalities)}")
+            kind = modalities[name].kind
+            _require(
+                kind in ("video", "audio"),
+                f"train.pretrained: {name!r} is {kind}; towers are for video and audio, and a text takes what "
+                f"data.modalities.{name}.encoder names",
+            )
         for field_name, named in (("learning_rates", self.train.learning_rates), ("frozen", self.train.frozen)):
             for name in named:
                 _require(name in self.parts, f"train.{field_name}: {_unknown(name, self.parts)}")
