@@ -9,10 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from media_clips import SAMPLE_FORMATS, add_audio, add_video, pictures, tone, write_audio, write_clip, write_video
+from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
+from locomt import FusionConfig, FusionModel
 from locomt.data import AudioSource, MediaError, NoStreamError, log_mel, mel_filters, read_audio
-from locomt.data.audio import FLOOR, fft_size
+from locomt.data.spectrogram import FLOOR, fft_size
+from locomt.nn.pretrained import fill_towers
 
 SUFFIXES = {"flac": ".flac", "aac": ".m4a", "mp2": ".mp2"}
 LOSS = {"pcm_u8": 0.004, "aac": 0.01, "mp2": 0.004}
@@ -137,6 +140,50 @@ def test_log_mel_agrees_with_transformers(rate: int, mels: int, window: int, hop
     assert ours.shape == (-(-rate // hop), mels)
     # Where windows have an odd length the two centre them half a sample apart.
     assert np.abs(ours.numpy() - wanted[: len(ours)]).max() < 2e-3
+
+
+def made_sound(seconds: float) -> np.ndarray:
+    """Noise, quiet at first, with a chirp and an offset, in [-1, 1]."""
+    times = np.arange(round(16000 * seconds)) / 16000
+    noise = np.random.default_rng(0).normal(size=len(times)) * np.linspace(1e-4, 0.1, len(times))
+    return (0.1 + noise + 0.3 * np.sin(2 * np.pi * 300 * times**2)).astype(np.float32)
+
+
+def ast_values(samples: np.ndarray) -> torch.Tensor:
+    return ASTFeatureExtractor()(samples, sampling_rate=16000, return_tensors="pt")["input_values"]
+
+
+AST = {"filterbank": "kaldi", "mels": 128, "seconds": 10.24, "stride": 10, "class_tokens": 2}
+AST |= {"mean": -4.2677393, "std": 2 * 4.5689974}
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.03, 3.0, 10.24])
+@pytest.mark.filterwarnings("ignore:At least one mel filter has all zero values")
+def test_kaldi_filter_banks_are_those_of_ast(seconds: float, tmp_path: Path) -> None:
+    samples = made_sound(seconds)
+    ours = source(**AST).load(write_audio(tmp_path / "a.wav", samples[None], 16000, "pcm_f32le"))
+    assert len(ours) == max(1, 1 + (len(samples) - 400) // 160)
+    theirs = ast_values(np.pad(samples, (0, max(0, 400 - len(samples)))))[0, : len(ours)]
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=3e-4)  # which bands of next to no power come to
+    assert (ours - theirs).abs().mean() < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:At least one mel filter has all zero values")
+@torch.no_grad()
+def test_an_ast_hears_a_file_as_its_library_has_it(tmp_path: Path) -> None:
+    """From the file to the mean of its two class tokens."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
+    theirs = ASTModel(ASTConfig(**sizes)).eval()
+    theirs.save_pretrained(tmp_path / "ast")
+    audio = source(**AST)
+    options = {"dim": 32, "heads": 2, "depth": 2, "fusion_layers": 1, "norm_eps": 1e-12, "fusion": "selfall"}
+    model = FusionModel(FusionConfig(modalities={"audio": audio.spec()}, num_outputs=3, **options)).eval()
+    fill_towers(model, {"audio": tmp_path / "ast"})
+    samples = made_sound(10.24)
+    ours = audio.load(write_audio(tmp_path / "a.wav", samples[None], 16000, "pcm_f32le"))
+    answer = model({"audio": ours[None]}, {"audio": torch.tensor([len(ours)])})
+    torch.testing.assert_close(answer, model.head(theirs(ast_values(samples)).pooler_output), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 48000])

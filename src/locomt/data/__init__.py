@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from locomt.data.audio import log_mel, mel_filters, read_audio
+    from locomt.data.audio import read_audio
     from locomt.data.batch import IGNORED, BadSample, Batch, Sample, average_clips, collate
     from locomt.data.config import DataConfig
     from locomt.data.dataset import FileDataset, ManifestDataset
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from locomt.data.manifest import Row, read_manifest
     from locomt.data.media import MediaInfo, probe
     from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
+    from locomt.data.spectrogram import kaldi_filter_bank, log_mel, mel_filters
     from locomt.data.video import read_frames
 
 # Imported when first asked for: a recipe is read without PyAV.
 _HOMES = {
-    "audio": ("log_mel", "mel_filters", "read_audio"),
+    "audio": ("read_audio",),
     "batch": ("IGNORED", "BadSample", "Batch", "Sample", "average_clips", "collate"),
     "config": ("DataConfig",),
     "dataset": ("FileDataset", "ManifestDataset"),
@@ -28,12 +29,12 @@ _HOMES = {
     "manifest": ("Row", "read_manifest"),
     "media": ("MediaInfo", "probe"),
     "sources": ("AudioSource", "FeatureSource", "Source", "TextSource", "VideoSource"),
+    "spectrogram": ("kaldi_filter_bank", "log_mel", "mel_filters"),
     "video": ("read_frames",),
 }
 
 __all__ = [  # noqa: RUF022  in the order of the table above
-    "log_mel",
-    "mel_filters",
+    "read_audio",
     "IGNORED",
     "BadSample",
     "Batch",
@@ -54,13 +55,15 @@ __all__ = [  # noqa: RUF022  in the order of the table above
     "read_manifest",
     "MediaInfo",
     "probe",
-    "read_audio",
-    "read_frames",
     "AudioSource",
     "FeatureSource",
     "Source",
     "TextSource",
     "VideoSource",
+    "kaldi_filter_bank",
+    "log_mel",
+    "mel_filters",
+    "read_frames",
 ]
 
 

@@ -1,9 +1,8 @@
-"""Sound: from any media file to one channel at the wanted rate, and on to its log-mel spectrogram in plain torch."""
+"""Sound: from any media file to one channel at the wanted rate, cut in time, and on to what a source wants of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +14,13 @@ from torch import Tensor
 
 from locomt.data.errors import MediaError
 from locomt.data.media import Crop, opened, packets_of, stream_of
+from locomt.data.spectrogram import kaldi_filter_bank, log_mel
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
     from locomt.data.shards.reader import StoredPart
     from locomt.data.sources import AudioSource
-
-FLOOR = 2.0**-23
-"""The least power that a logarithm is taken of; Kaldi's, on which the usual AudioSet statistics rest."""
 
 
 def read_audio(path: str | Path, rate: int) -> Float[Tensor, " samples"]:
@@ -95,61 +92,6 @@ def _mixed(frames: list[Any]) -> Iterator[np.ndarray[Any, Any]]:
         yield frame.to_ndarray().mean(axis=0, dtype=np.float32)
 
 
-def _to_mel(hertz: Tensor) -> Tensor:
-    return 2595 * torch.log10(1 + hertz / 700)  # HTK
-
-
-def _to_hertz(mel: Tensor) -> Tensor:
-    return 700 * (10 ** (mel / 2595) - 1)
-
-
-@lru_cache(maxsize=8)
-def mel_filters(rate: int, fft_size: int, mels: int) -> Float[Tensor, "bins mels"]:
-    """Triangles of height 1, evenly spaced on the HTK mel scale from 0 Hz to half of `rate`."""
-    bins = torch.linspace(0, rate / 2, fft_size // 2 + 1, dtype=torch.float64)[:, None]
-    top = _to_mel(torch.tensor(rate / 2, dtype=torch.float64)).item()
-    edges = _to_hertz(torch.linspace(0, top, mels + 2, dtype=torch.float64))
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
-    return torch.minimum(rising, falling).clamp(min=0).float()
-
-
-@lru_cache(maxsize=8)
-def fft_size(rate: int, window: int, mels: int) -> int:
-    """The smallest power of two that holds the window and leaves no mel band without a frequency bin.
-
-    With 128 bands, an FFT of the window's own length would leave some of the lowest bands always silent.
-    """
-    size = 1 << (window - 1).bit_length()
-    while not mel_filters(rate, size, mels).any(dim=0).all():
-        size *= 2
-    return size
-
-
-def log_mel(
-    samples: Float[Tensor, " samples"], *, rate: int, mels: int, window: int, hop: int
-) -> Float[Tensor, "frames mels"]:
-    """The natural logarithm of the power in each mel band, with a periodic Hann window.
-
-    Frame t is centred on sample `t * hop`; there are as many as have their centre in the sound, one at least. Beyond
-    its ends there is silence.
-
-    Args:
-        samples: one channel.
-        rate: samples a second.
-        mels: bands.
-        window: samples of the window.
-        hop: samples from a frame to the next.
-    """
-    size = fft_size(rate, window, mels)
-    spectrum = torch.stft(
-        samples, size, hop, window, torch.hann_window(window), center=True, pad_mode="constant", return_complex=True
-    )
-    frames = max(1, -(-len(samples) // hop))
-    power = spectrum[:, :frames].abs().square()
-    return (power.T @ mel_filters(rate, size, mels)).clamp(min=FLOOR).log()
-
-
 def load_spectrograms(
     file: Path | StoredPart, source: AudioSource, crops: Sequence[Crop | None]
 ) -> list[Float[Tensor, "frames mels"]]:
@@ -174,5 +116,6 @@ def _middle(file: Path | StoredPart, samples: Tensor, source: AudioSource) -> Te
 
 
 def _normalised(samples: Tensor, source: AudioSource) -> Tensor:
-    spectrogram = log_mel(samples, rate=source.rate, mels=source.mels, window=source.window, hop=source.hop)
+    spectrum = kaldi_filter_bank if source.filterbank == "kaldi" else log_mel
+    spectrogram = spectrum(samples, rate=source.rate, mels=source.mels, window=source.window, hop=source.hop)
     return (spectrogram[: source.max_steps] - source.mean) / source.std

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # The modules that decode are imported when something is loaded: a recipe is read without PyAV.
 
+FILTERBANKS = ("htk", "kaldi")
 _TYPES = {"int": (int,), "float": (int, float), "str": (str,)}
 
 
@@ -113,7 +114,9 @@ class AudioSource(_MediaSource):
     Attributes:
         seconds: at most so much of it; a shorter recording is padded in its batch and its length told.
         rate: samples a second that the sound is resampled to.
-        mels: mel bands, from 0 Hz to half of `rate`; a multiple of `patch` unless patches overlap.
+        mels: mel bands up to half of `rate`; a multiple of `patch` unless patches overlap.
+        filterbank: `htk`, see `locomt.data.log_mel`, or `kaldi`, which AST was trained on, see
+            `locomt.data.kaldi_filter_bank`.
         patch: frames and bands to a token.
         stride: frames and bands from one token to the next, 0 for `patch`; AST checkpoints have 10.
         class_tokens: 1 or, as in AST checkpoints, 2; see `locomt.nn.AudioSpec`.
@@ -127,6 +130,7 @@ class AudioSource(_MediaSource):
     seconds: float = 8.0
     rate: int = 16000
     mels: int = 128
+    filterbank: str = "htk"
     patch: int = 16
     stride: int = 0
     class_tokens: int = 1
@@ -140,6 +144,10 @@ class AudioSource(_MediaSource):
         for name in ("seconds", "rate", "window_ms", "hop_ms", "std"):
             value = getattr(self, name)
             _require(0 < value < math.inf, f"{name}: expected above 0, got {value}")
+        _require(
+            self.filterbank in FILTERBANKS,
+            f"filterbank: expected one of {', '.join(FILTERBANKS)}, got {self.filterbank!r}",
+        )
         _require(self.hop >= 1, f"hop_ms {self.hop_ms} is shorter than a sample at {self.rate} samples a second")
         _require(
             self.hop_ms <= self.window_ms,
