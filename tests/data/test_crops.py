@@ -27,8 +27,9 @@ from locomt.data import (
     read_frames,
     video,
 )
-from locomt.data.audio import cut, read_timed_audio
-from locomt.data.media import Crop, crop_at, span_of
+from locomt.data.audio import cut
+from locomt.data.media import Crop, crop_at
+from locomt.data.media_file import MediaFiles
 from locomt.nn.config import ConfigError
 
 HEADER = "id,split,label,clip,title\n"
@@ -196,7 +197,8 @@ def test_formats_with_and_without_times(tmp_path: Path, name: str, codec: str, f
     """The shade grows by 4 a frame, which lossy codecs keep apart."""
     images = [np.full((32, 32, 3), 20 + 4 * n, np.uint8) for n in range(50)]
     path = write_video(tmp_path / name, images, codec, rate=10, options={"g": "10", "bf": "0"})
-    span = span_of(path)
+    with MediaFiles() as files:
+        span = files.open(path).span
     assert span[1] - span[0] == pytest.approx(50 / fps, abs=0.15)
     for place in (0.0, 0.5, 1.0):
         shades = read_frames(path, 2, crop=crop_at(span, 20 / fps, place)).float().mean((1, 2, 3))
@@ -208,8 +210,11 @@ def test_what_is_truncated_is_bad_in_any_crop(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     config = DataConfig(manifest="x.csv", modalities=MODALITIES, crop=1.0)
     for place in (0.0, 0.5):
-        with pytest.raises(MediaError, match=r"truncated|damaged"):
-            config.modalities["audio"].load(path, crop_at(span_of(path), 1.0, place))
+        with MediaFiles() as files:
+            file = files.open(path)
+            crop = crop_at(file.span, 1.0, place)
+            with pytest.raises(MediaError, match=r"truncated|damaged"):
+                config.modalities["audio"].load(file, crop)
 
 
 @given(
@@ -259,7 +264,8 @@ def test_crops_stay_within_the_file() -> None:
 
 def test_sound_knows_when_it_begins(tmp_path: Path) -> None:
     path = write_timed(tmp_path / "a.mkv", 3, late=1.0)
-    samples, start = read_timed_audio(path, RATE)
+    with MediaFiles() as files:
+        samples, start = files.open(path).read_audio(RATE)
     assert start == pytest.approx(1.0, abs=0.002)
     assert torch.equal(samples, read_audio(path, RATE))
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from locomt.data.errors import MediaError
-from locomt.data.media import Crop, opened, packets_of, stream_of
+from locomt.data.media import Crop, naming
+from locomt.data.media_file import MediaFile, MediaFiles
 from locomt.data.spectrogram import kaldi_filter_bank, log_mel
 
 if TYPE_CHECKING:
@@ -32,22 +33,22 @@ def read_audio(path: str | Path, rate: int) -> Float[Tensor, " samples"]:
         NoStreamError: there is no audio stream.
         MediaError: the file is missing, empty, truncated or no media file, or its samples are not finite.
     """
-    return read_timed_audio(path, rate)[0]
+    with MediaFiles() as files:
+        return files.open(Path(path)).read_audio(rate)[0]
 
 
-def read_timed_audio(path: str | Path, rate: int) -> tuple[Float[Tensor, " samples"], float]:
-    """What `read_audio` gives, and at what second of the container's clock it begins."""
-    path = Path(path)
-    with opened(path) as container:
-        frames = _decoded(path, container)
+def sound_of(file: MediaFile, rate: int) -> tuple[Float[Tensor, " samples"], float]:
+    """`read_audio` of an open file, and at what second of the container's clock it begins."""
+    with naming(file.path):
+        frames = _decoded(file)
         first = next(frames, None)
         start = (first.time or 0.0) if first is not None else 0.0
         parts = list(_resampled(chain(() if first is None else (first,), frames), rate))
     if not parts:
-        raise MediaError(path, "the audio stream holds no samples")
+        raise MediaError(file.path, "the audio stream holds no samples")
     samples = torch.from_numpy(np.concatenate(parts))
     if not samples.isfinite().all():
-        raise MediaError(path, "expected finite samples, got NaN or an infinite number")
+        raise MediaError(file.path, "expected finite samples, got NaN or an infinite number")
     return samples, start
 
 
@@ -61,11 +62,14 @@ def cut(samples: Float[Tensor, " samples"], start: float, rate: int, crop: Crop)
     return samples[first : max(last, first + 1)]
 
 
-def _decoded(path: Path, container: Any) -> Iterator[Any]:
-    stream = stream_of(path, container, "audio")
-    for packet in packets_of(path, container, stream):
+def _decoded(file: MediaFile) -> Iterator[Any]:
+    context: Any = None
+    for packet in file.packets("audio"):
+        if context is None:
+            context = packet.stream.codec_context
         yield from packet.decode()
-    yield from stream.codec_context.decode(None)
+    if context is not None:
+        yield from context.decode(None)
 
 
 def _resampled(frames: Iterator[Any], rate: int) -> Iterator[np.ndarray[Any, Any]]:
@@ -93,10 +97,10 @@ def _mixed(frames: list[Any]) -> Iterator[np.ndarray[Any, Any]]:
 
 
 def load_spectrograms(
-    file: Path | StoredPart, source: AudioSource, crops: Sequence[Crop | None]
+    file: MediaFile | StoredPart, source: AudioSource, crops: Sequence[Crop | None]
 ) -> list[Float[Tensor, "frames mels"]]:
     """What `AudioSource.load_crops` promises."""
-    samples, begin = read_timed_audio(file, source.rate) if isinstance(file, Path) else (file.read_audio(), file.begin)
+    samples, begin = file.read_audio(source.rate)
     silent = not samples.any()  # a silent stretch of a recording that is not silent says something
     parts = (
         _middle(file, samples, source) if crop is None or silent else cut(samples, begin, source.rate, crop)
@@ -105,7 +109,7 @@ def load_spectrograms(
     return [_normalised(part, source) for part in parts]
 
 
-def _middle(file: Path | StoredPart, samples: Tensor, source: AudioSource) -> Tensor:
+def _middle(file: MediaFile | StoredPart, samples: Tensor, source: AudioSource) -> Tensor:
     most = round(source.seconds * source.rate)
     start = max(0, (len(samples) - most) // 2)
     middle = samples[start : start + most]

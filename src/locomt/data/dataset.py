@@ -14,6 +14,8 @@ from locomt.data.errors import DataError, NoStreamError
 from locomt.data.features import FEATURE_FILES
 from locomt.data.labels import LabelError, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest, resolve
+from locomt.data.media import crop_at
+from locomt.data.media_file import MediaFile, MediaFiles
 from locomt.data.shards.reader import Shards, StoredPart
 from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
 
@@ -63,10 +65,11 @@ class ManifestDataset(Dataset[Sample | BadSample]):
             label = parse_label(row.label, self.config, self.places)
             steps = len(label) if self.config.steps else None
             parts = {}
-            for name, source in self.config.modalities.items():
-                if cell := row.cells[source.column].strip():
-                    wanted = steps if name in self.config.steps else None
-                    parts[name] = self._read(row, name, cell, wanted, places, cache)
+            with MediaFiles() as files:
+                for name, source in self.config.modalities.items():
+                    if cell := row.cells[source.column].strip():
+                        wanted = steps if name in self.config.steps else None
+                        parts[name] = self._read(row, name, cell, wanted, places, cache, files)
             inputs, *more = _clips(parts, len(places))
         except DataError as error:
             return BadSample(row.id, row.number, error.file, error.reason)
@@ -88,7 +91,14 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         return Sample(row.id, inputs, label, tuple(more))
 
     def _read(
-        self, row: Row, name: str, cell: str, steps: int | None, places: Sequence[float], cache: bool
+        self,
+        row: Row,
+        name: str,
+        cell: str,
+        steps: int | None,
+        places: Sequence[float],
+        cache: bool,
+        files: MediaFiles,
     ) -> Sequence[Tensor]:
         """The modality in each of the clips; a single one stands for all."""
         source: Source = self.config.modalities[name]
@@ -101,11 +111,13 @@ class ManifestDataset(Dataset[Sample | BadSample]):
             file = resolve(cell, self.manifest, allow_outside=self.config.allow_outside)
         if isinstance(source, FeatureSource):
             return [source.load(file, steps)]
-        if not cache or isinstance(file, StoredPart) or not file.is_file():
+        if isinstance(file, StoredPart):
             return _load_media(source, file, self.config.crop, places)
+        if not cache or not file.is_file():
+            return _load_media(source, files.open(file), self.config.crop, places)
         key = (source, file, file.stat().st_mtime_ns, self.config.crop, tuple(places))
         if key not in _DECODED:
-            _DECODED[key] = _load_media(source, file, self.config.crop, places)
+            _DECODED[key] = _load_media(source, files.open(file), self.config.crop, places)
         return _DECODED[key]
 
 
@@ -115,14 +127,12 @@ def evenly_spaced(clips: int) -> tuple[float, ...]:
 
 
 def _load_media(
-    source: VideoSource | AudioSource, file: Path | StoredPart, seconds: float | None, places: Sequence[float]
+    source: VideoSource | AudioSource, file: MediaFile | StoredPart, seconds: float | None, places: Sequence[float]
 ) -> list[Tensor]:
     """The crops of a length at these places, or, where there is none, what the source takes of the whole file."""
     if seconds is None:
         return [source.load(file)]
-    from locomt.data.media import crop_at, span_of
-
-    span = file.span if isinstance(file, StoredPart) else span_of(file)
+    span = file.span
     return source.load_crops(file, [crop_at(span, seconds, place) for place in places])
 
 
@@ -174,17 +184,19 @@ class FileDataset(Dataset[Sample | BadSample]):
         read: dict[str, Sequence[Tensor]] = {}
         lacking = []
         try:
-            for modality, part in parts.items():
-                source = self.config.modalities[modality]
-                try:
-                    if isinstance(source, VideoSource | AudioSource):
-                        read[modality] = _load_media(source, Path(part), self.config.crop, self.crops)
-                    else:
-                        read[modality] = [source.load(str(part) if source.reads == "text" else Path(part))]
-                except NoStreamError as error:
-                    if isinstance(item, Mapping):
-                        raise
-                    lacking.append(error.reason)
+            with MediaFiles() as files:
+                for modality, part in parts.items():
+                    source = self.config.modalities[modality]
+                    try:
+                        if isinstance(source, VideoSource | AudioSource):
+                            file = files.open(Path(part))
+                            read[modality] = _load_media(source, file, self.config.crop, self.crops)
+                        else:
+                            read[modality] = [source.load(str(part) if source.reads == "text" else Path(part))]
+                    except NoStreamError as error:
+                        if isinstance(item, Mapping):
+                            raise
+                        lacking.append(error.reason)
         except DataError as error:
             return BadSample(name, index + 1, error.file, error.reason)
         except OSError as error:

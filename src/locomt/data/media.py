@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +92,7 @@ def probe(path: str | Path) -> MediaInfo:
         MediaError: the file is no media file.
     """
     with opened(path) as container:
-        video, audio = _best(container, "video"), _best(container, "audio")
+        video, audio = best_stream(container, "video"), best_stream(container, "audio")
         return MediaInfo(
             format=container.format.name,
             seconds=container.duration / av.time_base if container.duration is not None else None,
@@ -159,29 +159,6 @@ def crop_at(span: tuple[float, float], seconds: float, place: float) -> Crop:
     return Crop(start, start + seconds, ((start - begin) / (end - begin), (start + seconds - begin) / (end - begin)))
 
 
-def span_of(path: str | Path) -> tuple[float, float]:
-    """From when to when a file lasts, in seconds: by its header where that is reliable, else by its packets.
-
-    Raises:
-        MediaError: it is no media file.
-    """
-    with opened(path) as container:
-        if container.duration is not None and STATED & set(container.format.name.split(",")):
-            begin = (container.start_time or 0) / av.time_base
-            return begin, begin + container.duration / av.time_base
-        streams = [stream for kind in ("video", "audio") if (stream := _best(container, kind)) is not None]
-        begin, end, counted = math.inf, -math.inf, 0
-        for packet in container.demux(streams) if streams else ():
-            counted += bool(packet.size)
-            if packet.size and packet.pts is not None:
-                begin = min(begin, float(packet.pts * packet.time_base))
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if end < begin:  # the packets of a bare stream have no times
-            rate = streams[0].average_rate if streams and streams[0].type == "video" else None
-            return 0.0, counted / float(rate) if rate else 0.0
-        return begin, end
-
-
 @contextmanager
 def opened(path: str | Path) -> Iterator[Any]:
     """A file's container; whatever FFmpeg objects to while it is open becomes a `MediaError`.
@@ -195,10 +172,16 @@ def opened(path: str | Path) -> Iterator[Any]:
     if not path.stat().st_size:
         raise MediaError(path, "the file is empty")
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    # With `file:` in front no name is taken for an option, an address or a device.
+    with naming(path), av.open(f"file:{path}", container_options=options, metadata_errors="replace") as container:
+        yield container
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Whatever FFmpeg objects to within becomes a `MediaError` of this file."""
     try:
-        # With `file:` in front no name is taken for an option, an address or a device.
-        with av.open(f"file:{path}", container_options=options, metadata_errors="replace") as container:
-            yield container
+        yield
     except av.FFmpegError as error:
         reason = f"cannot be decoded, it is damaged or no media file of a known format ({error.strerror})"
         raise MediaError(path, reason) from None
@@ -210,13 +193,14 @@ def stream_of(path: Path, container: Any, kind: Literal["video", "audio"]) -> An
     Raises:
         NoStreamError: there is none.
     """
-    stream = _best(container, kind)
+    stream = best_stream(container, kind)
     if stream is None:
         raise NoStreamError(path, f"there is no {kind} stream that can be decoded")
     return stream
 
 
-def _best(container: Any, kind: Literal["video", "audio"]) -> Any:
+def best_stream(container: Any, kind: Literal["video", "audio"]) -> Any:
+    """As `stream_of`; None where there is none."""
     stream = container.streams.best(kind)
     if stream is None or stream.codec_context is None or stream.disposition & Disposition.attached_pic:
         return None
@@ -227,13 +211,13 @@ def _seconds(stream: Any) -> float | None:
     return None if stream.duration is None else float(stream.duration * stream.time_base)
 
 
-def packets_of(path: Path, container: Any, stream: Any) -> Iterator[Any]:
-    """All packets of a stream, in the order in which they are decoded.
+def packets_of(path: Path, container: Any, streams: Collection[Any]) -> Iterator[Any]:
+    """All packets of some streams, of each in the order in which they are decoded.
 
     Raises:
         MediaError: the file is truncated: a packet is not whole, or the data end before the stated end.
     """
-    end = 0.0
+    end, wanted = 0.0, {stream.index for stream in streams}
     for packet in container.demux():
         if not packet.size:  # asks a decoder for what it holds back
             continue
@@ -242,9 +226,16 @@ def packets_of(path: Path, container: Any, stream: Any) -> Iterator[Any]:
             end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
         if packet.is_corrupt:
             raise MediaError(path, f"truncated or damaged at {end:.2f} s")
-        if packet.stream_index == stream.index:
+        if packet.stream_index in wanted:
             yield packet
-    if container.duration is not None and STATED & set(container.format.name.split(",")):
-        stated = ((container.start_time or 0) + container.duration) / av.time_base
-        if end < stated - SLACK:
-            raise MediaError(path, f"truncated: its header states {stated:.2f} s, its data end at {end:.2f} s")
+    stated = stated_span(container)
+    if stated and end < stated[1] - SLACK:
+        raise MediaError(path, f"truncated: its header states {stated[1]:.2f} s, its data end at {end:.2f} s")
+
+
+def stated_span(container: Any) -> tuple[float, float] | None:
+    """From when to when it lasts by its header, in seconds; None where that is not to be relied on."""
+    if container.duration is None or not STATED & set(container.format.name.split(",")):
+        return None
+    begin = (container.start_time or 0) / av.time_base
+    return begin, begin + container.duration / av.time_base

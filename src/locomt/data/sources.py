@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from locomt.data.media import Crop
+    from locomt.data.media_file import MediaFile
     from locomt.data.shards.reader import StoredPart
 
 # The modules that decode are imported when something is loaded: a recipe is read without PyAV.
@@ -55,11 +56,16 @@ class _MediaSource(_Source):
 
     reads: ClassVar[str] = "media"
 
-    def load(self, file: Path | StoredPart, crop: Crop | None = None) -> Tensor:
+    def load(self, file: Path | MediaFile | StoredPart, crop: Crop | None = None) -> Tensor:
         """Read a file, or a crop of it; see `load_crops`."""
+        if isinstance(file, Path):
+            from locomt.data.media_file import MediaFiles
+
+            with MediaFiles() as files:
+                return self.load(files.open(file), crop)
         return self.load_crops(file, (crop,))[0]
 
-    def load_crops(self, file: Path | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
+    def load_crops(self, file: MediaFile | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
         """Read crops of a file, which is decoded once for all of them; None is what is taken of the whole of it.
 
         Returns:
@@ -99,12 +105,8 @@ class VideoSource(_MediaSource):
     def max_steps(self) -> int:
         return self.frames
 
-    def load_crops(self, file: Path | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
-        from locomt.data.video import read_crops
-
-        if isinstance(file, Path):
-            return read_crops(file, self.frames, crops, size=self.size)
-        return [file.read_frames(self.frames, crop) for crop in crops]
+    def load_crops(self, file: MediaFile | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
+        return file.read_crops(self.frames, crops, size=self.size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +180,7 @@ class AudioSource(_MediaSource):
             frames=frames, mels=self.mels, patch=self.patch, stride=self.stride, class_tokens=self.class_tokens
         )
 
-    def load_crops(self, file: Path | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
+    def load_crops(self, file: MediaFile | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
         from locomt.data.audio import load_spectrograms
 
         return load_spectrograms(file, self, crops)

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from locomt.data.errors import MediaError
-from locomt.data.media import Crop, opened, packets_of, stream_of
+from locomt.data.media import Crop, naming, stream_of
+from locomt.data.media_file import MediaFile, MediaFiles
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -48,21 +49,21 @@ def read_frames(
         NoStreamError: there is no video stream.
         MediaError: the file is missing, empty, truncated or no media file.
     """
-    return read_crops(path, count, (crop,), size=size)[0]
+    with MediaFiles() as files:
+        return files.open(Path(path)).read_crops(count, (crop,), size=size)[0]
 
 
-def read_crops(
-    path: str | Path, count: int, crops: Sequence[Crop | None], *, size: int | None = None
+def crops_of(
+    file: MediaFile, count: int, crops: Sequence[Crop | None], *, size: int | None
 ) -> list[UInt8[Tensor, "frames 3 height width"]]:
     """What `read_frames` gives for each of the crops; what several of them need is decoded once."""
-    path = Path(path)
 
     def choose(total: int, seconds: Sequence[float] | None) -> list[list[int]]:
         return [pick(total, seconds, count, crop) for crop in crops]
 
-    clip = map_frames(path, lambda *known: set().union(*choose(*known)), lambda pixels: pixels, size=size)
+    clip = map_frames(file, lambda *known: set().union(*choose(*known)), lambda pixels: pixels, size=size)
     chosen = choose(clip.total, clip.seconds)
-    return [_stack(path, [clip.frames[place] for place in places]) for places in chosen]
+    return [_stack(file.path, [clip.frames[place] for place in places]) for places in chosen]
 
 
 def pick(total: int, seconds: Sequence[float] | None, count: int, crop: Crop | None) -> list[int]:
@@ -90,7 +91,7 @@ class Frames(Generic[Kept]):
 
 
 def map_frames(
-    path: Path,
+    file: MediaFile,
     choose: Callable[[int, Sequence[float] | None], Collection[int]],
     take: Callable[[UInt8[Tensor, "3 height width"]], Kept],
     *,
@@ -99,7 +100,7 @@ def map_frames(
     """Decode the frames that are chosen, one after the other, and keep what `take` makes of each.
 
     Args:
-        path: the clip.
+        file: the clip, open.
         choose: told how many frames there are and at what second each is shown (None where only their order can be
             trusted); says at which places the wanted ones are. Asked again where there turn out to be others.
         take: what is kept of a frame.
@@ -108,16 +109,21 @@ def map_frames(
     Raises:
         NoStreamError, MediaError: as for `read_frames`.
     """
-    packets, unit = _scan(path)
-    shown = sorted(packet.time for packet in packets if packet.shown and packet.time is not None)
-    if shown and len(shown) == sum(packet.shown for packet in packets) == len(set(shown)):
-        seconds = [float(time * unit) for time in shown]
-        places = {shown[place]: place for place in choose(len(shown), seconds)}
-        frames = _map_at(path, packets, places, lambda frame: take(_to_tensor(path, frame, size)))
-        if len(frames) == len(places):
-            return Frames(len(shown), seconds, frames)
-    # There are packets without a time or without a frame: only the order of the frames can be trusted.
-    return _map_in_order(path, len(shown) or len(packets), choose, lambda frame: take(_to_tensor(path, frame, size)))
+    with naming(file.path):
+        packets, unit = _scan(file)
+        shown = sorted(packet.time for packet in packets if packet.shown and packet.time is not None)
+
+        def keep(frame: Any) -> Kept:
+            return take(_to_tensor(file.path, frame, size))
+
+        if shown and len(shown) == sum(packet.shown for packet in packets) == len(set(shown)):
+            seconds = [float(time * unit) for time in shown]
+            places = {shown[place]: place for place in choose(len(shown), seconds)}
+            frames = _map_at(file, packets, places, keep)
+            if len(frames) == len(places):
+                return Frames(len(shown), seconds, frames)
+        # There are packets without a time or without a frame: only the order of the frames can be trusted.
+        return _map_in_order(file, len(shown) or len(packets), choose, keep)
 
 
 @dataclass(frozen=True)
@@ -129,17 +135,12 @@ class _Packet:
     shown: bool
 
 
-def _scan(path: Path) -> tuple[list[_Packet], Fraction]:
+def _scan(file: MediaFile) -> tuple[list[_Packet], Fraction]:
     """All packets of the video stream in the order in which they are decoded, and the unit of their times."""
-    with opened(path) as container:
-        stream = stream_of(path, container, "video")
-        packets = [
-            _Packet(packet.pts, packet.is_keyframe, not packet.is_discard)
-            for packet in packets_of(path, container, stream)
-        ]
-        unit = stream.time_base
+    unit = stream_of(file.path, file.container, "video").time_base
+    packets = [_Packet(packet.pts, packet.is_keyframe, not packet.is_discard) for packet in file.packets("video")]
     if not packets:
-        raise MediaError(path, "the video stream holds no frames")
+        raise MediaError(file.path, "the video stream holds no frames")
     return packets, unit
 
 
@@ -162,15 +163,15 @@ def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
 
 
 def _map_at(
-    path: Path, packets: Sequence[_Packet], places: Mapping[int, int], take: Callable[[Any], Kept]
+    file: MediaFile, packets: Sequence[_Packet], places: Mapping[int, int], take: Callable[[Any], Kept]
 ) -> dict[int, Kept]:
     """The frames shown at the times that `places` maps to their places, as far as they are found."""
-    decoded = _decode(path, _needed(packets, set(places)), set(places))
+    decoded = _decode(file, _needed(packets, set(places)), set(places))
     return {places[frame.pts]: take(frame) for frame in decoded if frame.pts in places}
 
 
 def _map_in_order(
-    path: Path,
+    file: MediaFile,
     total: int,
     choose: Callable[[int, Sequence[float] | None], Collection[int]],
     take: Callable[[Any], Kept],
@@ -178,42 +179,39 @@ def _map_in_order(
     """Decode the whole clip, which is thought to have `total` frames; once more where it has another number."""
     places = set(choose(total, None))
     frames, seen = {}, 0
-    for place, frame in enumerate(_decode(path)):
+    for place, frame in enumerate(_decode(file)):
         seen = place + 1
         if place in places:
             frames[place] = take(frame)
     if not seen:
-        raise MediaError(path, "not one frame could be decoded")
+        raise MediaError(file.path, "not one frame could be decoded")
     if seen != total:
-        return _map_in_order(path, seen, choose, take)
+        return _map_in_order(file, seen, choose, take)
     return Frames(total, None, frames)
 
 
-def _decode(path: Path, needed: Sequence[bool] | None = None, wanted: set[int] | None = None) -> Iterator[Any]:
+def _decode(file: MediaFile, needed: Sequence[bool] | None = None, wanted: set[int] | None = None) -> Iterator[Any]:
     """The frames that come out of the needed packets (all of them when left out), in the order of being shown.
 
     Frames which are neither in `wanted` nor needed for another are left out where the codec tells them apart.
     """
-    with opened(path) as container:
-        stream = stream_of(path, container, "video")
-        context = stream.codec_context
-        selective = context.name in NEVER_REFERENCED
-        last = len(needed) - 1 - needed[::-1].index(True) if needed is not None else None
-        fed = False
-        for place, packet in enumerate(packets_of(path, container, stream)):
-            if needed is None or needed[place]:
-                if wanted is not None and selective:
-                    context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-                yield from packet.decode()
-                fed = True
-            elif fed:
-                yield from context.decode(None)
-                context.flush_buffers()
-                fed = False
-            if place == last:
-                break
-        if fed:
+    last = len(needed) - 1 - needed[::-1].index(True) if needed is not None else None
+    context: Any = None
+    for place, packet in enumerate(file.packets("video")):
+        if needed is None or needed[place]:
+            if context is None:
+                context = packet.stream.codec_context
+                context.flush_buffers()  # it may have decoded something before
+            if context.name in NEVER_REFERENCED:
+                context.skip_frame = "NONREF" if wanted is not None and packet.pts not in wanted else "DEFAULT"
+            yield from packet.decode()
+        elif context is not None:
             yield from context.decode(None)
+            context = None
+        if place == last:
+            break
+    if context is not None:
+        yield from context.decode(None)
 
 
 def _to_tensor(path: Path, frame: Any, size: int | None) -> UInt8[Tensor, "3 height width"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -218,8 +218,10 @@ class StoredPart:
         end, size, crc32 = self.members[place]
         return end, read_member(self.tar, self.offsets[place], f"{self.name}.{end}", size, crc32)
 
-    def read_frames(self, count: int, crop: Crop | None = None) -> UInt8[Tensor, "frames 3 size size"]:
-        """What `locomt.data.read_frames` gives for the clip, each frame being the nearest one that is stored.
+    def read_crops(
+        self, count: int, crops: Sequence[Crop | None], *, size: int
+    ) -> list[UInt8[Tensor, "frames 3 size size"]]:
+        """What `locomt.data.read_frames` gives for each of the crops, each frame being the nearest that is stored.
 
         Raises:
             DataError: the shard is damaged.
@@ -232,22 +234,26 @@ class StoredPart:
         places = self.places
         if not places or len(places) != len(self.members):
             raise ShardError(str(self), f"expected frames at {len(places)} places, got {len(self.members)}")
-        nearest = [
-            min(range(len(places)), key=lambda n: abs(places[n] - wanted))
-            for wanted in pick(self.total, self.seconds, count, crop)
+        chosen = [
+            [
+                min(range(len(places)), key=lambda n: abs(places[n] - wanted))
+                for wanted in pick(self.total, self.seconds, count, crop)
+            ]
+            for crop in crops
         ]
-        images = {n: decode_image(str(self), *self._bytes(n), self.fields["size"]) for n in sorted(set(nearest))}
-        return torch.stack([images[n] for n in nearest])
+        images = {n: decode_image(str(self), *self._bytes(n), size) for n in sorted(set().union(*chosen))}
+        return [torch.stack([images[n] for n in nearest]) for nearest in chosen]
 
-    def read_audio(self) -> Float[Tensor, " samples"]:
-        """What `locomt.data.read_audio` gives for the recording.
+    def read_audio(self, rate: int) -> tuple[Float[Tensor, " samples"], float]:
+        """What `locomt.data.read_audio` gives for the recording, and at what second of its clock that begins.
 
         Raises:
             DataError: the shard is damaged.
         """
         from locomt.data.shards.encoding import decode_sound
 
-        return decode_sound(str(self), *self._bytes(), self.scale)
+        assert rate == self.fields["rate"], f"checked when the shards were opened: {rate}"
+        return decode_sound(str(self), *self._bytes(), self.scale), self.begin
 
     def read_features(self, max_length: int) -> tuple[Float[Tensor, "time dim"], tuple[int, int]]:
         """The leading vectors, and the shape of the whole array that they were taken from.

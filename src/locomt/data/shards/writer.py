@@ -16,16 +16,15 @@ from typing import Any
 from torch import Tensor
 
 from locomt.data.atomic import replacing
-from locomt.data.audio import read_timed_audio
 from locomt.data.config import DataConfig
 from locomt.data.errors import DataError, MediaError
 from locomt.data.features import check_features, leading_vectors, vector_count
 from locomt.data.manifest import Row, resolve
-from locomt.data.media import span_of
+from locomt.data.media_file import MediaFile, MediaFiles
 from locomt.data.shards.encoding import IMAGES, SOUNDS, encode_array, encode_image, encode_sound
 from locomt.data.shards.reader import Place
 from locomt.data.shards.tar import member_bytes, sha256
-from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
+from locomt.data.sources import AudioSource, FeatureSource, TextSource, VideoSource
 from locomt.data.video import map_frames, spread
 from locomt.nn.config import ConfigError
 
@@ -115,38 +114,43 @@ def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str
     """What a row's modalities are stored as, and for those that cannot be read the file and the reason."""
     parts, failed = {}, {}
     manifest = Path(config.manifest)
-    for name, source in config.modalities.items():
-        cell = row.cells[source.column].strip()
-        if not cell:
-            continue
-        try:
-            if isinstance(source, TextSource):
-                parts[name] = Part([("txt", cell.encode("utf-8", errors="replace"))], {})
-            else:
-                parts[name] = _read_part(resolve(cell, manifest, allow_outside=config.allow_outside), source, storage)
-        except DataError as error:
-            failed[name] = {"file": manifest.name if error.file == str(manifest) else cell, "reason": error.reason}
-        except OSError as error:
-            failed[name] = {"file": cell, "reason": error.strerror or str(error)}
+    with MediaFiles() as files:
+        for name, source in config.modalities.items():
+            cell = row.cells[source.column].strip()
+            if not cell:
+                continue
+            try:
+                if isinstance(source, TextSource):
+                    parts[name] = Part([("txt", cell.encode("utf-8", errors="replace"))], {})
+                    continue
+                path = resolve(cell, manifest, allow_outside=config.allow_outside)
+                if isinstance(source, FeatureSource):
+                    parts[name] = _read_features(path, source)
+                else:
+                    read = _read_video if isinstance(source, VideoSource) else _read_audio
+                    parts[name] = read(files.open(path), source, storage)
+            except DataError as error:
+                failed[name] = {"file": manifest.name if error.file == str(manifest) else cell, "reason": error.reason}
+            except OSError as error:
+                failed[name] = {"file": cell, "reason": error.strerror or str(error)}
     return parts, failed
 
 
-def _read_part(file: Path, source: Source, storage: Storage) -> Part:
-    if isinstance(source, VideoSource):
-        return _read_video(file, source, storage)
-    if isinstance(source, AudioSource):
-        samples, start = read_timed_audio(file, source.rate)
-        if not samples.any():
-            raise MediaError(file, "all-zero audio throughout")
-        content, scale = encode_sound(samples, source.rate, storage.sound)
-        return Part([(SOUNDS[storage.sound], content)], {"span": span_of(file), "begin": start, "scale": scale})
-    assert isinstance(source, FeatureSource)
+def _read_features(file: Path, source: FeatureSource) -> Part:
     features, shape = leading_vectors(file, source.max_length)
     features = check_features(file, features, shape, dim=source.dim)
     return Part([("npy", encode_array(features))], {"total": vector_count(shape)})
 
 
-def _read_video(file: Path, source: VideoSource, storage: Storage) -> Part:
+def _read_audio(file: MediaFile, source: AudioSource, storage: Storage) -> Part:
+    samples, start = file.read_audio(source.rate)
+    if not samples.any():
+        raise MediaError(file.path, "all-zero audio throughout")
+    content, scale = encode_sound(samples, source.rate, storage.sound)
+    return Part([(SOUNDS[storage.sound], content)], {"span": file.span, "begin": start, "scale": scale})
+
+
+def _read_video(file: MediaFile, source: VideoSource, storage: Storage) -> Part:
     def choose(total: int, seconds: Sequence[float] | None) -> set[int]:
         return set(spread(total, source.frames)) | set(_every(total, seconds, storage.fps))
 
@@ -158,7 +162,7 @@ def _read_video(file: Path, source: VideoSource, storage: Storage) -> Part:
     end = IMAGES[storage.images]
     members = [(f"{number:06d}.{end}", clip.frames[place]) for number, place in enumerate(places)]
     seconds = None if storage.fps is None else clip.seconds  # only crops need them
-    return Part(members, {"span": span_of(file), "total": clip.total, "places": places, "seconds": seconds})
+    return Part(members, {"span": file.span, "total": clip.total, "places": places, "seconds": seconds})
 
 
 def _every(total: int, seconds: Sequence[float] | None, fps: float | None) -> Sequence[int]:

@@ -1,0 +1,137 @@
+"""An open media file: read once, for the times, the pictures and the sound of however many crops."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from locomt.data.errors import MediaError
+from locomt.data.media import Crop, best_stream, naming, opened, packets_of, stated_span, stream_of
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt8
+    from torch import Tensor
+
+KEPT = 2**26
+"""Bytes of packets that stay in memory; those of a larger file are read again whenever they are needed."""
+
+
+class MediaFile:
+    """What sources read from, as they read from a `StoredPart`; valid while it is open.
+
+    Args:
+        path: the file, for the errors.
+        container: of PyAV.
+    """
+
+    def __init__(self, path: Path, container: Any) -> None:
+        self.path, self.container = path, container
+        streams = [best_stream(container, kind) for kind in ("video", "audio")]
+        self.streams = [stream for stream in streams if stream is not None]
+        self._kept: dict[int, list[Any]] | MediaError | None = None
+        self._sound: dict[int, tuple[Tensor, float]] = {}
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """From when to when it lasts, in seconds: by its header where that is reliable, else by its packets."""
+        if stated := stated_span(self.container):
+            return stated
+        begin, end, counted = math.inf, -math.inf, 0
+        with naming(self.path):
+            for packet in chain.from_iterable(self.packets(stream.type) for stream in self.streams):
+                counted += 1
+                if packet.pts is not None:
+                    begin = min(begin, float(packet.pts * packet.time_base))
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if end < begin:  # the packets of a bare stream have no times
+            rate = self.streams[0].average_rate if self.streams and self.streams[0].type == "video" else None
+            return 0.0, counted / float(rate) if rate else 0.0
+        return begin, end
+
+    def packets(self, kind: Literal["video", "audio"]) -> Iterator[Any]:
+        """All packets of the main stream of a kind, in the order in which they are decoded.
+
+        Raises:
+            NoStreamError: there is none.
+            MediaError: the file is truncated.
+        """
+        stream = stream_of(self.path, self.container, kind)
+        if self._kept is None:
+            self._kept = self._read()
+        if isinstance(self._kept, MediaError):
+            raise MediaError(self.path, self._kept.reason)
+        if self._kept:
+            yield from self._kept[stream.index]
+            return
+        with opened(self.path) as container:
+            stream = stream_of(self.path, container, kind)
+            decode_alone(stream)
+            yield from packets_of(self.path, container, [stream])
+
+    def _read(self) -> dict[int, list[Any]] | MediaError:
+        """The packets of each stream, or what is wrong with them; nothing where they are too many to be kept."""
+        kept: dict[int, list[Any]] = {stream.index: [] for stream in self.streams}
+        size = 0
+        for stream in self.streams:
+            decode_alone(stream)
+        try:
+            with naming(self.path):
+                for packet in packets_of(self.path, self.container, self.streams):
+                    kept[packet.stream_index].append(packet)
+                    size += packet.size
+                    if size > KEPT:
+                        return {}
+        except MediaError as error:
+            return error
+        return kept
+
+    def read_crops(
+        self, count: int, crops: Sequence[Crop | None], *, size: int | None
+    ) -> list[UInt8[Tensor, "frames 3 height width"]]:
+        """What `locomt.data.read_frames` gives for each of the crops; what several of them need is decoded once."""
+        from locomt.data.video import crops_of
+
+        return crops_of(self, count, crops, size=size)
+
+    def read_audio(self, rate: int) -> tuple[Float[Tensor, " samples"], float]:
+        """What `locomt.data.read_audio` gives, and at what second of the container's clock that begins."""
+        from locomt.data.audio import sound_of
+
+        if self._sound and rate not in self._sound:  # AAC's decoder draws its noise from where it left off
+            with MediaFiles() as files:
+                return files.open(self.path).read_audio(rate)
+        if not self._sound:
+            self._sound[rate] = sound_of(self, rate)
+        return self._sound[rate]
+
+
+class MediaFiles(ExitStack):
+    """The media files that a sample is read from, each opened once and closed at the end of the `with` block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._files: dict[Path, MediaFile] = {}
+
+    def open(self, path: Path) -> MediaFile:
+        """The file, open.
+
+        Raises:
+            MediaError: it is missing, empty or no media file.
+        """
+        if path not in self._files:
+            self._files[path] = MediaFile(path, self.enter_context(opened(path)))
+        return self._files[path]
+
+
+def decode_alone(stream: Any) -> None:
+    """One thread for the decoder in a process that is one of many: FFmpeg would begin one a core for every file."""
+    if multiprocessing.parent_process() is not None:
+        stream.codec_context.thread_count = 1
