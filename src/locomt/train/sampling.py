@@ -43,7 +43,7 @@ def balancing_weights(dataset: ManifestDataset, labels: Sequence[str]) -> Tensor
     """`[samples]`: the sum over a sample's labels of 1 / how many samples have the label.
 
     Of one label a sample, every class is then drawn as often as the others; of several, this is how AudioSet is
-    balanced by Gong et al. (AST, Interspeech 2021, section 3.1). A sample without labels weighs as much as the
+    balanced by Gong et al. (AST, Interspeech 2021). A sample without labels weighs as much as the
     lightest one that has some, and a row whose label cannot be read likewise: it will be a bad sample.
 
     Raises:
