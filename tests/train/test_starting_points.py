@@ -195,7 +195,8 @@ def test_groups_have_the_rates_of_their_parts(fusion: str) -> None:
             name = names[id(parameter)]
             seen.add(name)
             assert group["lr"] == rates[part_of(name)], name
-            assert group["weight_decay"] in (0.3, 0.0)
+            kept = name.endswith(("bias", "cls", "positions")) or "norm" in name or "bottleneck" in name
+            assert group["weight_decay"] == (0.0 if kept else 0.3), name
     assert seen == {name for name in names.values() if part_of(name) != "lips"}
     assert optimizer.param_groups[0]["lr"] == 0.1  # what metrics.csv reports
     for _ in range(5):

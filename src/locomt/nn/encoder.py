@@ -57,6 +57,10 @@ def encoder_config(source: str) -> dict[str, Any]:
     values = read_json(checkpoint_folder(source, weights=False) / CONFIG)
     if not isinstance(values.get("model_type"), str):
         raise ConfigError(f"{source}: expected the {CONFIG} of a transformers model, got no model_type")
+    return _describing(values)
+
+
+def _describing(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in FOREIGN and not name.startswith("_")}
 
 
@@ -69,9 +73,8 @@ def build_encoder(values: Mapping[str, Any]) -> tuple[Any, int]:
     AutoModel, AutoConfig = _transformers("AutoModel", "AutoConfig")
     from huggingface_hub.errors import StrictDataclassError
 
-    known = {name: value for name, value in values.items() if name not in FOREIGN and not name.startswith("_")}
     try:
-        config = AutoConfig.for_model(**known)
+        config = AutoConfig.for_model(**_describing(values))  # which may come from anybody's saved model
         model = AutoModel.from_config(config, trust_remote_code=False)
     except (StrictDataclassError, ValueError, TypeError, KeyError) as error:
         reason = str(error).partition("\n")[0]
