@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
 import numpy as np
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from locomt.data.shards.reader import StoredPart
     from locomt.data.sources import AudioSource
+
+PIECE = 2**18
+"""Samples that are mixed and resampled together; with frames of 1,024 the calls would take longer than the work."""
 
 
 def read_audio(path: str | Path, rate: int) -> Float[Tensor, " samples"]:
@@ -46,10 +49,10 @@ def sound_of(file: MediaFile, rate: int) -> tuple[Float[Tensor, " samples"], flo
         parts = list(_resampled(chain(() if first is None else (first,), frames), rate))
     if not parts:
         raise MediaError(file.path, "the audio stream holds no samples")
-    samples = torch.from_numpy(np.concatenate(parts))
-    if not samples.isfinite().all():
+    samples = np.concatenate(parts)
+    if not np.isfinite(samples).all():
         raise MediaError(file.path, "expected finite samples, got NaN or an infinite number")
-    return samples, start
+    return torch.from_numpy(samples), start
 
 
 def cut(samples: Float[Tensor, " samples"], start: float, rate: int, crop: Crop) -> Float[Tensor, " shorter"]:
@@ -78,22 +81,65 @@ def _resampled(frames: Iterator[Any], rate: int) -> Iterator[np.ndarray[Any, Any
     The channels are averaged here: FFmpeg's own downmix has another gain for floating-point than for integer samples.
     """
     resampler, shape = None, None
-    for frame in frames:
-        frame.pts = None  # gaps in time are not to be filled
-        if shape != (frame.format.name, frame.layout.name, frame.sample_rate):
+    for form, parts in _in_pieces(frames):
+        if shape != form:
             if resampler is not None:
-                yield from _mixed(resampler.resample(None))
-            shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-            resampler = av.AudioResampler("fltp", frame.layout.name, rate)
+                yield from _arrays(resampler.resample(None))
+            shape, resampler = form, av.AudioResampler("fltp", "mono", rate)
         assert resampler is not None
-        yield from _mixed(resampler.resample(frame))
+        mono = av.AudioFrame.from_ndarray(_mixed(parts, form)[None], format="fltp", layout="mono")
+        mono.sample_rate = form.rate
+        yield from _arrays(resampler.resample(mono))
     if resampler is not None:
-        yield from _mixed(resampler.resample(None))
+        yield from _arrays(resampler.resample(None))
 
 
-def _mixed(frames: list[Any]) -> Iterator[np.ndarray[Any, Any]]:
+class _Form(NamedTuple):
+    """What the samples of a frame are: FFmpeg's name of their type, and whether each channel is by itself."""
+
+    name: str
+    planar: bool
+    channels: int
+    layout: str
+    rate: int
+
+
+def _form(frame: Any) -> _Form:
+    layout = frame.layout
+    return _Form(frame.format.name, frame.format.is_planar, layout.nb_channels, layout.name, frame.sample_rate)
+
+
+def _in_pieces(frames: Iterator[Any]) -> Iterator[tuple[_Form, list[np.ndarray[Any, Any]]]]:
+    """The samples of frames of the same form, about `PIECE` together: a call for every few of them takes long."""
+    form, parts, count = None, [], 0
     for frame in frames:
-        yield frame.to_ndarray().mean(axis=0, dtype=np.float32)
+        found = _form(frame)
+        if form is not None and (found != form or count >= PIECE):
+            yield form, parts
+            parts, count = [], 0
+        form = found
+        parts.append(frame.to_ndarray())
+        count += frame.samples
+    if form is not None:
+        yield form, parts
+
+
+def _mixed(parts: list[np.ndarray[Any, Any]], form: _Form) -> np.ndarray[Any, Any]:
+    """The mean of the channels, full scale being [-1, 1]."""
+    samples = np.concatenate(parts, axis=1)
+    if not form.planar:
+        samples = samples.reshape(-1, form.channels).T
+    mean = samples.mean(axis=0, dtype=np.float32 if samples.itemsize < 4 or samples.dtype == np.float32 else np.float64)
+    if samples.dtype == np.uint8:
+        mean = mean / 2**7 - 1
+    elif samples.dtype.kind == "i":
+        mean = mean / 2 ** (8 * samples.itemsize - 1)
+    return np.asarray(mean, np.float32)
+
+
+def _arrays(frames: list[Any]) -> Iterator[np.ndarray[Any, Any]]:
+    for frame in frames:
+        yield frame.to_ndarray()[0]
 
 
 def load_spectrograms(

@@ -218,12 +218,13 @@ def packets_of(path: Path, container: Any, streams: Collection[Any]) -> Iterator
         MediaError: the file is truncated: a packet is not whole, or the data end before the stated end.
     """
     end, wanted = 0.0, {stream.index for stream in streams}
+    units = [float(stream.time_base or 0) for stream in container.streams]  # fractions are slow
     for packet in container.demux():
         if not packet.size:  # asks a decoder for what it holds back
             continue
         time = packet.pts if packet.pts is not None else packet.dts
         if time is not None:
-            end = max(end, float((time + (packet.duration or 0)) * packet.time_base))
+            end = max(end, (time + (packet.duration or 0)) * units[packet.stream_index])
         if packet.is_corrupt:
             raise MediaError(path, f"truncated or damaged at {end:.2f} s")
         if packet.stream_index in wanted:
