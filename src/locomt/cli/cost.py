@@ -55,7 +55,9 @@ def _fusion_config(recipe: Recipe) -> FusionConfig:
         return recipe.fusion_config()
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise ValueError(f"{reason}; to do without it, name the labels: --data.labels '[first, second]'") from None
+        raise ValueError(
+            f"{reason}; to do without it, name the labels, or a file of them: --data.labels '[first, second]'"
+        ) from None
 
 
 def _document(models: dict[str, FusionConfig], bounds: Guarantee, batch: int) -> dict[str, Any]:
