@@ -12,7 +12,7 @@ help:
 	@echo "make demo      compare LoCoMT with its baselines on clips made on the spot; writes demo/report.html"
 	@echo "make test      lint, then the tests"
 	@echo "make lint      ruff and mypy"
-	@echo "make bench     time the attention op and, where there is a CUDA device, the whole model"
+	@echo "make bench     time the attention op, the loading of data and, where there is a CUDA device, the whole model"
 	@echo "make docs      build the documentation into site/"
 
 install: $(DEV)
@@ -30,6 +30,7 @@ lint: $(DEV)
 
 bench: $(RUNTIME)
 	$(BIN)/python benchmarks/attention.py
+	$(BIN)/python benchmarks/data.py
 	$(BIN)/python benchmarks/model.py
 
 docs: $(DEV)

@@ -5,6 +5,8 @@ import sys
 
 import attention
 import contenders
+import data_clips
+import data_rivals
 import document
 import model
 import models
@@ -15,6 +17,7 @@ from cases import CPU_CASES, CUDA_CASES, Case, cases
 from gpu import graphed, peak_bytes
 from timing import paired_seconds
 
+import data
 from locomt.cost import flops
 
 TWO = {"a": 9, "b": 6}
@@ -218,3 +221,58 @@ def test_plot_is_the_same_each_time(tmp_path):
     assert "<dc:date>" not in one
     assert "triton, forward + backward, padded" in one
     assert "locomt, training" in one
+
+
+@pytest.fixture(scope="session")
+def short_clip(tmp_path_factory):
+    kind = data_clips.Kind("a.mp4", 320, 240, 2.0, "libx264", "aac", 44_100, (("preset", "ultrafast"), ("g", "20")))
+    return data_clips.make(tmp_path_factory.mktemp("clips"), kind), kind
+
+
+@pytest.mark.parametrize("rival", ["pyav", "ffmpeg"])
+@pytest.mark.parametrize("task", data_rivals.TASKS)
+def test_rivals_read_the_same_frames_and_the_same_sound(short_clip, task, rival):
+    if rival not in data.decoders():
+        pytest.skip("there is no ffmpeg program")
+    wanted = data.wanted_of(*short_clip, task)
+    ours, theirs = data_rivals.by_locomt(wanted), data.decoders()[rival](wanted)
+    assert [part.shape for part in ours] == [part.shape for part in theirs]
+    if task != "audio":
+        apart = (ours[0].float() - theirs[0].float()).abs().mean(dim=(1, 2, 3))
+        assert apart.max() < 4  # of 255: they scale otherwise; another frame is 10 to 60 away
+        assert (ours[0][1:].float() - theirs[0][:-1].float()).abs().mean(dim=(1, 2, 3)).min() > 6
+    if task != "video":
+        assert (ours[-1] - theirs[-1]).abs().mean() < 0.05  # standard deviations
+
+
+def test_kinds_of_clips_are_what_they_say(short_clip, tmp_path):
+    from locomt.data import probe
+
+    info = probe(short_clip[0])
+    assert (info.video.codec, info.video.width, info.video.height, info.video.frames) == ("h264", 320, 240, 50)
+    assert (info.audio.codec, info.audio.rate, info.audio.channels) == ("aac", 44_100, 2)
+    again = data_clips.make(tmp_path, short_clip[1])
+    assert again.read_bytes() == short_clip[0].read_bytes()
+
+
+def test_data_from_the_command_line(monkeypatch, tmp_path, short_clip):
+    kind = short_clip[1]
+    monkeypatch.setattr(data, "KINDS", (kind,))
+    monkeypatch.setattr(data, "WORKERS", (0,))
+    out = tmp_path / "x.json"
+    arguments = ["data.py", "--kinds", kind.name, "--samples", "16", "--seconds", "0", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    data.main()
+    written = json.loads(out.read_text())
+    assert [case["name"] for case in written["cases"]] == ["a.mp4 both", "a.mp4 video", "a.mp4 audio"]
+    assert set(written["cases"][0]["clips_per_second"]) == set(data.decoders())
+    assert [row["name"] for row in written["loaders"]] == [
+        "files, 0 workers", "shards, 0 workers", "shards, crops, 0 workers"
+    ]  # fmt: skip
+    assert written["appetite"]["clips_per_second"] > 0
+
+
+def test_appetite_is_that_of_training():
+    found = data.appetite_of({"cases": [{"name": data.APPETITE, "batch": 32, "ms": 128.0}]})
+    assert found == 250.0
+    assert data.appetite_of(document.read(document.RESULTS / "h200-model.json")) > 0

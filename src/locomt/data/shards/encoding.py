@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from locomt.data.audio import joined_plane
 from locomt.data.errors import ShardError
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def decode_sound(where: str, end: str, content: bytes, scale: float) -> Float[Te
         return decode_array(where, content, ndim=1)
     try:
         with av.open(io.BytesIO(content), "r", format="flac") as container:
-            parts = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
-        whole = np.concatenate(parts)
+            frames = list(container.decode(audio=0))
+            whole = joined_plane(frames, 0)
     except (av.FFmpegError, ValueError, IndexError) as error:
         raise ShardError(where, f"its FLAC cannot be decoded: {error}") from None
     if whole.dtype != np.int16:
