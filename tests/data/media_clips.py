@@ -86,6 +86,7 @@ SAMPLE_FORMATS = {
     "pcm_f64le": ("dbl", lambda x: x),
     "flac": ("s16", lambda x: np.round(x * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)),
     "aac": ("fltp", lambda x: x.astype(np.float32)),
+    "libopus": ("flt", lambda x: x.astype(np.float32)),
     "mp2": ("s16", lambda x: np.round(x * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)),
 }
 

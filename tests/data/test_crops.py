@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from media_clips import pictures, write_audio, write_video
+from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip, write_video
 from timed_clips import FPS, MODALITIES, RATE, begin_of_sound, times_of_frames, write_timed
 
 from locomt.data import (
@@ -64,6 +64,41 @@ def test_pictures_and_sound_of_a_crop_are_of_the_same_seconds(make: Any, tmp_pat
         )
         assert begin_of_sound(sample.inputs["audio"], whole) == pytest.approx(max(begin, late), abs=0.006)
         assert len(sample.inputs["audio"]) == pytest.approx(100 * (begin + 2 - max(begin, late)), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "sound"),
+    [
+        *(("a.mp4", "libx264", "aac"), ("a.mov", "mpeg4", "aac"), ("a.mkv", "libx264", "aac")),
+        *(("a.webm", "libvpx", "libopus"), ("a.ts", "libx264", "aac"), ("a.avi", "mpeg4", "pcm_s16le")),
+    ],
+)
+def test_a_flash_and_a_click_stay_together(tmp_path: Path, name: str, codec: str, sound: str) -> None:
+    """Whatever the codecs put in front of the sound, and however the container counts time."""
+    images = [np.full((32, 32, 3), 255 if n >= 80 else 0, np.uint8) for n in range(200)]
+    click = np.zeros((1, 8 * 48000))
+    click[0, round(3.2 * 48000) :] = tone(4.8, 48000)
+    path = write_clip(
+        tmp_path / name,
+        lambda output: add_video(output, images, codec, rate=25, options={"g": "50"}),
+        lambda output: add_audio(output, click, 48000, sound),
+    )
+    modalities = {
+        "video": {"kind": "video", "column": "clip", "frames": 50, "size": 32},
+        "audio": {"kind": "audio", "column": "clip", "seconds": 2, "mels": 16, "mean": 0, "std": 1},
+    }
+    config = DataConfig(manifest="x.csv", modalities=modalities, crop=2.0)
+    sample = FileDataset(config, [path], clips=7)[0]  # a second apart
+    flashes, clicks = [], []
+    for clip in sample.clips:
+        bright = clip["video"].float().mean((1, 2, 3)) > 128
+        loud = clip["audio"].amax(dim=1) > -5
+        flashes.append(2 * (1 - float(bright.float().mean())))
+        clicks.append(0.01 * (len(loud) - int(loud.sum())))
+    expected = [min(2.0, max(0.0, 3.2 - begin)) for begin in range(7)]
+    assert flashes == pytest.approx(expected, abs=0.09)
+    assert clicks == pytest.approx(expected, abs=0.09)
+    assert flashes == pytest.approx(clicks, abs=0.09)
 
 
 def test_without_a_place_it_is_the_middle(make: Any, tmp_path: Path) -> None:
