@@ -86,7 +86,6 @@ SAMPLE_FORMATS = {
     "pcm_f64le": ("dbl", lambda x: x),
     "flac": ("s16", lambda x: np.round(x * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)),
     "aac": ("fltp", lambda x: x.astype(np.float32)),
-    "libopus": ("flt", lambda x: x.astype(np.float32)),
     "mp2": ("s16", lambda x: np.round(x * 2**15).clip(-(2**15), 2**15 - 1).astype(np.int16)),
 }
 
@@ -103,7 +102,7 @@ def add_audio(
 ) -> Callable[[], None]:
     """Add `[channels, samples]` in [-1, 1] as a stream; what is returned encodes it, once all streams are added."""
     layout = layout or {1: "mono", 2: "stereo", 6: "5.1"}[len(channels)]
-    form, convert = SAMPLE_FORMATS[codec]
+    form, convert = SAMPLE_FORMATS.get(codec, SAMPLE_FORMATS["pcm_f32le"])
     stream = output.add_stream(codec, rate=rate, layout=layout)
     if codec == "aac":
         stream.bit_rate = 128_000 * len(channels)
