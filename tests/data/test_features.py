@@ -1,5 +1,11 @@
 """Feature files: three forms, checked before anything trains on them."""
 
+import contextlib
+import json
+import struct
+import tracemalloc
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,3 +165,145 @@ def test_other_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=VECTORS, y=VECTORS)
     with pytest.raises(FeatureError, match="expected one array, or one called 'features', got x, y"):
         read_features(tmp_path / "a.npz")
+
+
+def header(text: str) -> bytes:
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text.encode("latin1")
+
+
+def described(descr: str = "'<f4'", shape: str = "(4, 3)", order: str = "False") -> bytes:
+    return header(f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n") + VECTORS.tobytes()
+
+
+HEADERS = {
+    "more than there is": described(shape="(1000000000000, 3)"),
+    "more than can be": described(shape=f"({10**30}, 3)"),
+    "negative": described(shape="(-4, 3)"),
+    "overflowing": described(shape=f"({2**62}, 3)"),
+    "no numbers": described(shape="(4.0, 3)"),
+    "truth": described(shape="(True, 3)"),
+    "a list": described(shape="[4, 3]"),
+    "open": header("{'descr': '<f4', \n"),
+    "open text": header("'''abc"),
+    "deep": header("-" * 9000 + "1"),
+    "deep brackets": header("(" * 300 + ")" * 300),
+    "zeros": header("\0" * 30),
+    "no type": described("()"),
+    "no types": described("[('a',)]"),
+    "unknown type": described("'<q9'"),
+    "objects": described("'|O'"),
+    "objects within": described("[('a', '|O')]"),
+    "words": described("'<U3'"),
+    "times": described("'<M8[s]'"),
+    "rows as a type": described("'(3,)f4'", "(4,)"),
+    "huge type": described("'V100000000000'"),
+    "no order": described(order="3"),
+    "a list as a key": header("{[]: 3}\n"),
+    "another version": b"\x93NUMPY\x09\0" + bytes(99),
+    "no end of a header": b"\x93NUMPY\2\0\xff\xff\xff\x7f" + b"x" * 99,
+    "no array": b"hello " * 9,
+}
+
+
+@pytest.mark.parametrize("name", FORMS[:2])
+@pytest.mark.parametrize("content", HEADERS.values(), ids=HEADERS)
+def test_headers_that_lie_are_refused(content: bytes, name: str, tmp_path: Path) -> None:
+    if name == "a.npy":
+        (tmp_path / name).write_bytes(content)
+    else:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("features.npy", content)
+    for dim in (3, None):
+        with pytest.raises(FeatureError, match=r"not a whole|expected real numbers") as caught:
+            read_features(tmp_path / name, dim=dim, max_length=2)
+        assert str(tmp_path / name) in str(caught.value)
+
+
+LIES: dict[str, dict[str, Any]] = {
+    "more than there is": {"dtype": "F32", "shape": [10**12, 3], "data_offsets": [0, 48]},
+    "beyond the end": {"dtype": "F32", "shape": [4, 3], "data_offsets": [0, 10**12]},
+    "negative": {"dtype": "F32", "shape": [-4, 3], "data_offsets": [0, 48]},
+    "overflowing": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 0]},
+    "half bytes": {"dtype": "F4", "shape": [8, 12], "data_offsets": [0, 48]},
+    "complex": {"dtype": "C64", "shape": [2, 3], "data_offsets": [0, 48]},
+    "unknown": {"dtype": "OBJ", "shape": [4, 3], "data_offsets": [0, 48]},
+}
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_safetensors_that_lie_are_refused(lie: dict[str, Any], tmp_path: Path) -> None:
+    text = json.dumps({"features": lie}).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + VECTORS.tobytes())
+    with pytest.raises(FeatureError, match=r"not a whole|expected real numbers"):
+        read_features(tmp_path / "a.safetensors")
+
+
+def member(path: Path, flag: int | None = None, method: int | None = None) -> None:
+    """Say in an archive that its member is encrypted, or packed in another way."""
+    content = bytearray(path.read_bytes())
+    central = content.index(b"PK\1\2")
+    for place, value in ((6, flag), (8, method)):
+        if value is not None:
+            content[place], content[central + place + 2] = value, value
+    path.write_bytes(content)
+
+
+def repack(path: Path, way: int) -> None:
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("features.npy")
+    with zipfile.ZipFile(path, "w", way) as archive:
+        archive.writestr("features.npy", content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: member(path, flag=1),
+        lambda path: member(path, flag=1 << 5),
+        lambda path: member(path, method=99),
+        lambda path: repack(path, zipfile.ZIP_BZIP2),
+        lambda path: repack(path, zipfile.ZIP_LZMA),
+    ],
+    ids=["encrypted", "patch", "unknown", "bzip2", "lzma"],
+)
+def test_archives_of_another_kind(change: Callable[[Path], None], tmp_path: Path) -> None:
+    change(write(tmp_path / "a.npz", VECTORS))
+    with pytest.raises(FeatureError, match=r"not a whole \.npz"):
+        read_features(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_archive_takes_the_memory_of_what_is_asked_for(order: Any, tmp_path: Path) -> None:
+    tall = np.asarray(np.zeros((4_000_000, 3), np.float32), order=order)
+    np.savez_compressed(tmp_path / "a.npz", tall)  # 48 MB in 50 kB
+    tracemalloc.start()
+    try:
+        assert read_features(tmp_path / "a.npz", dim=3, max_length=8).shape == (8, 3)
+        with pytest.raises(FeatureError, match="expected vectors of 4 numbers"):
+            read_features(tmp_path / "a.npz", dim=4, max_length=8)
+        assert tracemalloc.get_traced_memory()[1] < 8e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", FORMS[:2])
+@pytest.mark.parametrize("count", [1, 3, 4, 9, None])
+def test_leading_rows_in_either_order(count: int | None, name: str, tmp_path: Path) -> None:
+    for array in (VECTORS, np.asfortranarray(VECTORS)):
+        read = read_features(write(tmp_path / name, array), max_length=count)
+        assert np.array_equal(read.numpy(), VECTORS[:count])
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_any_damage_is_a_feature_error(name: str, tmp_path: Path) -> None:
+    path, rng = write(tmp_path / name, np.random.default_rng(0).normal(size=(20, 3))), np.random.default_rng(1)
+    whole = path.read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numbers that a float32 cannot hold
+        for _ in range(300):
+            content = bytearray(whole)
+            for place in rng.integers(0, min(len(content), 200), 2):
+                content[-place if rng.random() < 0.3 else place] = rng.integers(0, 256)
+            path.write_bytes(content)
+            with contextlib.suppress(FeatureError):
+                read_features(path, dim=3, max_length=8)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from locomt.data.errors import FeatureError
+from locomt.data.npy import pass_over, read_header, read_rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -39,7 +42,7 @@ def read_features(
     Raises:
         FeatureError: it holds something else, or numbers that are not finite.
     """
-    features, shape = leading_vectors(Path(path), max_length)
+    features, shape = leading_vectors(Path(path), max_length, dim)
     return check_features(path, features, shape, dim=dim, steps=steps)
 
 
@@ -47,11 +50,11 @@ Found = tuple[Tensor, Sequence[int]]
 """The leading rows, and the shape of the whole array."""
 
 
-def leading_vectors(path: Path, max_length: int | None) -> Found:
-    """The first vectors of a feature file, unchecked.
+def leading_vectors(path: Path, max_length: int | None, dim: int | None = None) -> Found:
+    """The first vectors of a feature file, of which nothing but their size is checked, and that before they are read.
 
     Raises:
-        FeatureError: it is no feature file.
+        FeatureError: it is no feature file, or one of vectors of another size than `dim`.
     """
     readers = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}
     if path.suffix.lower() not in readers:
@@ -59,8 +62,8 @@ def leading_vectors(path: Path, max_length: int | None) -> Found:
     if not path.is_file():
         raise FeatureError(path, "there is no such file")
     try:
-        return readers[path.suffix.lower()](path, max_length)
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        return readers[path.suffix.lower()](path, max_length, dim)
+    except ValueError as error:
         if isinstance(error, FeatureError):
             raise
         raise FeatureError(path, f"not a whole {path.suffix} file of numbers: {error}") from None
@@ -70,8 +73,7 @@ def check_features(
     path: str | Path, features: Tensor, shape: Sequence[int], *, dim: int | None = None, steps: int | None = None
 ) -> Float[Tensor, "time dim"]:
     """The leading rows of an array of this shape, if they are what was expected of them; `path` is for the errors."""
-    if dim is not None and features.shape[1] != dim:
-        raise FeatureError(path, f"expected vectors of {dim} numbers, got an array of shape {list(shape)}")
+    _check_shape(path, shape, dim)
     count = vector_count(shape)
     if steps is not None and count != steps:
         raise FeatureError(path, f"expected {steps} vectors, one a label, got {count}")
@@ -100,30 +102,52 @@ def load_features(
     return read_features(file, dim=source.dim, max_length=source.max_length, steps=steps)
 
 
-def _read_npy(path: Path, max_length: int | None) -> Found:
-    # Where pickled objects are in it, it cannot be mapped, which numpy says.
-    return _leading_rows(path, np.lib.format.open_memmap(path, mode="r"), max_length)
+def _read_npy(path: Path, max_length: int | None, dim: int | None) -> Found:
+    with path.open("rb") as file:
+        return _leading_rows(path, file, path.stat().st_size, max_length, dim)
 
 
-def _read_npz(path: Path, max_length: int | None) -> Found:
-    # np.load would take the name for no more than a hint, and run into what else the file may be.
-    with path.open("rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
-        return _leading_rows(path, archive[_pick(path, archive.files)], max_length)
+def _read_npz(path: Path, max_length: int | None, dim: int | None) -> Found:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            member = members[_pick(path, list(members))]
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # The decoders of the others give all at once, however much that is.
+                raise ValueError("it is packed in another way than numpy packs")
+            with archive.open(member) as file:
+                found = _leading_rows(path, file, member.file_size, max_length, dim)
+                pass_over(file)
+                return found
+    except _ZIP_ERRORS as error:
+        raise ValueError(error) from None
 
 
-def _read_safetensors(path: Path, max_length: int | None) -> Found:
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError)
+"""What zipfile lets out where an archive is damaged, encrypted (RuntimeError) or of a kind that it does not know."""
+
+
+def _leading_rows(path: Path, file: IO[bytes], size: int, max_length: int | None, dim: int | None) -> Found:
+    header = read_header(file)
+    _check_shape(path, header[0], dim)
+    rows = read_rows(file, header, max_length, size - file.tell())
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is named as such
+        return torch.from_numpy(rows.astype(np.float32)), header[0]
+
+
+def _read_safetensors(path: Path, max_length: int | None, dim: int | None) -> Found:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as archive:
             part = archive.get_slice(_pick(path, list(archive.keys())))
             shape = part.get_shape()
-            _check_shape(path, shape)
+            _check_shape(path, shape, dim)
+            if not re.fullmatch(r"(F|BF|I|U)(8|16|32|64)", part.get_dtype()):
+                raise FeatureError(path, f"expected real numbers, got {part.get_dtype()}")
             rows: Tensor = part[:max_length] if len(shape) == 2 else part[:][None]
     except SafetensorError as error:
         raise FeatureError(path, f"not a whole .safetensors file: {error}") from None
-    if rows.dtype == torch.bool or rows.is_complex():
-        raise FeatureError(path, f"expected real numbers, got {rows.dtype}")
     return rows.float(), shape
 
 
@@ -135,15 +159,8 @@ def _pick(path: Path, names: Sequence[str]) -> str:
     raise FeatureError(path, f"expected one array, or one called {NAME!r}, got {', '.join(names) or 'none'}")
 
 
-def _leading_rows(path: Path, array: np.ndarray[Any, Any], max_length: int | None) -> Found:
-    if array.dtype.kind not in "fiu":
-        raise FeatureError(path, f"expected real numbers, got {array.dtype}")
-    _check_shape(path, array.shape)
-    rows = array[:max_length] if array.ndim == 2 else array[None]
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is named as such
-        return torch.from_numpy(np.array(rows, dtype=np.float32)), array.shape
-
-
-def _check_shape(path: Path, shape: Sequence[int]) -> None:
+def _check_shape(path: str | Path, shape: Sequence[int], dim: int | None) -> None:
     if len(shape) not in (1, 2):
         raise FeatureError(path, f"expected an array [time, dim] or [dim], got shape {list(shape)}")
+    if dim is not None and shape[-1] != dim:
+        raise FeatureError(path, f"expected vectors of {dim} numbers, got an array of shape {list(shape)}")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from locomt.data.audio import joined_plane
 from locomt.data.errors import ShardError
+from locomt.data.npy import read_header
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -105,9 +106,7 @@ def decode_array(where: str, content: bytes, *, ndim: int) -> Tensor:
     """
     buffer = io.BytesIO(content)
     try:
-        if np.lib.format.read_magic(buffer) != (1, 0):
-            raise ValueError("another version")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(buffer)
+        shape, fortran, dtype = read_header(buffer)
         if fortran or dtype != np.dtype("<f4") or len(shape) != ndim:
             raise ValueError(f"expected float32 of {ndim} dimensions, got {dtype} of shape {shape}")
         numbers = np.frombuffer(content, "<f4", offset=buffer.tell()).astype(np.float32).reshape(shape)
