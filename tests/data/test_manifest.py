@@ -105,6 +105,8 @@ HEAD = "id,split,label,clip\n"
         ("a.csv", HEAD.encode() + b"1,train,\xff,b\n", "expected text in UTF-8, got 0xff"),
         ("a.jsonl", '{"id": 1}\n{"id": 2,\n', "line 2: not valid JSON"),
         ("a.jsonl", "[1, 2]\n", "line 1: expected an object"),
+        ("a.jsonl", '{"id": ' + "[" * 100_000, "line 1: not valid JSON: "),
+        ("a.jsonl", '{"id": ' + "9" * 5000 + "}", "line 1: not valid JSON: "),
         ("a.jsonl", '{"id": {"x": 1}}\n', "line 1: column 'id': expected text, a number or a list"),
         ("a.parquet", "no parquet", "not a Parquet file"),
         ("a.xlsx", "", "expected a manifest that ends in .csv, .jsonl, .ndjson, .parquet, got '.xlsx'"),

@@ -7,7 +7,6 @@ pipe never sees it.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -28,8 +27,9 @@ def console() -> Console:
 
 def print_json(document: Any) -> None:
     """Write one JSON document to stdout. NaN and infinities, which JSON lacks, become null."""
-    json.dump(_finite(document), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write("\n")
+    from locomt.data.json_text import to_json
+
+    sys.stdout.write(to_json(_finite(document), indent=2) + "\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -47,11 +47,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         numeric = any(row[index] for row in cells) and all(_is_number(row[index]) for row in cells)
         table.add_column(name, justify="right" if numeric else "left")
     for row in cells:
-        table.add_row(*map(Text, row))  # Text: a "[" in a file name is no markup
+        table.add_row(*(Text(_printable(cell)) for cell in row))  # Text: a "[" in a file name is no markup
     out = Console(width=None if sys.stdout.isatty() else 10_000)
     if title:  # on a line of its own: as the table's it would be wrapped to the table's width
         out.print(Text(title, style="bold"), soft_wrap=True)
     out.print(table)
+
+
+def _printable(cell: str) -> str:
+    """A name of a file that is not UTF-8 with its strange bytes escaped, since no terminal can show them."""
+    return cell.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_number(cell: str) -> bool:

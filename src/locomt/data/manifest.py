@@ -132,10 +132,9 @@ def _read_json_lines(path: Path) -> Iterator[Row]:
                 continue
             try:
                 entry = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ManifestError(
-                    path, f"line {number}: not valid JSON: {error.msg} (column {error.colno})"
-                ) from None
+            except (ValueError, RecursionError) as error:  # numbers and nesting beyond all bounds are no syntax errors
+                where = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else error
+                raise ManifestError(path, f"line {number}: not valid JSON: {where}") from None
             if not isinstance(entry, dict):
                 raise ManifestError(path, f"line {number}: expected an object {{...}}, got {line.strip():.40}")
             yield Row(number, {name: _text(path, number, name, value) for name, value in entry.items()})
@@ -191,10 +190,12 @@ def resolve(cell: str, manifest: Path, *, allow_outside: bool = False) -> Path:
     """The file that a cell names, relative to its manifest.
 
     Raises:
-        ManifestError: the cell leads out of the manifest's folder, by its text or through a link, and `allow_outside`
-            is false.
+        ManifestError: the cell cannot be the name of a file, or it leads out of the manifest's folder, by its text or
+            through a link, and `allow_outside` is false.
     """
     text = cell.strip()
+    if not _is_name(text):
+        raise ManifestError(manifest, f"{text!r:.80} cannot be the name of a file")
     root = manifest if manifest.is_dir() else manifest.parent
     path = Path(os.path.normpath(root / text))
     if allow_outside:
@@ -208,6 +209,13 @@ def resolve(cell: str, manifest: Path, *, allow_outside: bool = False) -> Path:
             manifest, f"{text!r} leads out of the manifest's folder through a link, to {target}; {advice}"
         )
     return path
+
+
+def _is_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
 def _within(path: Path, folder: Path) -> bool:

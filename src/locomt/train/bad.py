@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from locomt.data import BadSample
+from locomt.data.json_text import to_json
 from locomt.train.files import write_text
 
 
@@ -51,7 +51,7 @@ class BadSampleLog:
         if self.path is not None:
             write_text(self.path, "".join(_line(split, sample) for (split, _), sample in self.found.items()))
         here = [sample for (where, _), sample in self.found.items() if where == split]
-        if len(here) > self.max_bad * self.sizes[split]:
+        if len(here) / self.sizes[split] > self.max_bad:  # not by a product: 0.29 * 100 is less than 29
             first = "; ".join(f"row {sample.row}, {sample.file}: {sample.reason}" for sample in here[:3])
             raise TooManyBadSamplesError(
                 f"{len(here)} of the {self.sizes[split]} samples of split {split!r} could not be read so far, more "
@@ -61,4 +61,4 @@ class BadSampleLog:
 
 def _line(split: str, sample: BadSample) -> str:
     fields = {"split": split, "id": sample.id, "row": sample.row, "file": sample.file, "reason": sample.reason}
-    return json.dumps(fields, ensure_ascii=False) + "\n"
+    return to_json(fields) + "\n"

@@ -241,26 +241,32 @@ def test_shards_that_are_not_whole(shards: Path) -> None:
 FAR = {"parts": {"lips": {"offset": 10**15, "members": [["npy", 5, 0]]}}}
 
 
-def test_a_sample_whose_own_description_lies(shards: Path) -> None:
+def describe(shards: Path, change: Callable[[Any], Any]) -> None:
+    """Let every sample say something else of itself, and the index vouch for it."""
     (tar,) = shards.glob("*.tar")
     with tarfile.open(tar) as source:
         members = [(info, source.extractfile(info).read()) for info in source.getmembers()]
-    for lie in ({"parts": {}}, {"parts": {"lips": {"offset": 0, "members": [["npy", -5, 0]]}}}, FAR, {"parts": 3}):
-        lying = json.dumps(lie).encode()
-        places = {}
-        with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as target:
-            for info, content in members:
-                content = lying if info.name.endswith(".json") else content
-                info = replace_size(info, len(content))
-                places[info.name] = target.offset
-                target.addfile(info, io.BytesIO(content))
-        lines = [json.loads(line) for line in (shards / "samples.jsonl").read_text().splitlines()]
-        for line in lines:
-            offset = places[f"{line['place']['key']}.json"]
-            line["place"] |= {"offset": offset, "size": len(lying), "crc32": zlib.crc32(lying)}
-        (shards / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        vouch(shards)
-        assert all(isinstance(sample, BadSample) and ".tar" in sample.file for sample in read_all(shards))
+    places = {}
+    with tarfile.open(tar, "w", format=tarfile.USTAR_FORMAT) as target:
+        for info, content in members:
+            if info.name.endswith(".json"):
+                content = json.dumps(change(json.loads(content))).encode()
+                places[info.name] = {"offset": target.offset, "size": len(content), "crc32": zlib.crc32(content)}
+            target.addfile(replace_size(info, len(content)), io.BytesIO(content))
+    lines = [json.loads(line) for line in (shards / "samples.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["place"] |= places[f"{line['place']['key']}.json"]
+    (shards / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    vouch(shards)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"parts": {}}, {"parts": {"lips": {"offset": 0, "members": [["npy", -5, 0]]}}}, FAR, {"parts": 3}, [[]], None],
+)
+def test_a_sample_whose_own_description_lies(lie: Any, shards: Path) -> None:
+    describe(shards, lambda _: lie)
+    assert all(isinstance(sample, BadSample) and ".tar" in sample.file for sample in read_all(shards))
 
 
 def replace_size(info: tarfile.TarInfo, size: int) -> tarfile.TarInfo:
@@ -273,3 +279,57 @@ def test_rows_keep_the_numbers_that_they_had(shards: Path) -> None:
     config = replace(config_of(shards / "shards.json"), labels=("a",))
     dataset = ManifestDataset(config, "train", ["a"])
     assert [s.row for s in (dataset[n] for n in range(4)) if isinstance(s, BadSample)] == [3, 5]
+
+
+def rewritten(shards: Path, write: Callable[[tarfile.TarFile, tarfile.TarInfo, bytes], None]) -> list[str]:
+    """What the check says of a tar that is written anew, and vouched for."""
+    (tar,) = shards.glob("*.tar")
+    with tarfile.open(tar) as source:
+        members = [(info, source.extractfile(info).read()) for info in source.getmembers()]
+    with tarfile.open(tar, "w", format=tarfile.PAX_FORMAT) as target:
+        for info, content in members:
+            write(target, replace_size(info, info.size), content)
+    vouch(shards)
+    return check_shards(shards / "shards.json")
+
+
+def test_members_that_come_twice_or_under_another_name(shards: Path) -> None:
+    def twice(target: tarfile.TarFile, info: tarfile.TarInfo, content: bytes) -> None:
+        for _ in range(1 + info.name.endswith(".npy")):
+            target.addfile(info, io.BytesIO(content))
+
+    def elsewhere(target: tarfile.TarFile, info: tarfile.TarInfo, content: bytes) -> None:
+        info.pax_headers = {"path": "../../evil"}
+        target.addfile(info, io.BytesIO(content))
+
+    assert sorted(fault.partition(": ")[2] for fault in rewritten(shards, twice)) == [
+        f"member '{n:09d}-{n}.lips.npy' is there twice" for n in (0, 1, 2, 3)
+    ]
+    assert any("the name of member '../../evil' leads out" in fault for fault in rewritten(shards, elsewhere))
+    assert all(isinstance(sample, BadSample) for sample in read_all(shards))  # a long header is no sample's part
+
+
+@pytest.mark.parametrize("size", [10**9, 8**11 - 1])
+def test_a_member_that_says_it_is_longer_than_its_tar(size: int, shards: Path) -> None:
+    (tar,) = shards.glob("*.tar")
+    content = bytearray(tar.read_bytes())
+    with tarfile.open(tar) as archive:
+        info = archive.getmember("000000002-2.lips.npy")
+    longer = replace_size(info, size)
+    content[info.offset : info.offset + 512] = longer.tobuf(tarfile.USTAR_FORMAT)
+    tar.write_bytes(content)
+    vouch(shards)
+    bad = [sample for sample in read_all(shards) if isinstance(sample, BadSample)]
+    assert [sample.id for sample in bad] == ["2"]
+    assert f"got '000000002-2.lips.npy' of {size}" in bad[0].reason
+    assert check_shards(shards / "shards.json")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_a_tar_that_ends_early_and_is_vouched_for(share: float, shards: Path) -> None:
+    (tar,) = shards.glob("*.tar")
+    tar.write_bytes(tar.read_bytes()[: int(tar.stat().st_size * share)])
+    vouch(shards)
+    with pytest.raises(ShardError, match="lies beyond the end of"):
+        read_all(shards)
+    assert check_shards(shards / "shards.json")

@@ -13,6 +13,7 @@ from typing import Any
 
 from locomt.data.atomic import write_text
 from locomt.data.config import DataConfig
+from locomt.data.json_text import to_json
 from locomt.data.manifest import Row
 from locomt.data.shards.reader import VERSION, stored_fields
 from locomt.data.shards.writer import Storage, key_of
@@ -50,7 +51,7 @@ def begin(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]) 
         "modalities": {name: stored_fields(source) for name, source in config.modalities.items()},
         "storage": asdict(storage),
     }
-    lines = "".join(json.dumps({"row": row.number, "cells": row.cells}, ensure_ascii=False) + "\n" for row in rows)
+    lines = "".join(to_json({"row": row.number, "cells": row.cells}) + "\n" for row in rows)
     plan_file, rows_file = out / "journal" / "plan.json", out / "journal" / "rows.jsonl"
     if not plan_file.exists():
         write_text(rows_file, lines)

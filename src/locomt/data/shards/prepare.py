@@ -7,7 +7,6 @@ is done, and all others are written anew. `shards.json` comes last.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -25,6 +24,7 @@ import torch
 
 from locomt.data.atomic import replacing, write_text
 from locomt.data.config import DataConfig
+from locomt.data.json_text import to_json
 from locomt.data.labels import LabelError, label_list, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest
 from locomt.data.shards.plan import Job, PrepareError, begin, lay_out, locked
@@ -101,7 +101,7 @@ def _has_failed(note: dict[str, Any]) -> bool:
 def _write(job: Job, config: DataConfig, storage: Storage, tell: Callable[[], None]) -> None:
     job.note.unlink(missing_ok=True)  # of a shard that is written again, before the shard is another
     note = write_shard(job.tar, job.rows, config, storage, tell)
-    write_text(job.note, json.dumps(note, ensure_ascii=False) + "\n")
+    write_text(job.note, to_json(note) + "\n")
 
 
 def _write_all(
@@ -203,8 +203,8 @@ def _finish(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]
     with replacing(out / SAMPLES) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
             entry = {"row": row.number, "cells": row.cells, "place": places[row.id]}
-            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-    write_text(out / REPORT, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+            file.write(to_json(entry) + "\n")
+    write_text(out / REPORT, to_json(report, indent=1) + "\n")
     index = {
         "version": VERSION,
         "modalities": {name: stored_fields(source) for name, source in config.modalities.items()},
@@ -213,7 +213,7 @@ def _finish(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]
         "sha256": sha256(out / SAMPLES),
         "shards": shards,
     }
-    write_text(out / INDEX, json.dumps(index, ensure_ascii=False, indent=1) + "\n")
+    write_text(out / INDEX, to_json(index, indent=1) + "\n")
     return report
 
 

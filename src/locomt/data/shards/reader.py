@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -74,9 +75,10 @@ def read_index(path: Path) -> dict[str, Any]:
             if not isinstance(shard["bytes"], int) or not isinstance(shard["sha256"], str):
                 raise TypeError(f"shard {name!r}: expected its size and SHA-256")
         modalities = index["modalities"]
-        if not all(isinstance(fields, dict) for fields in modalities.values()) or not isinstance(index["sha256"], str):
+        known = {"fps"} <= index["storage"].keys() and all(isinstance(fields, dict) for fields in modalities.values())
+        if not known or not isinstance(index["sha256"], str):
             raise TypeError("expected what each modality is stored as, and the SHA-256 of the samples")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, ShardError):
             raise
         raise ShardError(path, f"not what `locomt prepare` writes: {error!r:.200}") from None
@@ -101,8 +103,8 @@ def read_samples(path: Path) -> Iterator[tuple[Row, Place | None]]:
             try:
                 entry = json.loads(line)
                 place = _place(entry["place"], index["shards"]) if entry["place"] else None
-                row = Row(entry["row"], {str(name): str(cell) for name, cell in entry["cells"].items()})
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                row = Row(int(entry["row"]), {str(name): str(cell) for name, cell in entry["cells"].items()})
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 raise ShardError(samples, f"line {number}: not what `locomt prepare` writes: {error}") from None
             yield row, place
 
@@ -182,7 +184,7 @@ class Shards:
         try:
             part = json.loads(content)["parts"][modality]
             return StoredPart(tar, f"{place.key}.{modality}", start, self.index["modalities"][modality], part)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ShardError(tar, f"{name!r} is not what `locomt prepare` writes: {error!r:.200}") from None
 
 
@@ -208,6 +210,10 @@ class StoredPart:
         self.begin, self.span = float(part.get("begin", 0)), (float(first), float(last))
         self.places = [int(place) for place in part.get("places", ())]
         self.seconds = [float(second) for second in part["seconds"]] if part.get("seconds") else None
+        if not all(map(math.isfinite, (self.begin, *self.span, *(self.seconds or ())))):
+            raise ValueError("expected times in seconds")
+        if not (self.members and 0 <= self.total < 2**32 and 0 < self.scale <= 2**128):
+            raise ValueError(f"expected stored members, got {self.members} of {self.total}, scaled by {self.scale:g}")
         sizes = [member_bytes(size) for _, size, _ in self.members]
         self.offsets = list(accumulate(sizes, initial=start + int(part["offset"])))
 
@@ -232,8 +238,9 @@ class StoredPart:
         from locomt.data.video import pick
 
         places = self.places
-        if not places or len(places) != len(self.members):
-            raise ShardError(str(self), f"expected frames at {len(places)} places, got {len(self.members)}")
+        if not 0 < len(places) == len(self.members) <= self.total:
+            reason = f"expected frames at {len(places)} places of {self.total}, got {len(self.members)}"
+            raise ShardError(str(self), reason)
         chosen = [
             [
                 min(range(len(places)), key=lambda n: abs(places[n] - wanted))

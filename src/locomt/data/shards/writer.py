@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 import tarfile
 import zlib
@@ -19,6 +18,7 @@ from locomt.data.atomic import replacing
 from locomt.data.config import DataConfig
 from locomt.data.errors import DataError, MediaError
 from locomt.data.features import check_features, leading_vectors, vector_count
+from locomt.data.json_text import to_json
 from locomt.data.manifest import Row, resolve
 from locomt.data.media_file import MediaFile, MediaFiles
 from locomt.data.shards.encoding import IMAGES, SOUNDS, encode_array, encode_image, encode_sound
@@ -137,7 +137,7 @@ def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str
 
 
 def _read_features(file: Path, source: FeatureSource) -> Part:
-    features, shape = leading_vectors(file, source.max_length)
+    features, shape = leading_vectors(file, source.max_length, source.dim)
     features = check_features(file, features, shape, dim=source.dim)
     return Part([("npy", encode_array(features))], {"total": vector_count(shape)})
 
@@ -183,7 +183,7 @@ def _sample_json(row: Row, parts: dict[str, Part], failed: dict[str, dict[str, s
         described[name] = {"offset": offset, "members": members, **part.fields}
         offset += sum(member_bytes(size) for _, size, _ in members)
     document = {"id": row.id, "split": row.split, "label": row.label, "row": row.number, "parts": described}
-    return json.dumps({**document, "failed": failed}, ensure_ascii=False).encode()
+    return to_json({**document, "failed": failed}).encode()
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
