@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from locomt.data.errors import MediaError
-from locomt.data.media import Crop, naming
+from locomt.data.media import Crop, naming, stated_span
 from locomt.data.media_file import MediaFile, MediaFiles
 from locomt.data.spectrogram import kaldi_filter_bank, log_mel
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 PIECE = 2**18
 """Samples that are mixed and resampled together; with frames of 1,024 the calls would take longer than the work."""
+LONGEST = 6
+"""Hours of sound that are held in memory. A few kilobytes can claim to be far more."""
+STRETCH = 100
+"""How many times its own rate a recording may be resampled to, for the same reason."""
 
 DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 """FFmpeg's types of samples, without the `p` of those whose channels are planes -> NumPy's."""
@@ -37,7 +41,8 @@ def read_audio(path: str | Path, rate: int) -> Float[Tensor, " samples"]:
 
     Raises:
         NoStreamError: there is no audio stream.
-        MediaError: the file is missing, empty, truncated or no media file, or its samples are not finite.
+        MediaError: the file is missing, empty, truncated or no media file, its samples are not finite, or they are
+            of more than `LONGEST` hours.
     """
     with MediaFiles() as files:
         return files.open(Path(path)).read_audio(rate)[0]
@@ -45,17 +50,29 @@ def read_audio(path: str | Path, rate: int) -> Float[Tensor, " samples"]:
 
 def sound_of(file: MediaFile, rate: int) -> tuple[Float[Tensor, " samples"], float]:
     """`read_audio` of an open file, and at what second of the container's clock it begins."""
+    begin, end = stated_span(file.container) or (0.0, 0.0)
+    if end - begin > LONGEST * 3600:
+        raise _too_long(file.path)
     with naming(file.path):
         frames = _decoded(file)
         first = next(frames, None)
         start = (first.time or 0.0) if first is not None else 0.0
-        parts = list(_resampled(chain(() if first is None else (first,), frames), rate))
+        parts, room = [], LONGEST * 3600 * rate
+        for part in _resampled(file.path, chain(() if first is None else (first,), frames), rate):
+            parts.append(part)
+            room -= len(part)
+            if room < 0:
+                raise _too_long(file.path)
     if not parts:
         raise MediaError(file.path, "the audio stream holds no samples")
     samples = np.concatenate(parts)
     if not np.isfinite(samples).all():
         raise MediaError(file.path, "expected finite samples, got NaN or an infinite number")
     return torch.from_numpy(samples), start
+
+
+def _too_long(path: Path) -> MediaError:
+    return MediaError(path, f"expected at most {LONGEST} hours of sound, got more; cut it into pieces")
 
 
 def cut(samples: Float[Tensor, " samples"], start: float, rate: int, crop: Crop) -> Float[Tensor, " shorter"]:
@@ -78,7 +95,7 @@ def _decoded(file: MediaFile) -> Iterator[Any]:
         yield from context.decode(None)
 
 
-def _resampled(frames: Iterator[Any], rate: int) -> Iterator[np.ndarray[Any, Any]]:
+def _resampled(path: Path, frames: Iterator[Any], rate: int) -> Iterator[np.ndarray[Any, Any]]:
     """One channel of float32 from frames of any format, which may change on the way.
 
     The channels are averaged here: FFmpeg's own downmix has another gain for floating-point than for integer samples.
@@ -88,6 +105,8 @@ def _resampled(frames: Iterator[Any], rate: int) -> Iterator[np.ndarray[Any, Any
         if shape != form:
             if resampler is not None:
                 yield from _arrays(resampler.resample(None))
+            if form.rate * STRETCH < rate:
+                raise MediaError(path, f"expected {-(-rate // STRETCH)} samples a second or more, got {form.rate}")
             shape, resampler = form, av.AudioResampler("fltp", "mono", rate)
         assert resampler is not None
         mono = av.AudioFrame.from_ndarray(_mixed(piece, form)[None], format="fltp", layout="mono")
@@ -115,7 +134,7 @@ def _form(frame: Any) -> _Form:
 def _in_pieces(frames: Iterator[Any]) -> Iterator[tuple[_Form, list[Any]]]:
     """Frames of the same form, about `PIECE` samples together."""
     form, piece, count = None, [], 0
-    for frame in frames:
+    for frame in chain.from_iterable(map(_within_reach, frames)):
         found = _form(frame)
         if form is not None and (found != form or count >= PIECE):
             yield form, piece
@@ -132,6 +151,15 @@ def joined_plane(frames: Sequence[Any], plane: int) -> np.ndarray[Any, Any]:
     dtype = np.dtype(DTYPES[frames[0].format.name.removesuffix("p")])
     per_sample = 1 if frames[0].format.is_planar else frames[0].layout.nb_channels
     return np.concatenate([np.frombuffer(f.planes[plane], dtype, f.samples * per_sample) for f in frames])
+
+
+def _within_reach(frame: Any) -> list[Any]:
+    """The frame, of many channels as packed samples: PyAV finds 8 planes, and crashes where it looks for more."""
+    if not frame.format.is_planar or frame.layout.nb_channels <= 8:
+        return [frame]
+    frame.pts = None
+    packing = av.AudioResampler(frame.format.packed.name, frame.layout.name, frame.sample_rate)
+    return [*packing.resample(frame), *packing.resample(None)]
 
 
 def _mixed(frames: list[Any], form: _Form) -> np.ndarray[Any, Any]:
@@ -162,7 +190,7 @@ def load_spectrograms(
         _middle(file, samples, source) if crop is None or silent else cut(samples, begin, source.rate, crop)
         for crop in crops
     )
-    return [_normalised(part, source) for part in parts]
+    return [_normalised(file, part, source) for part in parts]
 
 
 def _middle(file: MediaFile | StoredPart, samples: Tensor, source: AudioSource) -> Tensor:
@@ -175,7 +203,9 @@ def _middle(file: MediaFile | StoredPart, samples: Tensor, source: AudioSource) 
     return middle
 
 
-def _normalised(samples: Tensor, source: AudioSource) -> Tensor:
+def _normalised(file: MediaFile | StoredPart, samples: Tensor, source: AudioSource) -> Tensor:
     spectrum = kaldi_filter_bank if source.filterbank == "kaldi" else log_mel
     spectrogram = spectrum(samples, rate=source.rate, mels=source.mels, window=source.window, hop=source.hop)
+    if not spectrogram.isfinite().all():
+        raise MediaError(str(file), f"expected sound of full scale 1, got samples up to {samples.abs().max():.2g}")
     return (spectrogram[: source.max_steps] - source.mean) / source.std

@@ -27,6 +27,9 @@ STATED = {"mov", "matroska", "wav", "w64", "flac", "aiff", "caf"}
 SLACK = 0.5
 """Seconds that the end may come earlier than stated: the header counts padding, the last packet lacks a duration."""
 
+MOST_PIXELS = 2**27
+"""Of a frame: those of 16K video and a little more. A file of some kilobytes can claim to be of any size."""
+
 TICK = 1e-5
 """Seconds by which times that are meant to be equal may differ: containers round them, each in its own way."""
 
@@ -192,10 +195,17 @@ def stream_of(path: Path, container: Any, kind: Literal["video", "audio"]) -> An
 
     Raises:
         NoStreamError: there is none.
+        MediaError: its frames have more than `MOST_PIXELS`.
     """
     stream = best_stream(container, kind)
     if stream is None:
         raise NoStreamError(path, f"there is no {kind} stream that can be decoded")
+    if kind == "video":
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if width * height > MOST_PIXELS:
+            reason = f"expected frames of at most {MOST_PIXELS >> 20} megapixels, got {width} x {height}"
+            raise MediaError(path, reason)
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # for frames that are larger than the first
     return stream
 
 
