@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from locomt.data import BadSample
 
 HELP = "score a run on a split, per class too"
 EXAMPLE = "locomt evaluate runs/digits --split test"
@@ -28,9 +31,15 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     trained = Run.load(args.run_dir, overrides)
     with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
         task = bar.add_task("evaluating", total=None)
-        result = evaluate(
-            trained, args.split, on_step=lambda done, total: bar.update(task, completed=done, total=total)
-        )
+
+        def on_step(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        def on_bad(sample: BadSample) -> None:
+            text = f"skipped row {sample.row}, {sample.file}: {sample.reason}"
+            bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        result = evaluate(trained, args.split, on_step=on_step, on_bad=on_bad)
     per_class = result["per_class"]
     if lacking := [label for label, values in per_class.items() if values.get("positives") == 0]:
         named = ", ".join(lacking[:FEW]) + (f" and {len(lacking) - FEW} more" if len(lacking) > FEW else "")

@@ -58,6 +58,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
             raise
     if was_finished:
         console().print(f"{directory.path} has finished: nothing to resume", highlight=False, soft_wrap=True)
+    if summary["skipped"]:
+        note = f"{summary['skipped']} samples could not be read and were skipped, see {directory.bad_samples}"
+        console().print(note, markup=False, highlight=False, soft_wrap=True)
     summary = {"run": str(directory.path), **summary}
     if args.json:
         print_json(summary)

@@ -80,6 +80,7 @@ def evaluate(
     *,
     device: torch.device | str | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    on_bad: Callable[[BadSample], None] | None = None,
 ) -> dict[str, Any]:
     """Score a run's model on a split, the logits of each sample averaged over its `data.clips` crops.
 
@@ -88,6 +89,7 @@ def evaluate(
         split: as the manifest names it; the recipe's `data.test_split` when left out.
         device: `best_device()` when left out.
         on_step: told the batches done and the batches in all.
+        on_bad: told every sample that could not be read.
 
     Returns:
         `{"metrics": {...}, "per_class": {...}, "samples": n, "skipped": n}`; skipped samples could not be read
@@ -108,6 +110,9 @@ def evaluate(
     loader = make_loader(dataset, run.recipe)
     samples = 0
     for step, batch in enumerate(loader, start=1):
+        if on_bad:
+            for sample in batch.bad:
+                on_bad(sample)
         bad.add(split, batch.bad)
         if batch.ids:
             batch = batch.to(device)
