@@ -166,6 +166,7 @@ def check_media(report: Report) -> None:
 
     codecs = try_codecs()
     report.document["media"] = {"pyav": av.__version__, "ffmpeg": av.ffmpeg_version_info, "codecs": codecs}
+    report.document["media"]["torchcodec"] = _torchcodec(report)
     for kind in ("video", "audio"):
         ours = [codec for codec in codecs if codec["kind"] == kind]
         missing = [codec["name"] for codec in ours if codec["decoder"] is None]
@@ -182,6 +183,23 @@ def check_media(report: Report) -> None:
                 f"{kind} could not be written and read back in {', '.join(failed)}",
                 "`locomt doctor --json` says why; files in other formats are not concerned",
             )
+
+
+def _torchcodec(report: Report) -> str | None:
+    """The version of the optional second decoder; None where it is not installed or does not load."""
+    try:
+        found = metadata.version("torchcodec")
+    except metadata.PackageNotFoundError:
+        return None
+    from locomt.data.torchcodec_file import load_torchcodec
+    from locomt.nn.config import ConfigError
+
+    try:
+        load_torchcodec()
+    except ConfigError as error:
+        report.add(str(error), "nothing else needs it: leave data.decoder out, or put that in order")
+        return None
+    return found
 
 
 def check_compiler(report: Report) -> None:

@@ -51,6 +51,7 @@ def _show(found: dict[str, Any]) -> None:
     rows.append(("torch.compile", f"can compile for the CPU with {compiler['cxx']}" if ready else "no CPU code"))
     if "media" in found:
         rows.append(("PyAV", f"{found['media']['pyav']} with FFmpeg {found['media']['ffmpeg']}"))
+        rows.append(("torchcodec", found["media"]["torchcodec"] or "none; only data.decoder: torchcodec needs it"))
     print_table("Machine", ("what", "found"), rows)
     print_table(
         "Packages",

@@ -24,6 +24,7 @@ __all__ = [
     "make_source",
 ]
 
+DECODERS = ("pyav", "torchcodec", "torchcodec-cuda")
 TASKS = ("multiclass", "multilabel", "regression")
 
 
@@ -52,6 +53,8 @@ class DataConfig:
         max_bad: fraction of a split's samples that may be bad before a run stops.
         workers: processes that load samples beside the one that trains.
         cache: keep decoded samples in memory, media files for as long as the process lives.
+        decoder: of media files: `pyav`; `torchcodec`, a package of its own; or `torchcodec-cuda`, which decodes
+            pictures on the GPU and cannot be used by worker processes.
         allow_outside: let the manifest name files outside its own folder.
     """
 
@@ -68,6 +71,7 @@ class DataConfig:
     max_bad: float = 0.05
     workers: int = 0
     cache: bool = False
+    decoder: str = "pyav"
     allow_outside: bool = False
 
     def __post_init__(self) -> None:
@@ -86,6 +90,11 @@ class DataConfig:
         self._check_crop(sources)
         _require(0 <= self.max_bad <= 1, f"data.max_bad: expected a fraction in [0, 1], got {self.max_bad}")
         _require(self.workers >= 0, f"data.workers: expected 0 or more, got {self.workers}")
+        _require(self.decoder in DECODERS, f"data.decoder: expected one of {', '.join(DECODERS)}, got {self.decoder!r}")
+        _require(
+            self.decoder != "torchcodec-cuda" or not self.workers,
+            f"data.decoder torchcodec-cuda cannot be used by worker processes, got data.workers {self.workers}; set 0",
+        )
         for name in ("train_split", "val_split", "test_split"):
             _require(bool(getattr(self, name)), f"data.{name}: expected the name of a split, got nothing")
 

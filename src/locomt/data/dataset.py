@@ -15,7 +15,7 @@ from locomt.data.features import FEATURE_FILES
 from locomt.data.labels import LabelError, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest, resolve
 from locomt.data.media import crop_at
-from locomt.data.media_file import MediaFile, MediaFiles
+from locomt.data.media_file import MediaFile, MediaFiles, file_class
 from locomt.data.shards.reader import Shards, StoredPart
 from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
 
@@ -42,6 +42,8 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         self.manifest = Path(config.manifest)
         self.rows = [row for row in read_manifest(self.manifest, config.columns) if row.split == split]
         self.shards = Shards(self.manifest, config) if is_shards(self.manifest) else None
+        if self.shards is None:
+            file_class(config.decoder)  # that it cannot be had is no fault of the samples
         self.places = {label: place for place, label in enumerate(labels)}
         self._kept: dict[int, Sample | BadSample] = {}
 
@@ -65,7 +67,7 @@ class ManifestDataset(Dataset[Sample | BadSample]):
             label = parse_label(row.label, self.config, self.places)
             steps = len(label) if self.config.steps else None
             parts = {}
-            with MediaFiles() as files:
+            with MediaFiles(self.config.decoder) as files:
                 for name, source in self.config.modalities.items():
                     if cell := row.cells[source.column].strip():
                         wanted = steps if name in self.config.steps else None
@@ -115,7 +117,7 @@ class ManifestDataset(Dataset[Sample | BadSample]):
             return _load_media(source, file, self.config.crop, places)
         if not cache or not file.is_file():
             return _load_media(source, files.open(file), self.config.crop, places)
-        key = (source, file, file.stat().st_mtime_ns, self.config.crop, tuple(places))
+        key = (self.config.decoder, source, file, file.stat().st_mtime_ns, self.config.crop, tuple(places))
         if key not in _DECODED:
             _DECODED[key] = _load_media(source, files.open(file), self.config.crop, places)
         return _DECODED[key]
@@ -141,7 +143,7 @@ def _clips(parts: Mapping[str, Sequence[Tensor]], count: int) -> list[dict[str, 
     return [{name: part[clip % len(part)] for name, part in parts.items()} for clip in range(count)]
 
 
-_DECODED: dict[tuple[Source, Path, int, float | None, tuple[float, ...]], list[Tensor]] = {}
+_DECODED: dict[tuple[str, Source, Path, int, float | None, tuple[float, ...]], list[Tensor]] = {}
 """What `cache` keeps of media files for the life of the process: several runs on the same clips decode them once."""
 
 
@@ -165,6 +167,7 @@ class FileDataset(Dataset[Sample | BadSample]):
         self, config: DataConfig, files: Sequence[str | Path | Mapping[str, str | Path]], *, clips: int = 1
     ) -> None:
         self.config, self.files, self.crops = config, list(files), evenly_spaced(clips)
+        file_class(config.decoder)
         for item in self.files:
             for name in item if isinstance(item, Mapping) else ():
                 if name not in config.modalities:
@@ -184,7 +187,7 @@ class FileDataset(Dataset[Sample | BadSample]):
         read: dict[str, Sequence[Tensor]] = {}
         lacking = []
         try:
-            with MediaFiles() as files:
+            with MediaFiles(self.config.decoder) as files:
                 for modality, part in parts.items():
                     source = self.config.modalities[modality]
                     try:

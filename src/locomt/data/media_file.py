@@ -114,10 +114,18 @@ class MediaFile:
 
 
 class MediaFiles(ExitStack):
-    """The media files that a sample is read from, each opened once and closed at the end of the `with` block."""
+    """The media files that a sample is read from, each opened once and closed at the end of the `with` block.
 
-    def __init__(self) -> None:
+    Args:
+        decoder: one of `locomt.data.config.DECODERS`.
+
+    Raises:
+        ConfigError: it cannot be had here.
+    """
+
+    def __init__(self, decoder: str = "pyav") -> None:
         super().__init__()
+        self._make = file_class(decoder)
         self._files: dict[Path, MediaFile] = {}
 
     def open(self, path: Path) -> MediaFile:
@@ -127,8 +135,22 @@ class MediaFiles(ExitStack):
             MediaError: it is missing, empty or no media file.
         """
         if path not in self._files:
-            self._files[path] = MediaFile(path, self.enter_context(opened(path)))
+            self._files[path] = self._make(path, self.enter_context(opened(path)))
         return self._files[path]
+
+
+def file_class(decoder: str) -> type[MediaFile]:
+    """What a decoder's files are.
+
+    Raises:
+        ConfigError: it cannot be had here.
+    """
+    if decoder == "pyav":
+        return MediaFile
+    from locomt.data.torchcodec_file import TorchcodecCudaFile, TorchcodecFile, load_torchcodec
+
+    load_torchcodec()
+    return {"torchcodec": TorchcodecFile, "torchcodec-cuda": TorchcodecCudaFile}[decoder]
 
 
 def decode_alone(stream: Any) -> None:

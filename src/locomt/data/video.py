@@ -111,19 +111,30 @@ def map_frames(
     """
     with naming(file.path):
         packets, unit = _scan(file)
-        shown = sorted(packet.time for packet in packets if packet.shown and packet.time is not None)
+        shown = _times(packets)
 
         def keep(frame: Any) -> Kept:
             return take(_to_tensor(file.path, frame, size))
 
-        if shown and len(shown) == sum(packet.shown for packet in packets) == len(set(shown)):
+        if shown:
             seconds = [float(time * unit) for time in shown]
             places = {shown[place]: place for place in choose(len(shown), seconds)}
             frames = _map_at(file, packets, places, keep)
             if len(frames) == len(places):
                 return Frames(len(shown), seconds, frames)
         # There are packets without a time or without a frame: only the order of the frames can be trusted.
-        return _map_in_order(file, len(shown) or len(packets), choose, keep)
+        return _map_in_order(file, sum(packet.shown for packet in packets) or len(packets), choose, keep)
+
+
+def seconds_shown(file: MediaFile) -> list[float] | None:
+    """When each of a clip's frames is shown, in ascending order; None where only their order can be trusted.
+
+    Raises:
+        NoStreamError, MediaError: as for `read_frames`.
+    """
+    with naming(file.path):
+        packets, unit = _scan(file)
+    return [float(time * unit) for time in _times(packets)] or None
 
 
 @dataclass(frozen=True)
@@ -142,6 +153,12 @@ def _scan(file: MediaFile) -> tuple[list[_Packet], Fraction]:
     if not packets:
         raise MediaError(file.path, "the video stream holds no frames")
     return packets, unit
+
+
+def _times(packets: Sequence[_Packet]) -> list[int]:
+    """When the frames are shown, in ascending order; nothing where one lacks its time, or two have the same."""
+    times = sorted(packet.time for packet in packets if packet.shown and packet.time is not None)
+    return times if len(times) == sum(packet.shown for packet in packets) == len(set(times)) else []
 
 
 def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:

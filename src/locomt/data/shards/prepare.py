@@ -69,6 +69,8 @@ def prepare(
     manifest = Path(config.manifest)
     if is_shards(manifest):
         raise PrepareError(f"{manifest} is of shards already; name the manifest that they were made from")
+    if config.decoder != "pyav":
+        raise ConfigError(f"data.decoder is {config.decoder!r}, but shards are made by PyAV alone; leave it out here")
     for name in config.modalities:
         if len(name) > LONGEST_NAME:
             raise ConfigError(f"modality {name!r}: expected a name of at most {LONGEST_NAME} characters")
