@@ -69,7 +69,7 @@ def test_bad_samples_are_counted_once_a_split(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
     assert lines[0] == {"split": "train", "id": "clip2", "row": 2, "file": "clips/2.mp4", "reason": "cut short"}
     assert [(line["split"], line["row"]) for line in lines] == [("train", 2), ("train", 5), ("val", 2)]
-    log.clear()
+    log.begin()
     assert log.total == 0
     assert not (tmp_path / "bad.jsonl").exists()
 

@@ -19,7 +19,7 @@ TAKES_OVERRIDES = True
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", type=Path, help="a recipe, such as recipes/digits.yaml")
     parser.add_argument("--run", metavar="DIR", type=Path, help="where the run goes (runs/<name of the recipe>)")
-    parser.add_argument("--resume", action="store_true", help="go on after the last whole epoch of that run")
+    parser.add_argument("--resume", action="store_true", help="go on where that run was stopped")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         try:
             summary = fit(recipe, directory.path, resume=args.resume, on_epoch=on_epoch, on_step=on_step)
         except (KeyboardInterrupt, SystemExit):
-            bar.console.print("stopped; the same command with --resume goes on after the last whole epoch")
+            bar.console.print("stopped; the same command with --resume goes on after the last checkpoint")
             raise
     if was_finished:
         console().print(f"{directory.path} has finished: nothing to resume", highlight=False, soft_wrap=True)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from locomt.data import BadSample
 from locomt.data.json_text import to_json
+from locomt.train import ranks
 from locomt.train.files import write_text
+
+FIELDS = ("id", "row", "file", "reason")
 
 
 class TooManyBadSamplesError(ValueError):
@@ -27,11 +31,17 @@ class BadSampleLog:
         self.sizes, self.max_bad, self.path = dict(sizes), max_bad, path
         self.found: dict[tuple[str, int], BadSample] = {}
 
-    def clear(self) -> None:
-        """Begin anew: what was bad when a run was stopped may have been mended since."""
-        self.found.clear()
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+    def begin(self, lines: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Begin anew, or with what `lines` gave: what was bad when a run was stopped may have been mended since."""
+        self.found = {(line["split"], line["row"]): BadSample(*(line[name] for name in FIELDS)) for line in lines}
+        self._write()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Plain values: a mapping for every sample, as the file has it."""
+        return [
+            {"split": split, **{name: getattr(sample, name) for name in FIELDS}}
+            for (split, _), sample in self.found.items()
+        ]
 
     @property
     def total(self) -> int:
@@ -48,8 +58,31 @@ class BadSampleLog:
         if not fresh:
             return
         self.found |= fresh
-        if self.path is not None:
-            write_text(self.path, "".join(_line(split, sample) for (split, _), sample in self.found.items()))
+        self._write()
+        self._check(split)
+
+    def share(self) -> None:
+        """Take in what the other processes found, each of which has to call it.
+
+        Raises:
+            TooManyBadSamplesError: as `add`, of all processes together.
+        """
+        found = {place: sample for each in ranks.gather(self.found) for place, sample in each.items()}
+        if found != self.found:
+            self.found = found
+            self._write()
+        for split in dict.fromkeys(split for split, _ in self.found):
+            self._check(split)
+
+    def _write(self) -> None:
+        if self.path is None:
+            return
+        if self.found:
+            write_text(self.path, "".join(to_json(line) + "\n" for line in self.lines()))
+        else:
+            self.path.unlink(missing_ok=True)
+
+    def _check(self, split: str) -> None:
         here = [sample for (where, _), sample in self.found.items() if where == split]
         if len(here) / self.sizes[split] > self.max_bad:  # not by a product: 0.29 * 100 is less than 29
             first = "; ".join(f"row {sample.row}, {sample.file}: {sample.reason}" for sample in here[:3])
@@ -57,8 +90,3 @@ class BadSampleLog:
                 f"{len(here)} of the {self.sizes[split]} samples of split {split!r} could not be read so far, more "
                 f"than data.max_bad = {self.max_bad:g} allows; mend them or raise the limit. The first: {first}"
             )
-
-
-def _line(split: str, sample: BadSample) -> str:
-    fields = {"split": split, "id": sample.id, "row": sample.row, "file": sample.file, "reason": sample.reason}
-    return to_json(fields) + "\n"

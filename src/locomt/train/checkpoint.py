@@ -1,4 +1,4 @@
-"""What a run leaves behind after every epoch: a row of metrics and its checkpoints, each whole or absent."""
+"""What a run leaves behind after every epoch and amid long ones: rows of metrics and checkpoints, whole or absent."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from locomt.train.files import RunDirectory, replacing, write_text
 from locomt.train.recipe import Recipe
 
 Row = dict[str, float | None]
+NOT_BEGUN: dict[str, Any] = {"seconds": 0.0, "bad": []}
+"""What a checkpoint between two epochs says of the one that follows."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -45,6 +47,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class EpochKeeper(Checkpoint):
     """After every epoch: a row in `metrics.csv`, `last.ckpt`, and `best.ckpt` where the epoch is the best so far.
 
+    Amid an epoch: `last.ckpt` every `train.checkpoint_minutes`. Such a checkpoint also has what the epoch's row is made
+    of: the seconds spent and the bad samples met so far (the sums of the loss are the module's, the place in the order
+    is the data module's).
+
     The best epoch has the best monitored metric and, among equals, the lowest validation loss: on a small split
     accuracy reaches its top long before the model does. Without a validation split it is the last epoch. All that is
     remembered are the rows, which travel in the checkpoint: a resumed run has its whole history.
@@ -64,6 +70,8 @@ class EpochKeeper(Checkpoint):
         on_epoch: Callable[[Mapping[str, float | None]], None] | None = None,
     ) -> None:
         self.run, self.bad, self.on_epoch = run, bad, on_epoch
+        self.interval = 60 * recipe.train.checkpoint_minutes
+        self.begun: dict[str, Any] = NOT_BEGUN
         self.monitor = f"val_{recipe.monitor}"
         self.sign = 1 if recipe.monitor_mode == "max" else -1
         self.rows: list[Row] = []
@@ -78,10 +86,29 @@ class EpochKeeper(Checkpoint):
                 scored.append((self.sign * score, -math.inf if loss is None else -loss, row))
         return max(scored, key=lambda entry: entry[:2])[2] if scored else self.rows[-1]
 
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.saved = time.monotonic()
+        self.started = self.saved - self.begun["seconds"]  # an epoch that is gone on with is not started anew
+        self.bad.begin(self.begun["bad"])
+
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.started = time.monotonic()
 
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if not self.interval or trainer.is_last_batch:  # whose epoch ends with a checkpoint
+            return
+        due = time.monotonic() - self.saved >= self.interval
+        if trainer.strategy.reduce_boolean_decision(due, all=False):  # the clocks of processes differ
+            self.bad.share()
+            self._save(trainer, {"seconds": time.monotonic() - self.started, "bad": self.bad.lines()})
+
+    def _save(self, trainer: pl.Trainer, begun: dict[str, Any]) -> None:
+        self.begun = begun
+        trainer.save_checkpoint(self.run.last)
+        self.saved = time.monotonic()
+
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.bad.share()
         (optimizer,) = trainer.optimizers
         row: Row = {
             "epoch": trainer.current_epoch + 1,
@@ -95,18 +122,19 @@ class EpochKeeper(Checkpoint):
         row["skipped"] = self.bad.total
         row["seconds"] = round(time.monotonic() - self.started, 3)
         self.rows.append(row)
-        write_text(self.run.history, as_csv(self.rows))
+        if trainer.is_global_zero:
+            write_text(self.run.history, as_csv(self.rows))
         if self.best is row:
             trainer.save_checkpoint(self.run.best, weights_only=True)
-        trainer.save_checkpoint(self.run.last)
+        self._save(trainer, NOT_BEGUN)
         if self.on_epoch:
             self.on_epoch(row)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "begun": self.begun}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = state_dict["rows"]
+        self.rows, self.begun = state_dict["rows"], state_dict["begun"]
 
 
 def as_csv(rows: list[Row]) -> str:

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
 from locomt.data import Batch, ManifestDataset
+from locomt.train.files import RunError
 from locomt.train.loading import CropSampler, make_loader
 from locomt.train.recipe import Recipe
 from locomt.train.sampling import EpochSampler, balancing_weights
@@ -31,7 +32,7 @@ class SplitsModule(pl.LightningDataModule):
         self.val = ManifestDataset(data, data.val_split, labels)
         balanced = recipe.train.sampling == "balanced"
         self.weights = balancing_weights(self.train, labels) if balanced else None
-        self.first_epoch = 0
+        self.start = (0, 0)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -40,14 +41,33 @@ class SplitsModule(pl.LightningDataModule):
         return {data.train_split: len(self.train), data.val_split: len(self.val)}
 
     # Lightning begins to load the first epoch of a resumed run before it tells the sampler which one it is: workers
-    # would have fetched the batches of another. So the checkpoint says it.
+    # would have fetched the batches of another. It counts the batches of an epoch that are done, and leaves it to the
+    # loader to pass over them. So the checkpoint says both.
 
     def state_dict(self) -> dict[str, Any]:
         assert self.trainer is not None
-        return {"next_epoch": self.trainer.current_epoch + 1}
+        done, batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready, self.trainer.num_training_batches
+        ended = done == batches
+        return {
+            "epoch": self.trainer.current_epoch + ended,
+            "batches_done": 0 if ended else done,
+            "samples": len(self.train),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.first_epoch = state_dict["next_epoch"]
+        """Go on where a checkpoint was written.
+
+        Raises:
+            RunError: the split has another size now, in an epoch that was begun.
+        """
+        self.start = (state_dict["epoch"], state_dict["batches_done"])
+        before, now = state_dict["samples"], len(self.train)
+        if self.start[1] and before != now:
+            raise RunError(
+                f"{self.recipe.data.manifest} had {before} samples of split {self.recipe.data.train_split!r} when the "
+                f"run was stopped amid an epoch, and now has {now}: what is left of the epoch cannot be told; put the "
+                "rows back (a row whose file is bad is skipped), or name another directory"
+            )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """In an order that depends on `train.seed` and the epoch alone."""
@@ -55,8 +75,8 @@ class SplitsModule(pl.LightningDataModule):
         sampler: EpochSampler | CropSampler = EpochSampler(len(self.train), seed, self.weights)
         if self.recipe.data.crop is not None:
             sampler = CropSampler(sampler, seed)
-        sampler.set_epoch(self.first_epoch)
-        return make_loader(self.train, self.recipe, sampler)
+        sampler.set_epoch(self.start[0])
+        return make_loader(self.train, self.recipe, sampler, self.start)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """In the manifest's order."""

@@ -15,7 +15,7 @@ __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_te
 
 FREE = (
     *("data.workers", "data.cache", "data.max_bad", "data.allow_outside"),
-    *("train.accelerator", "train.tensorboard"),
+    *("train.accelerator", "train.devices", "train.checkpoint_minutes", "train.tensorboard"),
 )
 """What may differ when a run is resumed: it changes how the work is done and not what comes out."""
 
@@ -60,7 +60,7 @@ class RunDirectory:
 
     @property
     def last(self) -> Path:
-        """Everything needed to go on after the last whole epoch."""
+        """Everything needed to go on, after an epoch or in the midst of one."""
         return self.path / "checkpoints" / "last.ckpt"
 
     @property
@@ -102,7 +102,7 @@ class RunDirectory:
     def resume(self, recipe: Recipe, labels: Sequence[str]) -> None:
         """Check that this is the run that the recipe describes.
 
-        A run that was stopped before its first epoch was whole takes over the recipe and labels given: it holds
+        A run that was stopped before its first checkpoint takes over the recipe and labels given: it holds
         nothing yet that they could contradict.
 
         Raises:

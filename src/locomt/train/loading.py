@@ -1,16 +1,18 @@
-"""From a recipe's splits to batches in a settled order."""
+"""From a recipe's splits to batches in a settled order, of which each process takes its share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
 from locomt.data import Batch, collate
+from locomt.train import ranks
 from locomt.train.recipe import Recipe
 
 
@@ -28,6 +30,10 @@ class CropSampler(Sampler[tuple[int, float]]):
     def __init__(self, sampler: Any, seed: int) -> None:
         self.sampler, self.seed = sampler, seed
 
+    @property
+    def epoch(self) -> int:
+        return int(self.sampler.epoch)
+
     def set_epoch(self, epoch: int) -> None:
         self.sampler.set_epoch(epoch)
 
@@ -35,20 +41,54 @@ class CropSampler(Sampler[tuple[int, float]]):
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[tuple[int, float]]:
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(self.sampler.epoch,)))
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(self.epoch,)))
         return zip(self.sampler, rng.random(len(self.sampler)).tolist(), strict=True)
 
 
-def make_loader(dataset: Dataset[Any], recipe: Recipe, sampler: Sampler[Any] | None = None) -> DataLoader[Batch]:
+class ShareSampler(Sampler[list[Any]]):
+    """The batches of an epoch, of each of which every process takes its share: of n processes every n-th sample.
+
+    Batches are the same whatever the number of processes, and each sample of them goes to exactly one: shares of a
+    batch that cannot be divided differ by one sample, and may be empty.
+
+    Args:
+        sampler: the order of an epoch, the same in all processes; Lightning tells it the epoch.
+        batch_size: samples to a batch of all processes together.
+        share: the number of this process, and how many there are.
+        start: the epoch, and how many of its batches are left out because they were taken before.
+    """
+
+    def __init__(
+        self, sampler: Any, batch_size: int, share: tuple[int, int] = (0, 1), start: tuple[int, int] = (0, 0)
+    ) -> None:
+        self.sampler, self.batch_size, self.share, self.start = sampler, batch_size, share, start
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, wherever it is begun: Lightning goes on counting where it was stopped."""
+        return -(-len(self.sampler) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        epoch, batches = self.start
+        resumed = batches and epoch == self.sampler.epoch
+        order = islice(self.sampler, batches * self.batch_size if resumed else 0, None)
+        number, count = self.share
+        while batch := list(islice(order, self.batch_size)):
+            yield batch[number::count]
+
+
+def make_loader(
+    dataset: Dataset[Any], recipe: Recipe, sampler: Any = None, start: tuple[int, int] = (0, 0)
+) -> DataLoader[Batch]:
     """Batches of `train.batch_size`, in the order of the dataset unless a sampler says otherwise.
 
-    Workers are seeded from `train.seed` by a generator of their own: making an iterator must not draw from the
-    global one, or dropout would depend on how often one was made.
+    Where `torch.distributed` is in use, these are shares of batches, see `ShareSampler`. Workers are seeded from
+    `train.seed` by a generator of their own: making an iterator must not draw from the global one, or dropout would
+    depend on how often one was made.
     """
+    sampler = SequentialSampler(dataset) if sampler is None else sampler  # type: ignore[arg-type]
     return DataLoader(
         dataset,
-        batch_size=recipe.train.batch_size,
-        sampler=sampler,
+        batch_sampler=ShareSampler(sampler, recipe.train.batch_size, ranks.place(), start),
         num_workers=recipe.data.workers,
         collate_fn=partial(collate, config=recipe.data),
         generator=torch.Generator().manual_seed(recipe.train.seed),

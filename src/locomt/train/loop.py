@@ -13,11 +13,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from locomt.data import label_list
 from locomt.nn.model import FusionModel
 from locomt.nn.pretrained import fill_towers
+from locomt.train import ranks
 from locomt.train.bad import BadSampleLog
 from locomt.train.checkpoint import AtomicCheckpointIO, EpochKeeper
 from locomt.train.datamodule import SplitsModule
@@ -30,6 +32,8 @@ NOISE = (
     "The '.*_dataloader' does not have many workers",  # data.workers says how many
     r"Found \d+ module\(s\) in eval mode at the start of training",  # train.frozen
     "`training_step` returned `None`",  # a batch of bad samples alone, which the log of bad samples names
+    "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler passes over what is done
+    "find_unused_parameters=True was specified in DDP constructor",  # for batches that lack a modality
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between Lightning 2.6 and torch 2.13 or later
 )
 """Warnings of Lightning that tell the user nothing to act upon."""
@@ -45,14 +49,16 @@ def fit(
 ) -> dict[str, Any]:
     """Train a recipe.
 
-    The seeds of torch's, numpy's and Python's own generators are set along the way.
+    The seeds of torch's, numpy's and Python's own generators are set along the way. With `train.devices` above 1 the
+    program is started once more for each further one (or all of them by torchrun), and each gets to this call: the
+    first one writes the run, all return its summary.
 
     Args:
         recipe: what to train.
         run_dir: where the run goes: `config.yaml`, `labels.json`, `metrics.csv`, `checkpoints/`, at the end
             `summary.json` and `model/`.
-        resume: go on after the last whole epoch of the run in `run_dir`; the weights come out as if it had never
-            been stopped. A run that has finished is left as it is; where there is none, one is begun.
+        resume: go on after the last checkpoint of the run in `run_dir`, amid an epoch too; the weights come out as if
+            it had never been stopped. A run that has finished is left as it is; where there is none, one is begun.
         on_epoch: told the row of every epoch, as `metrics.csv` has it.
         on_step: told the steps done and the steps in all.
 
@@ -66,9 +72,11 @@ def fit(
         KeyboardInterrupt: it was interrupted; the run can be resumed. (SIGTERM: SystemExit with code 143.)
     """
     run = RunDirectory(Path(run_dir))
+    first = recipe.train.devices == 1 or ranks.is_first()
     labels = label_list(recipe.data)
     if resume and run.holds_run:
-        run.resume(recipe, labels)
+        if first:
+            run.resume(recipe, labels)
         if run.finished:
             return run.read_summary()
     accelerator = _accelerator(recipe.train.accelerator)
@@ -78,16 +86,17 @@ def fit(
     if not run.last.exists():  # a run that goes on has its weights, and needs the pretrained ones no more
         fill_towers(model, recipe.starting_points, recipe.train.inflation)
     freeze(model, recipe.train.frozen)
-    if not (resume and run.holds_run):
+    if first and not (resume and run.holds_run):
         run.begin(recipe, labels)
-    bad = BadSampleLog(splits.sizes, recipe.data.max_bad, run.bad_samples)
+    bad = BadSampleLog(splits.sizes, recipe.data.max_bad, run.bad_samples if first else None)
     keeper = EpochKeeper(run, recipe, bad, on_epoch)
     if recipe.train.compile:
         model.compile()
     with _quiet():
         trainer = pl.Trainer(
             accelerator=accelerator,
-            devices=1,
+            devices=recipe.train.devices,
+            strategy=_strategy(recipe.train.devices),
             precision="bf16-mixed" if recipe.train.precision == "bf16-mixed" else "32-true",
             max_epochs=recipe.train.epochs,
             gradient_clip_val=recipe.train.clip_norm or None,
@@ -105,12 +114,19 @@ def fit(
         module = FusionModule(recipe, model, labels, bad)
         trainer.fit(module, splits, ckpt_path=run.last if run.last.exists() else None, weights_only=True)
     summary = {"monitor": keeper.monitor, **keeper.best}
+    if not first:
+        return summary
     weights = torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"]
     model.cpu().load_state_dict(
         {name.removeprefix("model."): value for name, value in weights.items() if name.startswith("model.")}
     )
     run.export(summary, model.save_pretrained)
     return summary
+
+
+def _strategy(devices: int) -> str | DDPStrategy:
+    """Batches may lack a modality, whose parameters are then unused; the only buffers are constants."""
+    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto"
 
 
 def _accelerator(name: str) -> str:

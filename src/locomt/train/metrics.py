@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, PearsonCorrCoef
 from torchmetrics.classification import (
@@ -22,13 +21,14 @@ from torchmetrics.classification import (
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 from locomt.data import IGNORED
+from locomt.train import ranks
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
 
 
 class Scores(nn.Module, ABC):
-    """Gathers a split's answers batch by batch and scores them at its end."""
+    """Gathers a split's answers batch by batch and scores them at its end, those of all processes together."""
 
     @abstractmethod
     def update(self, logits: Float[Tensor, "batch *steps outputs"], labels: Shaped[Tensor, "batch *rest"]) -> None:
@@ -102,7 +102,7 @@ class MultilabelScores(Scores):
         self.targets.clear()
 
     def compute(self) -> dict[str, dict[str, Any]]:
-        scores, targets = torch.cat(self.scores), torch.cat(self.targets)
+        scores, targets = ranks.gather_rows(self.scores), ranks.gather_rows(self.targets)
         per_class: dict[str, dict[str, Any]] = {}
         for i, label in enumerate(self.labels):
             positives = int(targets[:, i].sum())

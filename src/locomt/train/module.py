@@ -14,9 +14,10 @@ from torch import Tensor
 
 from locomt.data import Batch
 from locomt.nn.model import FusionModel
+from locomt.train import ranks
 from locomt.train.augment import Augment
 from locomt.train.bad import BadSampleLog
-from locomt.train.losses import task_loss
+from locomt.train.losses import MeanLoss, answers, task_loss
 from locomt.train.metrics import make_scores
 from locomt.train.optim import make_optimizer, make_schedule
 from locomt.train.recipe import Recipe
@@ -26,67 +27,93 @@ class TrainingError(ValueError):
     """Training that cannot go on: says why and which field to change."""
 
 
-def seed_all(seed: int, part: int) -> None:
-    """Seed every generator for one part of a run: 0 is the initial weights, n the n-th epoch.
+def seed_all(seed: int, *part: int) -> None:
+    """Seed every generator for one part of a run: 0 is the initial weights; epoch, batch and process, from 1, a step.
 
     No state is carried from one part to the next, so that a resumed run draws what the run that was never
     stopped drew.
     """
-    torch_seed, other = np.random.SeedSequence((seed, part)).generate_state(2)
+    torch_seed, other = np.random.SeedSequence((seed, *part)).generate_state(2)
     torch.manual_seed(int(torch_seed))
     random.seed(int(other))
     np.random.seed(int(other))
 
 
 class FusionModule(pl.LightningModule):
-    """Trains a `FusionModel` as a recipe says. Logs `train_loss`, `val_loss` and `val_<metric>` every epoch."""
+    """Trains a `FusionModel` as a recipe says. Logs `train_loss`, `val_loss` and `val_<metric>` every epoch.
+
+    With several processes a step's loss is the mean over the samples of all their shares, as it is with one.
+    """
 
     def __init__(self, recipe: Recipe, model: FusionModel, labels: Sequence[str], bad: BadSampleLog) -> None:
         super().__init__()
         self.recipe, self.model, self.bad = recipe, model, bad
         self.scores = make_scores(recipe.data.task, labels)
+        self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed)
 
-    def on_train_start(self) -> None:
-        self.bad.clear()
-
-    def on_train_epoch_start(self) -> None:
-        seed_all(self.recipe.train.seed, self.current_epoch + 1)
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        seed_all(self.recipe.train.seed, self.current_epoch + 1, index + 1, self.global_rank + 1)
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
+        self.bad.add(self.recipe.data.train_split, batch.bad)
         batch = self.augment(batch, self.current_epoch, index, self.global_rank)
-        return self._step(batch, self.recipe.data.train_split, "train_loss", self.recipe.train.label_smoothing)
+        weight = self._weight(batch)
+        if weight is None:
+            return None  # not one of the samples could be read
+        if not batch.ids:  # but others have some: this process takes part in their step
+            return 0 * torch.stack([p.sum() for p in self.model.parameters() if p.requires_grad]).sum()
+        return weight * self._loss(batch, self.train_loss, self.recipe.train.label_smoothing)[0]
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._step(batch, self.recipe.data.val_split, "val_loss")
+        self.bad.add(self.recipe.data.val_split, batch.bad)
+        if batch.ids:
+            self.scores.update(self._loss(batch, self.val_loss)[1], batch.labels)
 
-    def _step(self, batch: Batch, split: str, name: str, smoothing: float = 0.0) -> Tensor | None:
-        self.bad.add(split, batch.bad)
-        if not batch.ids:
-            return None  # not one of its samples could be read
+    def _loss(self, batch: Batch, mean: MeanLoss, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+        """The loss and the logits of a batch."""
         logits = self.model(batch.inputs, batch.lengths)
         loss = task_loss(self.recipe.data.task, logits, batch.labels, smoothing)
-        if name == "val_loss":
-            self.scores.update(logits, batch.labels)
-        self.log(name, loss, on_step=False, on_epoch=True, batch_size=len(batch.ids))
-        return loss
+        mean.update(loss, len(batch.ids))
+        return loss, logits
+
+    def _weight(self, batch: Batch) -> float | None:
+        """What to multiply this process's mean by, of which the mean over all processes is taken; None of no samples.
+
+        Shares of a batch differ in size where it cannot be divided, or where samples are bad.
+        """
+        if not ranks.in_use():
+            return 1.0 if batch.ids else None
+        own = answers(batch.labels)
+        everywhere = int(ranks.total(torch.tensor(own, device=self.device)))
+        return own * self.trainer.world_size / everywhere if everywhere else None
 
     def on_validation_epoch_end(self) -> None:
-        if "val_loss" not in self.trainer.callback_metrics:
+        loss = self.val_loss.compute()
+        if loss is None:
             raise TrainingError(f"not one sample of split {self.recipe.data.val_split!r} could be read")
+        self.log("val_loss", loss)
         for name, value in self.scores.compute()["metrics"].items():
             self.log(f"val_{name}", math.nan if value is None else float(value))
         self.scores.reset()
 
     def on_train_epoch_end(self) -> None:
-        loss = self.trainer.callback_metrics.get("train_loss")
+        loss = self.train_loss.compute()
         if loss is None:
             raise TrainingError(f"not one sample of split {self.recipe.data.train_split!r} could be read")
-        if not loss.isfinite():
+        if not math.isfinite(loss):
             raise TrainingError(
-                f"the training loss became {loss.item()} in epoch {self.current_epoch + 1}: lower train.learning_rate "
+                f"the training loss became {loss} in epoch {self.current_epoch + 1}: lower train.learning_rate "
                 f"({self.recipe.train.learning_rate:g}), lengthen train.warmup_epochs or set train.clip_norm"
             )
+        self.log("train_loss", loss)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_loss"] = ranks.total(self.train_loss.sums)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.global_rank == 0:  # it holds the sums of all processes
+            self.train_loss.sums = checkpoint["train_loss"]
 
     def configure_optimizers(self) -> Any:
         config = self.recipe.train

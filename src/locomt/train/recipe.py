@@ -76,6 +76,8 @@ class TrainConfig:
         seed: of the initial weights, the order of the data, augmentation, dropout and stochastic depth.
         monitor: the validation metric that chooses the best epoch. Left out: accuracy, mAP or mae by task.
         accelerator: `auto` (a CUDA device where there is one), `cpu` or `cuda`.
+        devices: how many of them share the samples of each step; with `cpu` processes.
+        checkpoint_minutes: time from one checkpoint to the next within a long epoch; 0 for none.
         tensorboard: write TensorBoard logs; `metrics.csv` is always written.
         compile: run the model through `torch.compile`.
     """
@@ -99,6 +101,8 @@ class TrainConfig:
     seed: int = 0
     monitor: str | None = None
     accelerator: str = "auto"
+    devices: int = 1
+    checkpoint_minutes: float = 10.0
     tensorboard: bool = True
     compile: bool = False
 
@@ -115,9 +119,9 @@ class TrainConfig:
         ):
             value = getattr(self, name)
             _require(value in choices, f"train.{name}: expected one of {', '.join(choices)}, got {value!r}")
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "devices"):
             _require(getattr(self, name) >= 1, f"train.{name}: expected 1 or more, got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup_epochs", "clip_norm", "seed"):
+        for name in ("weight_decay", "warmup_epochs", "clip_norm", "seed", "checkpoint_minutes"):
             _require(getattr(self, name) >= 0, f"train.{name}: expected 0 or more, got {getattr(self, name)}")
         for name in ("momentum", "label_smoothing"):
             value = getattr(self, name)
