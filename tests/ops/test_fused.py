@@ -9,6 +9,7 @@ from locomt import LayerViews, TokenLayout, view_attention
 from locomt.ops import fused
 from locomt.ops.plan import score_pairs
 from locomt.ops.reference import visible
+from locomt.ops.worktable import work_rows
 
 pytest.importorskip("triton")
 
@@ -122,6 +123,13 @@ def test_any_strides_and_a_negative_scale():
     torch.autograd.grad(out.sum(), qkv)  # an expanded gradient, all of whose strides are 0
 
 
+def test_a_scale_of_zero_weighs_all_keys_alike():
+    qkv = tensors(2, THREE, VIEWS, 0, width=16, dtype=torch.float16, device=DEVICE)
+    exact = run(double(qkv), THREE, VIEWS, backend="reference", scale=0.0)
+    for mine, true in zip(run(qkv, THREE, VIEWS, scale=0.0), exact, strict=True):
+        torch.testing.assert_close(mine.double(), true, atol=1e-3, rtol=1e-3)
+
+
 def test_projections_are_read_where_they_lie():
     for t in tensors(2, THREE, VIEWS, 0, width=16, dtype=torch.float16):
         assert not t.is_contiguous()
@@ -141,9 +149,7 @@ def test_no_tokens_no_work():
 def test_work_is_what_the_views_need(by_key, problem):
     """Summed over all tiles, tokens times met tokens are the score pairs of the views."""
     _, layout, layer, _, on_missing, _ = problem
-    rows = [
-        row for head in fused.work_rows(layout.lengths, layer.masks, 16, by_key, on_missing == "self") for row in head
-    ]
+    rows = [row for head in work_rows(layout.lengths, layer.masks, 16, by_key, on_missing == "self") for row in head]
     pairs = sum(min(16, size - first) * sum(met[2::3][:count]) for _, first, _, size, _, count, *met in rows)
     assert pairs == score_pairs(layout.lengths, layer.masks, on_missing == "self")
 
@@ -164,7 +170,7 @@ def test_log_sum_exp_is_in_base_two():
 def test_whether_it_serves_can_be_asked_in_a_compiled_graph(generation, reason, monkeypatch):
     torch._dynamo.reset()
     monkeypatch.setattr(fused, "INTERPRETED", False)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (generation, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (generation, 0))
 
     @torch.compile(fullgraph=True, backend="eager")
     def ask(x):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from locomt.layout import TokenLayout
-from locomt.ops import fused, sdpa  # noqa: F401  (register their operators)
+from locomt.ops import fused, hopper, sdpa  # noqa: F401  (register their operators)
 from locomt.ops.composite import composite_attention
 from locomt.ops.kernels import why_not as no_kernel
 from locomt.ops.operator import attend
@@ -27,9 +27,6 @@ class Backend(NamedTuple):
 
     compute: Callable[..., Tensor]
     why_not: Callable[[torch.device, torch.dtype, int], str | None]
-
-
-LARGE = 1e11  # FLOPs of a forward pass from which on launches no longer count
 
 
 def _registered(backend: str) -> Callable[..., Tensor]:
@@ -65,21 +62,22 @@ def serving(device: torch.device | str, dtype: torch.dtype, head_dim: int) -> li
 def choose_backend(q: Tensor, layout: TokenLayout, views: LayerViews, lengths: Tensor | None = None) -> str:
     """The backend that `backend="auto"` takes."""
     first, *others = serving(q.device, q.dtype, q.shape[-1])
-    if first == "triton" and "sdpa" in others and lengths is None and _few_large_calls(q, layout, views):
-        return "sdpa"
+    if first == "triton" and "sdpa" in others and lengths is None and not hopper.available(q.device):
+        return "sdpa" if _few_large_calls(q, layout, views) else first
     return first
 
 
 def _few_large_calls(q: Tensor, layout: TokenLayout, views: LayerViews) -> bool:
-    """Where cuDNN's dense kernels beat the fused ones though their results have to be put in place.
+    """Where torch's dense kernels beat the fused ones though their results have to be put in place.
 
-    As measured on an H200 (docs/performance.md): wide heads, and training where every head sees everything.
+    As measured on an H200 without its own kernels (docs/performance.md): wide heads, and training where every head
+    sees everything.
     """
     everything = (1 << len(layout.modalities)) - 1
     trains_dense = q.requires_grad and torch.is_grad_enabled() and all(mask == everything for mask in views.masks)
     if q.shape[-1] <= 64 and not trains_dense:
         return False
-    return 4 * q.shape[0] * q.shape[-1] * views.score_pairs(layout.as_dict()) >= LARGE
+    return 4 * q.shape[0] * q.shape[-1] * views.score_pairs(layout.as_dict()) >= fused.LARGE
 
 
 def backends() -> dict[str, str | None]:

@@ -16,11 +16,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from locomt.ops import hopper
 from locomt.ops.operator import register, token_major
 from locomt.ops.padding import unpadded
-from locomt.ops.plan import decode, offsets
+from locomt.ops.plan import score_pairs
+from locomt.ops.worktable import work_rows
 
 LOG2_E = math.log2(math.e)
+LARGE = 1e11  # FLOPs of a forward pass from which on launches no longer count
 
 
 class Tiling(NamedTuple):
@@ -82,8 +85,13 @@ def _forward(
         return _forward(-q, k, v, layout, masks, lengths, -scale, self_on_missing)
     q, k, v = map(_dense_rows, (q, k, v))
     out, lse = token_major(q), torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
-    launch = _Launch("forward", q, layout, masks, lengths, self_on_missing)
-    launch((q, k, v, out, lse), (q, k, v, out), (scale * LOG2_E,))
+    lengths, fall_back = _padding(layout, lengths, self_on_missing)
+    padded = lengths is not None
+    if not (padded and fall_back) and hopper.serves_forward(q, k, v, layout, padded):
+        hopper.forward(q, k, v, out, lse, layout, masks, lengths, fall_back, scale * LOG2_E)
+    else:
+        tensors = (q, k, v, out, lse)
+        _launch("forward", tensors, (q, k, v, out), layout, masks, lengths, fall_back, (scale * LOG2_E,))
     return out, lse
 
 
@@ -105,61 +113,70 @@ def _backward(
         return -dq, dk, dv
     dq, dk, dv = (token_major(t) for t in (q, k, v))
     q, k, v, grad = map(_dense_rows, (q, k, v, grad))
-    delta = torch.empty_like(lse)
-    options = (q, layout, masks, lengths, self_on_missing)
+    lengths, fall_back = _padding(layout, lengths, self_on_missing)
     scales = (scale * LOG2_E, scale)
-    _Launch("query", *options)((q, k, v, out, grad, lse, delta, dq), (q, k, v, out, grad, dq), scales)
-    _Launch("key", *options)((q, k, v, grad, lse, delta, dk, dv), (q, k, v, grad, dk, dv), scales)
+    if not (lengths is not None and fall_back) and hopper.serves_backward(grad, q, k, v, layout):
+        hopper.backward(grad, q, k, v, out, lse, (dq, dk, dv), layout, masks, lengths, fall_back, scales)
+        return dq, dk, dv
+    if lengths is None and _dense_calls_are_faster(q, layout, masks):
+        backward = torch.ops.locomt.sdpa_view_attention_backward
+        arguments = (grad, q, k, v, out, lse / LOG2_E, layout, masks, None, scale, self_on_missing)
+        return backward(*arguments)  # type: ignore[no-any-return]
+    delta = torch.empty_like(lse)
+    options = (layout, masks, lengths, fall_back, scales)
+    _launch("query", (q, k, v, out, grad, lse, delta, dq), (q, k, v, out, grad, dq), *options)
+    _launch("key", (q, k, v, grad, lse, delta, dk, dv), (q, k, v, grad, dk, dv), *options)
     return dq, dk, dv
 
 
-class _Launch:
-    """One launch of a kernel: its grid, work table and compile-time constants."""
+def _dense_calls_are_faster(q: Tensor, layout: Sequence[int], masks: Sequence[int]) -> bool:
+    """Where cuDNN's backward, called for each view, beats the two launches though its results have to be put in place.
 
-    def __init__(
-        self,
-        kernel: str,
-        q: Tensor,
-        layout: Sequence[int],
-        masks: Sequence[int],
-        lengths: Tensor | None,
-        self_on_missing: bool,
-    ) -> None:
-        b, self.heads, self.tokens, d = q.shape
-        self.full = unpadded(list(layout), lengths)
-        padded_width = max(16, 1 << (d - 1).bit_length())
-        self.tiling = TILINGS[kernel][max(64, padded_width)]
-        self.kernel = getattr(_kernels(), KERNELS[kernel])
-        fall_back = self_on_missing and (not self.full or 0 in layout)
-        self.table, self.tiles = _work_table(
-            tuple(layout), tuple(masks), self.tiling.rows, kernel == "key", fall_back and self.full, q.device
-        )
-        self.lengths = self.table  # never read
-        if not self.full:
-            assert lengths is not None
-            self.lengths = lengths.to(q.device).contiguous()
-        self.programs = b * self.heads * self.tiles
-        self.constants = {
-            "M": len(layout),
-            "WIDTH": self.table.shape[1],
-            "D": d,
-            "BD": padded_width,
-            "ROWS": self.tiling.rows,
-            "BLOCK": self.tiling.block,
-            "TAIL": self.tiling.tail,
-            "FULL": self.full,
-            "FALLBACK": fall_back and not self.full,
-            "num_warps": self.tiling.warps,
-            "num_stages": self.tiling.stages,
-        }
+    As measured on an H200 (docs/performance.md): at widths above 64, in large batches. It is not deterministic.
+    """
+    return (
+        q.shape[-1] > 64
+        and hopper.available(q.device)
+        and not torch.are_deterministic_algorithms_enabled()
+        and 4 * q.shape[0] * q.shape[-1] * score_pairs(layout, masks) >= LARGE
+    )
 
-    def __call__(self, tensors: tuple[Tensor, ...], strided: tuple[Tensor, ...], scales: tuple[float, ...]) -> None:
-        if not self.programs:
-            return
-        strides = [stride for t in strided for stride in t.stride()[:3]]
-        sizes = (self.table, self.lengths, self.tiles, self.heads, self.tokens)
-        with torch.cuda.device_of(tensors[0]):
-            self.kernel[(self.programs,)](*tensors, *sizes, *strides, *scales, **self.constants)
+
+def _padding(layout: Sequence[int], lengths: Tensor | None, self_on_missing: bool) -> tuple[Tensor | None, bool]:
+    """Lengths, None where they are known to be full; and whether modalities can be missing that others stand in for."""
+    if unpadded(list(layout), lengths):
+        lengths = None
+    return lengths, self_on_missing and (lengths is not None or 0 in layout)
+
+
+def _launch(
+    kernel: str,
+    tensors: tuple[Tensor, ...],
+    strided: tuple[Tensor, ...],
+    layout: Sequence[int],
+    masks: Sequence[int],
+    lengths: Tensor | None,
+    fall_back: bool,
+    scales: tuple[float, ...],
+) -> None:
+    q = tensors[0]
+    b, heads, tokens, d = q.shape
+    full = lengths is None
+    padded_width = max(16, 1 << (d - 1).bit_length())
+    tiling = TILINGS[kernel][max(64, padded_width)]
+    table, tiles = _work_table(tuple(layout), tuple(masks), tiling.rows, kernel == "key", fall_back and full, q.device)
+    if not b * heads * tiles:
+        return
+    read = table if lengths is None else lengths.to(q.device).contiguous()  # no length is read where all are full
+    strides = [stride for t in strided for stride in t.stride()[:3]]
+    with torch.cuda.device_of(q):
+        getattr(_kernels(), KERNELS[kernel])[(b * heads * tiles,)](
+            *tensors, table, read, tiles, heads, tokens, *strides, *scales,
+            M=len(layout), WIDTH=table.shape[1], D=d, BD=padded_width,
+            ROWS=tiling.rows, BLOCK=tiling.block, TAIL=tiling.tail,
+            FULL=full, FALLBACK=fall_back and not full,
+            num_warps=tiling.warps, num_stages=tiling.stages,
+        )  # fmt: skip
 
 
 KERNELS = {"forward": "forward_kernel", "query": "query_gradient_kernel", "key": "key_gradients_kernel"}
@@ -176,40 +193,6 @@ def _kernels() -> ModuleType:
 def _dense_rows(tensor: Tensor) -> Tensor:
     """As it is where the values of a token are neighbours in memory, as projections leave them."""
     return tensor if tensor.stride(-1) == 1 else tensor.contiguous()
-
-
-def work_rows(
-    layout: Sequence[int], masks: Sequence[int], tile: int, by_key: bool, fall_back: bool = False
-) -> list[list[list[int]]]:
-    """For every head, one row for every tile of tokens; the columns are described in `fused_kernels`.
-
-    Args:
-        layout, masks: as everywhere in ops.
-        tile: tokens of a tile.
-        by_key: tiles of keys, which meet the queries that see them; else tiles of queries, which meet their keys.
-        fall_back: queries that find nothing in the full layout see their own modality.
-
-    Returns:
-        Rows of equal length, the same number for every head, those with most work first.
-    """
-    m, start = len(layout), offsets(layout)
-    heads = []
-    for view in decode(masks, m):
-        seen = [list(keys) for keys in view]
-        if fall_back:
-            seen = [[i] if keys and not any(layout[j] for j in keys) else keys for i, keys in enumerate(seen)]
-        met = [[i for i in range(m) if j in seen[i]] for j in range(m)] if by_key else seen
-        rows = []
-        for i, size in enumerate(layout):
-            others = [j for j in met[i] if layout[j]]
-            mask = sum(1 << j for j in view[i])
-            fields = [field for j in others for field in (j, start[j], layout[j])]
-            blank = [0] * 3 * (m - len(others))
-            for first in range(0, size, tile):
-                rows.append([i, first, start[i], size, mask, len(others), *fields, *blank])
-        rows.sort(key=lambda row: -sum(layout[j] for j in row[6 : 6 + 3 * row[5] : 3]))
-        heads.append(rows)
-    return heads
 
 
 @lru_cache(maxsize=1024)

@@ -1,7 +1,7 @@
 """The Triton kernels of the backend `triton`: what a program reads from its row of the work table, and the loops.
 
 A program owns one tile of tokens of one head and one sample: a tile of queries (forward, gradient of q) or of keys
-(gradients of k and v). Its row of the table, made by `fused.work_table`, names the tile and the modalities to meet:
+(gradients of k and v). Its row of the table, made by `worktable.work_rows`, names the tile and the modalities to meet:
 
     modality, first token in it, its start, its size, mask, count, then per met modality: index, start, size
 
@@ -89,17 +89,20 @@ def _put(base, at, stride, inside, value, D: tl.constexpr, BD: tl.constexpr):
 def _attend(acc, peak, total, q, k, v, real, scale, MASKED: tl.constexpr):
     """One block of keys into the running softmax of every row (online softmax, Milakov and Gimelshein, 2018)."""
     scores = tl.dot(q, tl.trans(k))
-    if MASKED:
-        scores = tl.where(real[None, :], scores, float("-inf"))
-    higher = tl.maximum(peak, tl.max(scores, 1) * scale)
-    p = tl.exp2(scores * scale - higher[:, None])
+    if MASKED:  # after scaling: a scale of 0 would make NaN of what is masked
+        scores = tl.where(real[None, :], scores * scale, float("-inf"))
+        higher = tl.maximum(peak, tl.max(scores, 1))
+        p = tl.exp2(scores - higher[:, None])
+    else:
+        higher = tl.maximum(peak, tl.max(scores, 1) * scale)
+        p = tl.exp2(scores * scale - higher[:, None])
     shrink = tl.exp2(peak - higher)
     total = total * shrink + tl.sum(p, 1)
     acc = tl.dot(p.to(v.dtype), v, acc * shrink[:, None])
     return acc, higher, total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "H", "N"])
 def forward_kernel(
     Q, K, V, OUT, LSE, table, lengths, T, H, N,
     q_b, q_h, q_n, k_b, k_h, k_n, v_b, v_h, v_n, o_b, o_h, o_n,
@@ -150,7 +153,7 @@ def _score_gradient(q, g, k, v, lse, delta, real, scale, MASKED: tl.constexpr):
     return (p * (tl.dot(g, tl.trans(v)) - delta[:, None])).to(k.dtype)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "H", "N"])
 def query_gradient_kernel(
     Q, K, V, OUT, GRAD, LSE, DELTA, DQ, table, lengths, T, H, N,
     q_b, q_h, q_n, k_b, k_h, k_n, v_b, v_h, v_n, o_b, o_h, o_n, g_b, g_h, g_n, dq_b, dq_h, dq_n,
@@ -202,7 +205,7 @@ def _key_gradients(dk, dv, k, v, q, g, lse, delta, scale):
     return dk, dv
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T", "H", "N"])
 def key_gradients_kernel(
     Q, K, V, GRAD, LSE, DELTA, DK, DV, table, lengths, T, H, N,
     q_b, q_h, q_n, k_b, k_h, k_n, v_b, v_h, v_n, g_b, g_h, g_n, dk_b, dk_h, dk_n, dv_b, dv_h, dv_n,
