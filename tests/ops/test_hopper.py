@@ -130,6 +130,18 @@ def test_scales_of_any_sign(hopper_gpu):
             torch.testing.assert_close(mine.double(), true, atol=4e-3, rtol=4e-3)
 
 
+@pytest.mark.gpu
+def test_compiles_without_graph_breaks(hopper_gpu):
+    qkv = tensors(2, THREE, VIEWS, 0, width=64, dtype=torch.bfloat16, device="cuda")
+    compiled = torch.compile(lambda q, k, v: view_attention(q, k, v, THREE, VIEWS), fullgraph=True)
+    for mine, true in zip(
+        torch.autograd.grad(compiled(*qkv).square().sum(), qkv),
+        torch.autograd.grad(view_attention(*qkv, THREE, VIEWS).square().sum(), qkv),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, true, atol=2e-2, rtol=2e-2)
+
+
 def test_expanded_gradients_and_odd_strides_are_left_to_the_other_kernels():
     even = torch.zeros(2, 8, 3, 2, 64, dtype=torch.float16)[:, :, 0].transpose(1, 2)
     assert hopper._copied_in_bulk(even)

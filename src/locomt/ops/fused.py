@@ -1,6 +1,7 @@
 """The backend `triton`: one launch forward and two backward, whatever the views; the kernels are in `fused_kernels`.
 
-Deterministic by design: every gradient is summed by one program, in one order, without atomics.
+There every gradient is summed by one program, in one order, without atomics. On Hopper GPUs `hopper` takes over where
+it is faster; its gradients of queries do not repeat bit for bit, unless `torch.use_deterministic_algorithms(True)` asks.
 """
 
 from __future__ import annotations
@@ -61,14 +62,9 @@ def why_not(device: torch.device, dtype: torch.dtype, head_dim: int) -> str | No
         return "Triton's interpreter multiplies bfloat16 wrongly" if dtype == torch.bfloat16 else None
     if device.type != "cuda":
         return f"its kernels run on CUDA devices, not on {device.type} (TRITON_INTERPRET=1 emulates one, for tests)"
-    if _generation(device) < 8:
+    if hopper.generation(device) < 8:
         return "its kernels need an Ampere GPU or a newer one"
     return None
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch.compile need not look into it
-def _generation(device: torch.device) -> int:
-    return torch.cuda.get_device_capability(device)[0]
 
 
 def _forward(

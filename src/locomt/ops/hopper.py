@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -45,6 +46,7 @@ KEYS = 128  # of a tile of the backward kernel
 QUERIES = 64  # of a block of it
 BACKWARD_TILES = 2  # as Shape.tiles
 TESTED = ("3.6.",)  # Gluon is experimental: releases of Triton with which the tests ran on such a GPU
+TRITON = version("triton") if find_spec("triton") else ""  # read once: torch.compile traces through `available`
 
 
 class Work(NamedTuple):
@@ -154,15 +156,15 @@ def backward(
         hopper_backward.finish_kernel[(programs,)](sums, dq, blocks, count, h, *dq.stride()[:3], scales[1], num_warps=4)
 
 
-@lru_cache
 def available(device: torch.device) -> bool:
     """Whether this is a Hopper GPU, and Triton a release with which the kernels were tested."""
-    if device.type != "cuda" or torch.cuda.get_device_capability(device)[0] != 9:
-        return False
-    try:
-        return version("triton").startswith(TESTED)
-    except PackageNotFoundError:
-        return False
+    return device.type == "cuda" and TRITON.startswith(TESTED) and generation(device) == 9
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch.compile need not look into it
+def generation(device: torch.device) -> int:
+    """The first number of a GPU's compute capability: 8 for Ampere, 9 for Hopper."""
+    return torch.cuda.get_device_capability(device)[0]
 
 
 def _enough(q: Tensor, layout: Sequence[int], tile: int, least: int) -> bool:
@@ -240,6 +242,3 @@ def _work(
     order = (rank * batch * tiles + codes).flatten().sort().values % (batch * tiles)
     ended = torch.cat([order, torch.full((_multiprocessors(device) + 1,), -1)])
     return Work(table.to(device), ended.int().to(device), tiles, int(table[:, 5].max()))
-
-
-__all__ = ["backward", "forward", "serves_backward", "serves_forward"]
