@@ -5,6 +5,7 @@ A fixed order would not do: what ran before decides how warm and how fast the ch
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
@@ -15,25 +16,27 @@ import torch
 
 Name = TypeVar("Name")
 FEWEST_ROUNDS = 5
+SPAN = 0.02  # seconds
 
 
-def paired_seconds(
-    candidates: Mapping[Name, Callable[[], Any]], device: str, budget: float, calls: int = 5
-) -> dict[Name, float]:
+def paired_seconds(candidates: Mapping[Name, Callable[[], Any]], device: str, budget: float) -> dict[Name, float]:
     """Median seconds of each candidate over interleaved rounds, for about `budget` seconds in all.
 
-    On CUDA several `calls` go to an event pair, as a training step would queue them: the launch queue must not run dry.
+    On CUDA as many calls as take `SPAN` go to an event pair, as a training step would queue them: with a few, what the
+    first of them waits for its launch was 10 % of a forward pass.
     """
-    for run in candidates.values():  # compile, choose algorithms, fill caches
+    calls = {}
+    for name, run in candidates.items():
+        run()  # compiles, chooses algorithms, fills caches
         run()
-        run()
-    _wait(device)
+        _wait(device)
+        calls[name] = 1 if device == "cpu" else math.ceil(SPAN / _seconds(run, device, 1))
     order = random.Random(0)
     samples: dict[Name, list[float]] = {name: [] for name in candidates}
     end = time.perf_counter() + budget
     while time.perf_counter() < end or len(next(iter(samples.values()))) < FEWEST_ROUNDS:
         for name in order.sample(list(candidates), len(candidates)):
-            samples[name].append(_seconds(candidates[name], device, calls))
+            samples[name].append(_seconds(candidates[name], device, calls[name]))
     return {name: statistics.median(values) for name, values in samples.items()}
 
 

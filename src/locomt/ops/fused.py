@@ -1,7 +1,7 @@
 """The backend `triton`: one launch forward and two backward, whatever the views; the kernels are in `fused_kernels`.
 
 There every gradient is summed by one program, in one order, without atomics. On Hopper GPUs `hopper` takes over where
-it is faster; its gradients of queries do not repeat bit for bit, unless `torch.use_deterministic_algorithms(True)` asks.
+it is faster; its gradients of queries do not repeat bit for bit unless `torch.use_deterministic_algorithms(True)`.
 """
 
 from __future__ import annotations

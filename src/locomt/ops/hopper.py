@@ -45,6 +45,7 @@ MODALITIES = 25  # as many as the message of a tile has words for
 KEYS = 128  # of a tile of the backward kernel
 QUERIES = 64  # of a block of it
 BACKWARD_TILES = 2  # as Shape.tiles
+SUMS_BYTES = 2**28  # of the float32 sums of gradients of queries that are held at a time
 TESTED = ("3.6.",)  # Gluon is experimental: releases of Triton with which the tests ran on such a GPU
 TRITON = version("triton") if find_spec("triton") else ""  # read once: torch.compile traces through `available`
 
@@ -135,25 +136,31 @@ def backward(
 
     b, h, n, _ = q.shape
     dq, dk, dv = gradients
-    work = _work(tuple(layout), tuple(masks), KEYS, True, fall_back, b, q.device)
     blocks, first_blocks = _query_blocks(tuple(layout), q.device)
-    count, rows = len(blocks), b * work.tiles
-    programs = b * h * count
-    statistics = torch.empty(programs * 2 * QUERIES, device=q.device)
-    sums = torch.empty(programs * QUERIES * BACKWARD_WIDTH, device=q.device)
-    width = 8 + 4 * len(layout)
-    plan = torch.empty(rows * width, dtype=torch.int32, device=q.device)
+    count, width = len(blocks), 8 + 4 * len(layout)
+    passes = -(-b // max(1, SUMS_BYTES // (4 * h * count * QUERIES * BACKWARD_WIDTH)))
+    samples = -(-b // passes)
+    sums = torch.empty(samples * h * count * QUERIES * BACKWARD_WIDTH, device=q.device)
+    statistics = torch.empty(samples * h * count * 2 * QUERIES, device=q.device)
     descriptors = (*(_descriptor(t, QUERIES) for t in (q, k, v, grad)), _flat_descriptor(statistics, 2 * QUERIES))
-    with torch.cuda.device_of(q):
-        hopper_backward.prepare_kernel[(programs,)](
-            out, grad, lse, statistics, sums, work.table, work.table.shape[1], work.tiles, work.order,
-            blocks, first_blocks, plan, width, *_per_sample(layout, lengths, q.device), rows, h, n, count,
-            *out.stride()[:3], *grad.stride()[:3], num_warps=4,
-        )  # fmt: skip
-        hopper_backward.backward_kernel[(min(rows, _multiprocessors(q.device)),)](
-            *descriptors, sums, dk, dv, plan, width, rows, *dk.stride()[:3], *dv.stride()[:3], *scales, num_warps=4
-        )
-        hopper_backward.finish_kernel[(programs,)](sums, dq, blocks, count, h, *dq.stride()[:3], scales[1], num_warps=4)
+    per_sample = _per_sample(layout, lengths, q.device)
+    for first in range(0, b, samples):
+        some = min(samples, b - first)
+        work = _work(tuple(layout), tuple(masks), KEYS, True, fall_back, some, q.device)
+        programs, rows = some * h * count, some * work.tiles
+        plan = torch.empty(rows * width, dtype=torch.int32, device=q.device)
+        with torch.cuda.device_of(q):
+            hopper_backward.prepare_kernel[(programs,)](
+                out, grad, lse, statistics, sums, work.table, work.table.shape[1], work.tiles, work.order,
+                blocks, first_blocks, plan, width, *per_sample, rows, first, h, n, count,
+                *out.stride()[:3], *grad.stride()[:3], num_warps=4,
+            )  # fmt: skip
+            hopper_backward.backward_kernel[(min(rows, _multiprocessors(q.device)),)](
+                *descriptors, sums, dk, dv, plan, width, rows, *dk.stride()[:3], *dv.stride()[:3], *scales, num_warps=4
+            )
+            hopper_backward.finish_kernel[(programs,)](
+                sums, dq, blocks, count, first, h, *dq.stride()[:3], scales[1], num_warps=4
+            )
 
 
 def available(device: torch.device) -> bool:

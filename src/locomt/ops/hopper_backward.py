@@ -5,7 +5,8 @@ streams them and the queries that see them through rings of buffers (TMA), two w
 and the gradients of keys and values, and a third warpgroup adds what they give for the queries to float32 sums, by
 atomics. Whoever needs bit for bit the same gradients of queries every time takes `fused_kernels` instead.
 
-`prepare_kernel` comes before it and `finish_kernel` behind. They see queries in blocks of 64 that end with their
+`prepare_kernel` comes before it and `finish_kernel` behind, for some samples at a time, from `first_sample` on, so that
+statistics and sums stay small and in the chip's cache. They see queries in blocks of 64 that end with their
 modality; per block the statistics hold 64 log-sum-exps (base 2) and 64 deltas, and the sums 64 * 64 numbers in the
 order in which the threads that add them hold them, so that neighbouring threads write to neighbouring places.
 
@@ -40,16 +41,17 @@ ROWS = gl.constexpr(gl.BlockedLayout([1, 8], [4, 8], [4, 1], [1, 0]))
 STAGES = gl.constexpr(4)
 
 
-@triton.jit(do_not_specialize=["width", "tiles", "plan_width", "per_sample", "rows", "H", "N", "count"])
+@triton.jit(do_not_specialize=["width", "tiles", "plan_width", "per_sample", "rows", "first_sample", "H", "N", "count"])
 def prepare_kernel(
     OUT, GRAD, LSE, statistics, sums, table, width, tiles, order, blocks, first_blocks, plan, plan_width, lengths,
-    per_sample, rows, H, N, count, o_b, o_h, o_n, g_b, g_h, g_n,
+    per_sample, rows, first_sample, H, N, count, o_b, o_h, o_n, g_b, g_h, g_n,
 ):  # fmt: skip
     """The statistics of a block of queries, its sums set to 0, and a row of the plan."""
     pid = tl.program_id(0)
     if pid < rows:
         code = tl.load(order + pid)
-        b = code // tiles
+        local = code // tiles
+        b = first_sample + local
         row = table + (code % tiles) * width  # as `fused_kernels` has them, and the head
         to = plan + pid * plan_width
         first = tl.load(row + 1)
@@ -64,7 +66,7 @@ def prepare_kernel(
             total += (n + 63) // 64
             tl.store(to + 8 + 4 * s, n)
             tl.store(to + 9 + 4 * s, tl.load(row + 7 + 3 * s))
-            tl.store(to + 10 + 4 * s, (b * H + h) * count + tl.load(first_blocks + other))
+            tl.store(to + 10 + 4 * s, (local * H + h) * count + tl.load(first_blocks + other))
         tl.store(to, b)
         tl.store(to + 1, h)
         tl.store(to + 2, tl.load(row + 2) + first)
@@ -73,7 +75,7 @@ def prepare_kernel(
         tl.store(to + 5, total)
         tl.store(to + 6, met)
     block = blocks + 4 * (pid % count)
-    bh = (pid // count).to(tl.int64)
+    bh = first_sample * H + (pid // count).to(tl.int64)
     b = bh // H
     h = bh % H
     modality = tl.load(block)
@@ -91,12 +93,12 @@ def prepare_kernel(
     tl.store(sums + pid.to(tl.int64) * 4096 + tl.arange(0, 4096), tl.zeros([4096], tl.float32))
 
 
-@triton.jit(do_not_specialize=["count", "H"])
-def finish_kernel(sums, DQ, blocks, count, H, dq_b, dq_h, dq_n, scale):
+@triton.jit(do_not_specialize=["count", "first_sample", "H"])
+def finish_kernel(sums, DQ, blocks, count, first_sample, H, dq_b, dq_h, dq_n, scale):
     """The gradient of a block of queries from its sums."""
     pid = tl.program_id(0)
     block = blocks + 4 * (pid % count)
-    bh = (pid // count).to(tl.int64)
+    bh = first_sample * H + (pid // count).to(tl.int64)
     start = tl.load(block + 1)
     inner = tl.load(block + 2) + tl.arange(0, 64)
     x = tl.load(sums + pid.to(tl.int64) * 4096 + tl.arange(0, 4096))
