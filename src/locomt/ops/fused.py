@@ -107,17 +107,17 @@ def _backward(
     if scale < 0:
         dq, dk, dv = _backward(grad, -q, k, v, out, lse, layout, masks, lengths, -scale, self_on_missing)
         return -dq, dk, dv
-    dq, dk, dv = (token_major(t) for t in (q, k, v))
     q, k, v, grad = map(_dense_rows, (q, k, v, grad))
     lengths, fall_back = _padding(layout, lengths, self_on_missing)
-    scales = (scale * LOG2_E, scale)
-    if not (lengths is not None and fall_back) and hopper.serves_backward(grad, q, k, v, layout):
-        hopper.backward(grad, q, k, v, out, lse, (dq, dk, dv), layout, masks, lengths, fall_back, scales)
-        return dq, dk, dv
     if lengths is None and _dense_calls_are_faster(q, layout, masks):
         backward = torch.ops.locomt.sdpa_view_attention_backward
         arguments = (grad, q, k, v, out, lse / LOG2_E, layout, masks, None, scale, self_on_missing)
         return backward(*arguments)  # type: ignore[no-any-return]
+    dq, dk, dv = (token_major(t) for t in (q, k, v))
+    scales = (scale * LOG2_E, scale)
+    if not (lengths is not None and fall_back) and hopper.serves_backward(grad, q, k, v, layout):
+        hopper.backward(grad, q, k, v, out, lse, (dq, dk, dv), layout, masks, lengths, fall_back, scales)
+        return dq, dk, dv
     delta = torch.empty_like(lse)
     options = (layout, masks, lengths, fall_back, scales)
     _launch("query", (q, k, v, out, grad, lse, delta, dq), (q, k, v, out, grad, dq), *options)
