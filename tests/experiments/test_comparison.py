@@ -11,9 +11,8 @@ import pytest
 
 from feature_project import make_project
 from locomt.cost import flops, parameters
-from locomt.experiments import runs
 from locomt.experiments.compare import CompareError, Comparison, all_models, compare, model_recipe
-from locomt.experiments.runs import Job, Outcome, do_all
+from locomt.train.jobs import SCORES, Job, Outcome, do_all
 from locomt.train.recipe import Recipe, load_recipe
 from locomt.train.run import Run
 
@@ -136,7 +135,7 @@ def test_processes_change_nothing_and_tell_mistakes(
         do_all(jobs, at_once=2)
     for folder, name in list(names.items())[:2]:
         (entry,) = (run for run in document["runs"] if (run["name"], run["seed"]) == (name, 0))
-        for file in ("model/model.safetensors", runs.SCORES):
+        for file in ("model/model.safetensors", SCORES):
             assert (tmp_path / folder / file).read_bytes() == Path(entry["directory"], file).read_bytes()
 
 
@@ -164,7 +163,7 @@ def test_every_model_is_tuned_on_the_same_points_by_validation_alone(
         for point in entry["points"]
         if point["values"] != entry["chosen"]
         for path in (tmp_path / "runs" / "clips" / entry["name"]).glob(
-            f"learning_rate={point['values']['train.learning_rate']}/seed-*/{runs.SCORES}"
+            f"learning_rate={point['values']['train.learning_rate']}/seed-*/{SCORES}"
         )
     ]
     assert rejected == []  # what was not chosen never saw the test split

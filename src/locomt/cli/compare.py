@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from locomt.experiments.runs import Job, Outcome
+    from locomt.train.jobs import Job, Outcome
 
 HELP = "train or load several models over several seeds; one table: metric with spread, GFLOPs, latency, memory"
 EXAMPLE = "locomt compare clips.yaml --models locomt,mbt,audio --seeds 3 --tune train.learning_rate=1e-3,3e-3 --jobs 2"
@@ -89,11 +91,21 @@ def compare_aloud(comparisons: list[Any], out: Path, *, jobs: int, threads: int)
     """Make comparisons, with their progress on stderr and `results.json` in `out`."""
     import json
 
+    from locomt.experiments.compare import compare
+    from locomt.train.files import write_text
+
+    with runs_progress() as (on_plan, on_run):
+        document = compare(comparisons, out / "runs", at_once=jobs, threads=threads, on_plan=on_plan, on_run=on_run)
+    write_text(out / "results.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    return document
+
+
+@contextmanager
+def runs_progress() -> Iterator[tuple[Callable[[int], object], Callable[[Job, Outcome], object]]]:
+    """A bar on stderr, and a line for every run: what to tell of how many runs there will be, and of each one done."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from locomt.cli.output import console
-    from locomt.experiments.compare import compare
-    from locomt.train.files import write_text
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console(), disable=not console().is_terminal, transient=True) as bar:
@@ -103,16 +115,7 @@ def compare_aloud(comparisons: list[Any], out: Path, *, jobs: int, threads: int)
             bar.advance(task)
             bar.console.print(_done(job, outcome), highlight=False, soft_wrap=True, markup=False)
 
-        document = compare(
-            comparisons,
-            out / "runs",
-            at_once=jobs,
-            threads=threads,
-            on_plan=lambda runs: bar.reset(task, total=runs),
-            on_run=on_run,
-        )
-    write_text(out / "results.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-    return document
+        yield lambda runs: bar.reset(task, total=runs), on_run
 
 
 def check_folder(out: Path) -> None:

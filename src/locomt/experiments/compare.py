@@ -13,10 +13,10 @@ import torch
 from locomt.cost import CONVENTION
 from locomt.data import label_list, read_manifest
 from locomt.experiments.results import baseline_entry, model_rows, recipe_entry, run_entry
-from locomt.experiments.runs import Job, Outcome, do_all
 from locomt.experiments.tuning import Grid, Values, folder_name, points, with_values
 from locomt.hints import did_you_mean
 from locomt.nn.config import FUSIONS
+from locomt.train.jobs import Job, Outcome, do_all
 from locomt.train.recipe import MONITORS, Recipe
 from locomt.train.run import Run
 

@@ -10,7 +10,7 @@ from locomt.cost import flops, guarantee, parameters, token_counts, variants
 from locomt.cost.measured import measure
 from locomt.data import DataConfig
 from locomt.experiments.majority import NAMES, majority
-from locomt.experiments.runs import Job, Outcome, device_of, torch_threads
+from locomt.train.jobs import Job, Outcome, device_of, torch_threads
 from locomt.train.recipe import Recipe
 from locomt.train.run import Run
 
