@@ -27,6 +27,7 @@ from locomt.train.files import RunDirectory
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
 from locomt.train.recipe import Recipe
+from locomt.train.start import fill_from_run
 
 NOISE = (
     "The '.*_dataloader' does not have many workers",  # data.workers says how many
@@ -84,7 +85,10 @@ def fit(
     seed_all(recipe.train.seed, 0)
     model = FusionModel(recipe.fusion_config(labels))
     if not run.last.exists():  # a run that goes on has its weights, and needs the pretrained ones no more
-        fill_towers(model, recipe.starting_points, recipe.train.inflation)
+        if recipe.train.start is None:
+            fill_towers(model, recipe.starting_points, recipe.train.inflation)
+        else:
+            fill_from_run(model, recipe.train.start)
     freeze(model, recipe.train.frozen)
     if first and not (resume and run.holds_run):
         run.begin(recipe, labels)

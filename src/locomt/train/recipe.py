@@ -62,6 +62,7 @@ class TrainConfig:
         pretrained: modality -> checkpoint that its tower starts from: a folder, or an id on the Hugging Face hub; see
             `locomt.nn.pretrained.fill_towers`.
         inflation: how a pretrained patch embedding is spread over a tubelet: `central` or `average`.
+        start: a finished run, or the `model/` of one, that all weights start from. It may have other views.
         momentum: of `sgd`.
         weight_decay: not applied to biases, norms, positions, [CLS] and bottleneck tokens.
         warmup_epochs: linear warm-up from 0, in epochs; fractions are allowed. Then the rate follows a cosine
@@ -90,6 +91,7 @@ class TrainConfig:
     frozen: tuple[str, ...] = ()
     pretrained: dict[str, str] = field(default_factory=dict)
     inflation: str = "central"
+    start: str | None = None
     momentum: float = 0.9
     weight_decay: float = 0.0
     warmup_epochs: float = 0.0
@@ -126,6 +128,10 @@ class TrainConfig:
         for name in ("momentum", "label_smoothing"):
             value = getattr(self, name)
             _require(0 <= value < 1, f"train.{name}: expected [0, 1), got {value}")
+        _require(
+            self.start is None or not self.pretrained,
+            f"train.start: all weights come from {self.start}; leave train.pretrained out",
+        )
         _require(self.learning_rate > 0, f"train.learning_rate: expected above 0, got {self.learning_rate}")
         for part, rate in self.learning_rates.items():
             _require(
@@ -319,10 +325,11 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         else source
         for name, source in recipe.data.modalities.items()
     }
+    start = recipe.train.start and _resolved(recipe.train.start, folders)
     return replace(
         recipe,
         data=replace(recipe.data, manifest=manifest, modalities=modalities),
-        train=replace(recipe.train, pretrained=pretrained),
+        train=replace(recipe.train, pretrained=pretrained, start=start),
     )
 
 
