@@ -20,7 +20,8 @@ MODULES = {
 
 # From the lowest room to the highest: a module imports from its own room and from lower ones alone.
 ROOMS = (
-    ("hints",), ("views",), ("layout",), ("ops",), ("nn",), ("cost", "data"), ("train",), ("experiments",), ("cli",),
+    ("hints",), ("views",), ("layout",), ("ops",), ("nn",), ("cost", "data"), ("train",), ("search",),
+    ("experiments",), ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 

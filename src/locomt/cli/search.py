@@ -1,0 +1,103 @@
+"""`locomt search`: which head should look where, under a budget of attention FLOPs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+
+HELP = "find a view table under a budget of attention FLOPs: the Pareto front, and the chosen table as a recipe"
+EXAMPLE = "locomt search clips.yaml --budget 0.5 --method random --tables 12 --seeds 3 --jobs 2"
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", type=Path, help="a recipe")
+    parser.add_argument(
+        "--budget",
+        metavar="B",
+        required=True,
+        help="0.5: a share of Multiall's attention FLOPs in the fusion layers; 12gflops: a number of them",
+    )
+    parser.add_argument(
+        "--method",
+        metavar="NAME",
+        default="strategies",
+        help="strategies (hand-made tables; the default) or random (draws)",
+    )
+    parser.add_argument("--tables", metavar="N", type=int, default=8, help="how many random draws (8)")
+    parser.add_argument("--seeds", metavar="N", type=int, default=1, help="runs of every table (1)")
+    parser.add_argument("--one-way", action="store_true", help="let heads look one way too, which the paper does not")
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="runs done at a time (1)")
+    parser.add_argument("--threads", metavar="N", type=int, default=1, help="CPU threads of each run (1)")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="for runs and results (search/<name of the recipe>); goes on there"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    from locomt.cli.compare import check_folder
+    from locomt.cli.output import print_json
+    from locomt.search.budget import Budget
+    from locomt.train.recipe import load_recipe
+
+    out = args.out or Path("search") / args.config.stem
+    check_folder(out)
+    budget = Budget.parse(args.budget)
+    recipe = load_recipe(args.config, overrides)
+
+    from locomt.search.run import CHOSEN, PLOT, RESULTS, Search
+
+    wanted = Search(
+        recipe=recipe,
+        budget=budget,
+        method=args.method,
+        tables=args.tables,
+        seeds=args.seeds,
+        one_way=args.one_way,
+    )
+    document = _search_aloud(wanted, out, jobs=args.jobs, threads=args.threads)
+    if args.json:
+        print_json(document)
+    else:
+        _show(document)
+        print(f"chosen recipe: {out / CHOSEN}\nfront: {out / PLOT}\nresults: {out / RESULTS}")
+    return 0
+
+
+def _search_aloud(wanted: Any, out: Path, *, jobs: int, threads: int) -> dict[str, Any]:
+    """Make a search, with its progress on stderr."""
+    from locomt.cli.compare import runs_progress
+    from locomt.search.run import search
+
+    with runs_progress() as (on_plan, on_run):
+        return search(wanted, out, at_once=jobs, threads=threads, on_plan=on_plan, on_run=on_run)
+
+
+def _show(document: dict[str, Any]) -> None:
+    from locomt.cli.output import print_table
+
+    budget, chosen = document["budget"], document["chosen"]
+    print_table(
+        f"{document['metric']} within {budget['gflops']:.4g} GFLOPs, {budget['share']:.1%} of Multiall's",
+        ("table", document["metric"], "seeds", "attention GFLOPs", "of Multiall's", "front", "chosen"),
+        [
+            (
+                ", ".join(entry["names"]),
+                f"{entry['mean']:.4f}",
+                len(entry["seeds"]),
+                f"{entry['gflops']:.4g}",
+                f"{entry['share']:.1%}",
+                "yes" if entry in document["front"] else "",
+                "yes" if entry == chosen else "",
+            )
+            for entry in document["tables"]
+        ],
+    )
+    print(f"chosen by {document['metric']}: {', '.join(chosen['names'])}\n{chosen['views']}")
+    print(f"cost of this search: {document['training_runs']:.4g} training runs")
+    print(f"FLOPs: attention of the fusion layers; {document['convention']}.")

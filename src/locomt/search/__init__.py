@@ -1,0 +1,1 @@
+"""Finding view tables: which head should look where, under a budget."""

@@ -1,0 +1,80 @@
+"""View tables to try at a budget, made without looking at data: the hand-made strategies, and random draws."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from locomt.search.budget import SearchError, Space
+from locomt.views import SELF, STRATEGIES, LayerViews, View, ViewTable
+
+
+def strategies(space: Space, limit: int, *, cross: float, seed: int) -> Mapping[str, ViewTable]:
+    """A table by each of `locomt.views.STRATEGIES`, all of the same cost.
+
+    They have the fewest cross heads that the budget takes. Where it would take none, since all heads self fit, they
+    have the share `cross`.
+
+    Args:
+        limit: score pairs, all heads of all fusion layers.
+        cross: as `model.cross`.
+        seed: of strategy `random`.
+
+    Raises:
+        SearchError: all heads cross, going round the pairs in turn, are above the limit.
+    """
+    places = space.layers * space.heads
+
+    def make(name: str, share: float) -> ViewTable:
+        return ViewTable.strategy(
+            name, space.modalities, layers=space.layers, heads=space.heads, cross=share, seed=seed
+        )
+
+    fitting = (n / places for n in range(places + 1) if space.cost(make("spread", n / places)) <= limit)
+    share = next(fitting, None)
+    if share is None:
+        least = space.cost(make("spread", 1.0))
+        raise SearchError(
+            "the budget is below what the strategies can reach: with all heads cross, over all pairs in turn, they "
+            f"take {least / space.multiall:.4f} of Multiall's attention FLOPs in the fusion layers"
+        )
+    return {name: make(name, share or cross) for name in STRATEGIES}
+
+
+def draws(space: Space, limit: int, count: int, seed: int) -> Mapping[str, ViewTable]:
+    """Different tables drawn at random.
+
+    The heads of all layers take their views in a shuffled order, each one at random out of those that leave enough of
+    the budget for the heads that are still to come.
+
+    Args:
+        limit: score pairs, all heads of all fusion layers.
+        count: how many; fewer come where there are hardly as many tables within the budget.
+        seed: the first so many tables of a seed are the same for any count.
+    """
+    found: dict[str, ViewTable] = {}
+    for number in range(count * TRIES):
+        table = _draw(space, limit, random.Random(f"{seed}.{number}"))
+        if table not in found.values():
+            found[f"random {seed}.{number}"] = table
+        if len(found) == count:
+            break
+    return found
+
+
+TRIES = 20
+"""How often to draw for each table that is wanted, before it is taken that there are no more."""
+
+
+def _draw(space: Space, limit: int, rng: random.Random) -> ViewTable:
+    costs = {view: space.pairs(view) for view in space.views}
+    cheapest = min(costs.values())
+    places = [(layer, head) for layer in range(space.layers) for head in range(space.heads)]
+    rng.shuffle(places)
+    table: list[list[View]] = [[SELF] * space.heads for _ in range(space.layers)]
+    left = limit
+    for waiting, (layer, head) in zip(reversed(range(len(places))), places, strict=True):
+        view = rng.choice([view for view, cost in costs.items() if cost + waiting * cheapest <= left])
+        table[layer][head] = view
+        left -= costs[view]
+    return ViewTable(tuple(LayerViews(space.modalities, tuple(row)) for row in table))

@@ -1,0 +1,85 @@
+"""What a search found: every table tried, the Pareto front, and the best table within the budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from locomt.cost import CONVENTION
+from locomt.search.budget import SearchError, Space
+from locomt.train.files import FREE, flatten
+from locomt.train.recipe import Recipe
+
+Entry = dict[str, Any]
+"""A table that was tried, as plain JSON types; the fields are told in docs/search.md."""
+
+
+def key(entry: Mapping[str, Any]) -> tuple[str, str | None]:
+    """What makes two entries the same: the table, and the weights that training started from."""
+    return entry["views"], entry["start"]
+
+
+def merged(old: Sequence[Entry], new: Sequence[Entry]) -> list[Entry]:
+    """All entries, each once, the cheapest first; a table that was tried anew has the names of both times."""
+    entries = {key(entry): entry for entry in old}
+    for entry in new:
+        names = entries.get(key(entry), entry)["names"]
+        entries[key(entry)] = entry | {"names": list(dict.fromkeys([*names, *entry["names"]]))}
+    return sorted(entries.values(), key=lambda entry: (entry["gflops"], *map(str, key(entry))))
+
+
+def front(entries: Sequence[Entry], better: str) -> list[Entry]:
+    """The entries than which none is both cheaper and as good, or as cheap and better; the cheapest first."""
+    sign = 1 if better == "more" else -1
+    kept: list[Entry] = []
+    for entry in sorted(entries, key=lambda entry: (entry["gflops"], -sign * entry["mean"])):
+        last = kept[-1] if kept else None
+        same = last and (entry["gflops"], entry["mean"]) == (last["gflops"], last["mean"])
+        if last is None or same or sign * entry["mean"] > sign * last["mean"]:
+            kept.append(entry)
+    return kept
+
+
+def best(entries: Sequence[Entry], better: str) -> Entry:
+    """The entry of the best mean; among equals the cheapest, then the first."""
+    sign = 1 if better == "more" else -1
+    return max(entries, key=lambda entry: (sign * entry["mean"], -entry["gflops"]))
+
+
+def read_tables(path: Path, recipe: Recipe) -> list[Entry]:
+    """The tables in a `results.json`; none where there is no such file.
+
+    Raises:
+        SearchError: it is of another recipe, whose scores do not compare with this one's.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        before, tables = flatten(document["settings"]), list(document["tables"])
+    except FileNotFoundError:
+        return []
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise SearchError(f"{path}: expected what `locomt search` wrote, got something else ({error})") from None
+    now = flatten(recipe.to_dict())
+    for name in sorted(before.keys() | now.keys()):
+        if name not in FREE and before.get(name) != now.get(name):
+            raise SearchError(
+                f"{path.parent} holds a search with {name} {before.get(name)!r}, the recipe now says "
+                f"{now.get(name)!r}: their scores do not compare; change it back or name another directory"
+            )
+    return tables
+
+
+def describe(space: Space, recipe: Recipe) -> Entry:
+    """What all tables of a search have in common."""
+    return {
+        "metric": f"val_{recipe.monitor}",
+        "better": "more" if recipe.monitor_mode == "max" else "less",
+        "tokens": space.tokens,
+        "layers": space.layers,
+        "heads": space.heads,
+        "multiall_gflops": space.gflops(space.multiall),
+        "convention": CONVENTION,
+        "settings": recipe.to_dict(),
+    }

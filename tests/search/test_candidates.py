@@ -1,0 +1,61 @@
+"""Tables that are made without looking at data: all fit the budget, the strategies at one cost."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from search_spaces import make_space
+
+from locomt.search.budget import SearchError
+from locomt.search.candidates import draws, strategies
+from locomt.views import STRATEGIES
+
+LENGTHS = st.lists(st.integers(2, 12), min_size=2, max_size=4).map(lambda n: dict(zip("abcd", n, strict=False)))
+
+
+@given(LENGTHS, st.integers(1, 4), st.sampled_from((1, 2, 4)), st.floats(0, 1))
+def test_strategies_have_the_fewest_cross_heads_that_fit(
+    lengths: dict[str, int], layers: int, heads: int, share: float
+) -> None:
+    space = make_space(lengths, fusion_layers=layers, heads=heads, depth=4)
+    own = sum(length**2 for length in lengths.values()) * layers * heads
+    limit = round(share * own)
+    try:
+        tables = strategies(space, limit, cross=0.5, seed=0)
+    except SearchError:
+        fewest = strategies(space, own, cross=1.0, seed=0)
+        assert all(space.cost(table) > limit for table in fewest.values())
+        return
+    assert tuple(tables) == STRATEGIES
+    assert len({space.cost(table) for table in tables.values()}) == 1
+    cost = space.cost(tables["spread"])
+    assert cost <= limit
+    crosses = [view for layer in tables["spread"].layers for view in layer.heads if view.is_cross]
+    if limit < own:  # one cross head less, the last one's pair, is too much
+        assert cost + own // (layers * heads) - space.pairs(crosses[-1]) > limit
+    else:
+        assert len(crosses) == round(0.5 * layers * heads)
+
+
+@given(LENGTHS, st.booleans(), st.floats(0, 1), st.integers(0, 3))
+def test_draws_fit_are_different_and_repeat(lengths: dict[str, int], one_way: bool, share: float, seed: int) -> None:
+    space = make_space(lengths, one_way=one_way)
+    least = 4 * min(map(space.pairs, space.views))
+    limit = least + round(share * (space.multiall - least))
+    tables = draws(space, limit, 4, seed)
+    assert tables
+    assert all(space.cost(table) <= limit for table in tables.values())
+    assert len(set(tables.values())) == len(tables)
+    assert {view for t in tables.values() for layer in t.layers for view in layer.heads} <= set(space.views)
+    fewer = draws(space, limit, 2, seed)
+    assert list(fewer.items()) == list(tables.items())[:2]
+
+
+def test_draws_favour_no_layer() -> None:
+    space = make_space({"a": 9, "b": 2}, fusion_layers=2, heads=4)
+    limit = 4 * 85 + 4 * 36  # half of the heads can be self
+    tables = draws(space, limit, 60, 0)
+    lower, upper = (
+        sum(t.layers[layer].frequencies.get("self", 0) for t in tables.values()) / len(tables) for layer in (0, 1)
+    )
+    assert lower == pytest.approx(upper, abs=0.5)
+    assert lower + upper > 2.5
