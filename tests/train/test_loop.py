@@ -4,6 +4,7 @@ import csv
 import json
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,15 @@ def test_same_seed_same_result(project: Path, tmp_path: Path) -> None:
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
     assert history(tmp_path / "a") == history(tmp_path / "b")
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_deterministic_kernels_only_while_it_trains(recipe: Recipe, tmp_path: Path) -> None:
+    during = []
+    wanted = replace(recipe, train=replace(recipe.train, deterministic=True))
+    fit(wanted, tmp_path / "run", on_step=lambda *_: during.append(torch.are_deterministic_algorithms_enabled()))
+    assert during
+    assert all(during)
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_workers_change_nothing(project: Path, tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ class TrainConfig:
         accelerator: `auto` (a CUDA device where there is one), `cpu` or `cuda`.
         devices: how many of them share the samples of each step; with `cpu` processes.
         checkpoint_minutes: time from one checkpoint to the next within a long epoch; 0 for none.
+        deterministic: the same result again on the same GPU, with torch's and our own deterministic kernels, some of
+            which are slower; a CPU gives the same result again either way.
         tensorboard: write TensorBoard logs; `metrics.csv` is always written.
         compile: run the model through `torch.compile`.
     """
@@ -105,6 +107,7 @@ class TrainConfig:
     accelerator: str = "auto"
     devices: int = 1
     checkpoint_minutes: float = 10.0
+    deterministic: bool = False
     tensorboard: bool = True
     compile: bool = False
 
