@@ -20,8 +20,9 @@ install: $(DEV)
 demo: $(RUNTIME)
 	$(BIN)/locomt demo
 
+# A process a core with a thread each: small models only wait where several threads share them.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 lint: $(DEV)
 	$(BIN)/ruff check
