@@ -1,0 +1,73 @@
+"""The best view for every head within a budget, exactly: a multiple-choice knapsack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from locomt.search.budget import SearchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jaxtyping import Float
+    from numpy.typing import NDArray
+
+
+def choose(values: Float[NDArray[np.float64], "places views"], costs: Sequence[float], limit: float) -> tuple[int, ...]:
+    """One view for each place, of the largest sum of values whose sum of costs is within the limit.
+
+    Solved as an integer program by HiGHS (`scipy.optimize.milp`) to proven optimality. Among equally good choices,
+    which one comes out depends on the solver.
+
+    Args:
+        values: what each view is worth at each place; all finite.
+        costs: of each view, whatever the place; at least 0.
+        limit: in the unit of the costs.
+
+    Returns:
+        The number of the view chosen for each place.
+
+    Raises:
+        SearchError: even the cheapest view in every place is above the limit, or scipy is not installed.
+    """
+    try:
+        from scipy.optimize import Bounds, LinearConstraint, milp
+        from scipy.sparse import csr_array
+    except ImportError:
+        raise SearchError("choosing views within a budget needs scipy: pip install 'locomt[search]'") from None
+    places, views = values.shape
+    assert len(costs) == views
+    assert np.isfinite(values).all()
+    if places * min(costs) > limit:
+        raise SearchError(f"expected a budget of {places * min(costs):g} or more for {places} heads, got {limit:g}")
+    variables = places * views
+    rows = np.repeat(np.arange(places), views)
+    one_each = csr_array((np.ones(variables), (rows, np.arange(variables))), shape=(places, variables))
+    # In units of the limit: score pairs by the hundred million are beyond what a solver's tolerances are made for.
+    total = csr_array(np.tile(np.asarray(costs, dtype=float) / max(limit, 1e-300), places)[None])
+    solved = milp(
+        -values.ravel(),
+        integrality=np.ones(variables),
+        bounds=Bounds(0, 1),
+        constraints=[LinearConstraint(one_each, 1, 1), LinearConstraint(total, -np.inf, 1)],
+        options={"mip_rel_gap": 0.0},
+    )
+    assert solved.success, solved.message
+    chosen = solved.x.reshape(values.shape).argmax(axis=1)
+    return tuple(int(view) for view in _within(chosen, values, costs, limit))
+
+
+def _within(
+    chosen: NDArray[np.int64], values: NDArray[np.float64], costs: Sequence[float], limit: float
+) -> NDArray[np.int64]:
+    """The choice, made cheaper where the solver's tolerance let it pass the limit by less than a millionth."""
+    price = np.asarray(costs)
+    while (price[chosen]).sum() > limit:
+        worth = values[np.arange(len(chosen)), chosen][:, None] - values
+        saving = price[chosen][:, None] - price[None]
+        loss = np.where(saving > 0, worth, np.inf)
+        place, view = np.unravel_index(int(loss.argmin()), loss.shape)
+        chosen[place] = view
+    return chosen

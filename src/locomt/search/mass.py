@@ -1,0 +1,138 @@
+"""Attention mass: how much of each head's attention falls on each block of modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from locomt.data import Batch
+from locomt.nn.block import Block
+from locomt.nn.model import FusionModel
+from locomt.search.budget import SearchError
+from locomt.views import View
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+class AttentionMass:
+    """The attention of Multiall's heads, block by block, summed up over samples.
+
+    A block (i, j) of a head is what its queries of modality i give to keys of modality j: the mean over the queries of
+    the attention probabilities that fall on those keys. Over j a row adds up to 1.
+
+    Attributes:
+        sums: `[layers, heads, m, m]`, float64: the blocks, summed over the samples that have modality i.
+        samples: `[m]`: how many samples have modality i.
+    """
+
+    def __init__(self, layers: int, heads: int, modalities: tuple[str, ...]) -> None:
+        self.modalities = modalities
+        self.sums = torch.zeros(layers, heads, len(modalities), len(modalities), dtype=torch.float64)
+        self.samples = torch.zeros(len(modalities), dtype=torch.float64)
+
+    @property
+    def mean(self) -> Float[Tensor, "layers heads m m"]:
+        """The blocks, averaged over the samples that have the query's modality; rows of a modality never seen are 0."""
+        return self.sums / self.samples.clamp(min=1)[:, None]
+
+    def kept(self, views: Iterable[View]) -> Float[Tensor, "layers heads views"]:
+        """What part of a head's attention each view would keep, the mean over the modalities of the queries.
+
+        All modalities count alike, however many tokens they have: the classifier reads one [CLS] of each, and averages
+        them. `multi` keeps 1.
+        """
+        names = self.modalities
+        allowed = torch.tensor([[[float(view.sees(i, j)) for j in names] for i in names] for view in views])
+        seen = (self.samples > 0).double()
+        return torch.einsum("lhij,vij,i->lhv", self.mean, allowed.double(), seen / seen.sum().clamp(min=1))
+
+
+@torch.inference_mode()
+def measure_mass(model: FusionModel, batches: Iterable[Batch], device: torch.device | str = "cpu") -> AttentionMass:
+    """Where the heads of a trained Multiall look, over a data set.
+
+    Queries and keys are those of the model at work; the probabilities are computed a sample and layer at a time, in
+    float32: `[heads, N, N]` numbers.
+
+    Args:
+        model: its fusion layers must be Multiall's.
+        batches: real samples; padding and missing modalities are left out of the sums.
+        device: where to run it.
+
+    Raises:
+        SearchError: the model is another one.
+    """
+    table = model.table
+    if table is None or any(view.text != "multi" for layer in table.layers for view in layer.heads):
+        raise SearchError(
+            f"attention mass is measured where every head sees everything: expected a model of fusion 'multiall', got "
+            f"{model.config.fusion!r}"
+        )
+    mass = AttentionMass(len(table.layers), table.num_heads, table.modalities)
+    model = model.to(device).eval()
+    with _watching(model) as layers:
+        for batch in batches:
+            if not batch.ids:
+                continue
+            batch = batch.to(device)
+            for watched in layers:
+                watched.clear()
+            model(batch.inputs, batch.lengths)
+            counts = _token_counts(layers[0])
+            mass.samples += (counts > 0).sum(0).cpu()
+            for place, watched in enumerate(layers):
+                mass.sums[place] += _blocks(watched["qkv"], counts, table.num_heads).cpu()
+    return mass
+
+
+@contextmanager
+def _watching(model: FusionModel) -> Iterator[list[dict[str, Any]]]:
+    """For each fusion layer what it is about to attend with: `qkv`, modality -> projections, and its `lengths`."""
+    layers: list[dict[str, Any]] = []
+    with ExitStack() as hooks:
+        for block in model.fusion:
+            assert isinstance(block, Block)
+            watched: dict[str, Any] = {}
+            layers.append(watched)
+
+            def keep_lengths(_: Any, inputs: tuple[Any, ...], watched: dict[str, Any] = watched) -> None:
+                watched["lengths"] = inputs[1] if len(inputs) > 1 else None
+
+            def keep_projections(_: Any, __: Any, out: Any, watched: dict[str, Any] = watched) -> None:
+                watched["qkv"] = out
+
+            for handle in (
+                block.register_forward_pre_hook(keep_lengths),
+                block.attention.qkv.register_forward_hook(keep_projections),
+            ):
+                hooks.callback(handle.remove)
+        yield layers
+
+
+def _token_counts(watched: dict[str, Any]) -> Int[Tensor, "batch m"]:
+    """How many tokens of each modality are real in each sample."""
+    streams = watched["qkv"]
+    full = torch.tensor([stream.shape[1] for stream in streams.values()])
+    if watched["lengths"] is None:
+        return full.expand(next(iter(streams.values())).shape[0], -1)
+    return torch.minimum(watched["lengths"].cpu(), full)
+
+
+def _blocks(streams: dict[str, Tensor], counts: Int[Tensor, "batch m"], heads: int) -> Float[Tensor, "heads m m"]:
+    """The blocks of one layer, summed over the samples of a batch."""
+    m = len(streams)
+    sums = torch.zeros(heads, m, m, dtype=torch.float64)
+    for sample, own in enumerate(counts.tolist()):
+        real = [stream[sample, :count] for stream, count in zip(streams.values(), own, strict=True)]
+        q, k, _ = torch.cat(real).float().unflatten(1, (3, heads, -1)).unbind(1)  # [N, heads, width]
+        scores = torch.einsum("qhd,khd->hqk", q, k) * q.shape[-1] ** -0.5
+        by_key = torch.stack([part.sum(-1) for part in scores.softmax(-1).split(own, dim=2)], dim=-1)  # [heads, N, m]
+        for i, rows in enumerate(by_key.split(own, dim=1)):
+            if own[i]:
+                sums[:, i] += rows.double().mean(1).cpu()
+    return sums

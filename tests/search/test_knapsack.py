@@ -1,0 +1,39 @@
+"""The exact choice of views, against trying everything."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from locomt.search.budget import SearchError
+from locomt.search.knapsack import choose
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_nothing_within_the_limit_is_better(places, views, seed, tightness):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(places, views)).round(2)
+    costs = rng.integers(0, 10**8, size=views).tolist()
+    least, most = places * min(costs), places * max(costs)
+    limit = least + int(tightness * (most - least))
+    found = choose(values, costs, limit)
+
+    def worth(choice):
+        return sum(values[place, view] for place, view in enumerate(choice))
+
+    assert sum(costs[view] for view in found) <= limit
+    best = max(
+        worth(choice) for choice in product(range(views), repeat=places) if sum(costs[view] for view in choice) <= limit
+    )
+    assert worth(found) == pytest.approx(best, abs=1e-9)
+
+
+def test_a_limit_that_just_fits_is_kept_and_one_below_the_cheapest_is_refused():
+    values = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 3.0]])
+    assert choose(values, [1, 10], 12) == (0, 0, 1)
+    assert choose(values, [1, 10], 11.5) == (0, 0, 0)
+    with pytest.raises(SearchError, match="expected a budget of 3 or more for 3 heads, got 2"):
+        choose(values, [1, 10], 2)
