@@ -11,8 +11,9 @@ import pytest
 from feature_project import make_project
 from locomt.cost import flops
 from locomt.search.budget import Budget, SearchError
+from locomt.search.method import Search
 from locomt.search.results import best, front, merged
-from locomt.search.run import CHOSEN, PLOT, RESULTS, Search, search
+from locomt.search.run import CHOSEN, PLOT, RESULTS, search
 from locomt.train import Run, load_recipe
 from locomt.train.jobs import SCORES, Job, Outcome
 from locomt.train.recipe import Recipe
@@ -119,7 +120,13 @@ def test_what_is_no_result_is_told(made: tuple[Search, Path, dict[str, Any]], tm
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"method": "guess"}, "expected one of"), ({"seeds": 0}, "seeds: expected 1"), ({"tables": 0}, "tables: expec")],
+    [
+        ({"method": "guess"}, "expected one of"),
+        ({"seeds": 0}, "seeds: expected 1"),
+        ({"method": "random", "tables": 0}, "tables: expected 1"),
+        ({"method": "mass", "finetune": 0.0}, "finetune: expected a share"),
+        ({"finetune": 0.5}, "method strategies takes no option 'finetune'; it is for mass"),
+    ],
 )
 def test_settings_that_cannot_be(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SearchError, match=message):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 HELP = "find a view table under a budget of attention FLOPs: the Pareto front, and the chosen table as a recipe"
 EXAMPLE = "locomt search clips.yaml --budget 0.5 --method random --tables 12 --seeds 3 --jobs 2"
@@ -15,7 +12,9 @@ TAKES_OVERRIDES = True
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG", type=Path, help="a recipe")
+    parser.add_argument(
+        "config", metavar="CONFIG", nargs="?", type=Path, help="a recipe; with --from it may be left out"
+    )
     parser.add_argument(
         "--budget",
         metavar="B",
@@ -26,11 +25,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         metavar="NAME",
         default="strategies",
-        help="strategies (hand-made tables; the default) or random (draws)",
+        help="strategies (hand-made tables; the default), random (draws), or mass (what a trained Multiall looks at)",
     )
-    parser.add_argument("--tables", metavar="N", type=int, default=8, help="how many random draws (8)")
-    parser.add_argument("--seeds", metavar="N", type=int, default=1, help="runs of every table (1)")
-    parser.add_argument("--one-way", action="store_true", help="let heads look one way too, which the paper does not")
+    parser.add_argument("--tables", metavar="N", type=int, help="how many tables to try (8): random")
+    parser.add_argument("--seeds", metavar="N", type=int, help="runs of every table (1)")
+    parser.add_argument(
+        "--one-way",
+        action="store_true",
+        default=None,
+        help="let heads look one way too, which the paper does not: random, mass",
+    )
+    parser.add_argument(
+        "--from", metavar="RUN", dest="source", type=Path, help="a finished run of Multiall to convert: mass"
+    )
+    parser.add_argument(
+        "--finetune",
+        metavar="SHARE",
+        type=float,
+        help="epochs after converting, as a share of the recipe's (0.1): mass",
+    )
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="runs done at a time (1)")
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="CPU threads of each run (1)")
     parser.add_argument(
@@ -43,23 +56,22 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.compare import check_folder
     from locomt.cli.output import print_json
     from locomt.search.budget import Budget
+    from locomt.train.files import RunDirectory
     from locomt.train.recipe import load_recipe
 
-    out = args.out or Path("search") / args.config.stem
+    if args.config is None and args.source is None:
+        raise ValueError("expected a recipe, or a finished run to convert (--from RUN --method mass)")
+    config = args.config or RunDirectory(args.source).config
+    out = args.out or Path("search") / (args.config or args.source).stem
     check_folder(out)
     budget = Budget.parse(args.budget)
-    recipe = load_recipe(args.config, overrides)
+    recipe = load_recipe(config, overrides)
 
-    from locomt.search.run import CHOSEN, PLOT, RESULTS, Search
+    from locomt.search.method import Search
+    from locomt.search.run import CHOSEN, PLOT, RESULTS
 
-    wanted = Search(
-        recipe=recipe,
-        budget=budget,
-        method=args.method,
-        tables=args.tables,
-        seeds=args.seeds,
-        one_way=args.one_way,
-    )
+    options = {name: getattr(args, name) for name in ("tables", "seeds", "one_way", "finetune", "source")}
+    wanted = Search(recipe=recipe, budget=budget, method=args.method, **options)
     document = _search_aloud(wanted, out, jobs=args.jobs, threads=args.threads)
     if args.json:
         print_json(document)

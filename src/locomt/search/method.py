@@ -1,0 +1,223 @@
+"""What a search is asked for, and how a method does its work and tells what it finds."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from locomt.data import read_manifest
+from locomt.search.budget import Budget, SearchError, Space
+from locomt.search.results import Entry
+from locomt.train.jobs import Job, Outcome
+from locomt.train.recipe import Recipe
+from locomt.views import ViewTable
+
+METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "strategies": ("seeds",),
+        "random": ("seeds", "tables", "one_way"),
+        "mass": ("seeds", "one_way", "finetune", "source"),
+    }
+)
+"""Method -> the options of `Search` that it takes. A method is a module of its name in `locomt.search.methods`, with a
+function `run(work: Work) -> None`, imported when it is wanted: some need packages that others do not."""
+
+DEFAULTS: Mapping[str, Any] = MappingProxyType({"seeds": 1, "tables": 8, "one_way": False, "finetune": 0.1})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What to search, and how.
+
+    Attributes:
+        recipe: what all tables are trained with; its own table takes no part.
+        budget: that no table exceeds.
+        method: one of `METHODS`, which says the options that it takes; those left out, None, are those of `DEFAULTS`.
+        tables: how many tables to try.
+        seeds: runs of every table, with `train.seed` and those that follow it.
+        one_way: whether heads may look one way (`a>b`).
+        finetune: epochs of training a converted model, as a share of the recipe's; one epoch at least.
+        source: a finished run of Multiall to convert, instead of one trained for it.
+    """
+
+    recipe: Recipe
+    budget: Budget
+    method: str = "strategies"
+    tables: int | None = None
+    seeds: int | None = None
+    one_way: bool | None = None
+    finetune: float | None = None
+    source: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise SearchError(f"method: expected one of {', '.join(METHODS)}, got {self.method!r}")
+        for name in dict.fromkeys(option for options in METHODS.values() for option in options):
+            if getattr(self, name) is not None and name not in METHODS[self.method]:
+                takers = ", ".join(method for method, options in METHODS.items() if name in options)
+                raise SearchError(f"method {self.method} takes no option {name!r}; it is for {takers}")
+        for name in ("tables", "seeds"):
+            if self.option(name) < 1:
+                raise SearchError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+        if not 0 < self.option("finetune") <= 1:
+            raise SearchError(f"finetune: expected a share of the recipe's epochs in (0, 1], got {self.finetune}")
+        data = self.recipe.data
+        if not any(row.split == data.val_split for row in read_manifest(data.manifest, data.columns)):
+            raise SearchError(
+                f"{data.manifest}: no row has split {data.val_split!r} (data.val_split), by which to choose"
+            )
+
+    def option(self, name: str) -> Any:
+        """The value of an option, its default where it was left out."""
+        value = getattr(self, name)
+        return DEFAULTS.get(name) if value is None else value
+
+    @property
+    def all_seeds(self) -> range:
+        first = self.recipe.train.seed
+        return range(first, first + self.option("seeds"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A table to train and score.
+
+    Attributes:
+        table: the views.
+        names: what it is called; several where they turn out the same.
+        recipe: with the table in it, and what else is not as in the search's recipe.
+        facts: what is told of it in its entry besides.
+    """
+
+    table: ViewTable
+    names: tuple[str, ...]
+    recipe: Recipe
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def job(self, root: Path, seed: int) -> Job:
+        """The run with one seed, in a directory that any search of the same recipe shares."""
+        train = self.recipe.train
+        what = str(self.table) + (f"\n{train.epochs} epochs from {train.start}" if train.start else "")
+        name = hashlib.sha256(what.encode()).hexdigest()[:12]
+        return Job(
+            label=f"{self.names[0]} seed {seed}",
+            recipe=replace(self.recipe, train=replace(train, seed=seed)),
+            directory=root / name / f"seed-{seed}",
+            test=False,  # the test split has no part in a search
+        )
+
+
+def with_table(recipe: Recipe, table: ViewTable) -> Recipe:
+    """The recipe for a LoCoMT of this table."""
+    return replace(recipe, model=replace(recipe.model, fusion="locomt", views=str(table)))
+
+
+def named(tables: Mapping[str, ViewTable], recipe: Recipe) -> list[Candidate]:
+    """The tables as candidates; those of several names once."""
+    names: dict[ViewTable, list[str]] = {}
+    for name, table in tables.items():
+        names.setdefault(table, []).append(name)
+    return [Candidate(table=table, names=tuple(own), recipe=with_table(recipe, table)) for table, own in names.items()]
+
+
+class Work:
+    """What a method is given: the question, runs to be had, and somebody who takes in what it finds.
+
+    Attributes:
+        wanted: the question.
+        space: of the tables.
+        limit: what a table may cost, as `space.cost` says it.
+        out: the search's directory; `runs` in it is where runs go.
+        before: training runs that were needed besides those of tables, in runs of the recipe.
+    """
+
+    def __init__(
+        self,
+        wanted: Search,
+        space: Space,
+        limit: int,
+        out: Path,
+        do: Callable[[Sequence[Job], Callable[[Job, Outcome], object]], list[Outcome]],
+        on_entry: Callable[[Candidate, Entry], object],
+    ) -> None:
+        self.wanted, self.space, self.limit, self.out = wanted, space, limit, out
+        self.before = 0.0
+        self._do, self._on_entry = do, on_entry
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.wanted.recipe
+
+    @property
+    def runs(self) -> Path:
+        return self.out / "runs"
+
+    def do(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Runs that are no table's, such as one to start from. What they cost is to be added to `before`."""
+        return self._do(jobs, lambda job, outcome: None)
+
+    def train(self, candidates: Iterable[Candidate]) -> list[Entry]:
+        """Train candidates with every seed, or find it done, and tell of each one as soon as it has all its scores."""
+        jobs = [(c, [c.job(self.runs, seed) for seed in self.wanted.all_seeds]) for c in candidates]
+        done: dict[Path, Outcome] = {}
+        entries: dict[int, Entry] = {}
+
+        def keep(job: Job, outcome: Outcome) -> None:
+            done[job.directory] = outcome
+            for place, (candidate, own) in enumerate(jobs):
+                if place not in entries and all(run.directory in done for run in own):
+                    scores = [self.score(run, done[run.directory]) for run in own]
+                    cost = len(own) * candidate.recipe.train.epochs / self.recipe.train.epochs
+                    runs = [run.directory for run in own]
+                    entries[place] = self.tell(candidate, scores, training_runs=cost, runs=runs)
+
+        self._do([job for _, own in jobs for job in own], keep)
+        return [entries[place] for place in range(len(jobs))]
+
+    def score(self, job: Job, outcome: Outcome) -> float:
+        """The validation score of a run.
+
+        Raises:
+            SearchError: it is undefined, so that nothing can be chosen by it.
+        """
+        name = f"val_{self.recipe.monitor}"
+        score = outcome.summary.get(name)
+        if score is None:
+            raise SearchError(
+                f"{job.directory}: {name} is undefined on split {self.recipe.data.val_split!r}, so that "
+                "nothing can be chosen by it; set train.monitor to another metric"
+            )
+        return float(score)
+
+    def tell(
+        self, candidate: Candidate, scores: Sequence[float], *, training_runs: float, runs: Sequence[Path]
+    ) -> Entry:
+        """Put down what a table came to, a score for each of the search's seeds."""
+        cost = self.space.cost(candidate.table)
+        entry = {
+            "views": str(candidate.table),
+            "names": list(candidate.names),
+            "gflops": self.space.gflops(cost),
+            "share": cost / self.space.multiall,
+            "seeds": list(self.wanted.all_seeds),
+            "scores": list(scores),
+            "mean": statistics.fmean(scores),
+            "start": candidate.recipe.train.start,
+            "training_runs": training_runs,
+            "runs": [str(run) for run in runs],
+            **candidate.facts,
+        }
+        self._on_entry(candidate, entry)
+        return entry
+
+
+def method(name: str) -> Callable[[Work], None]:
+    """What does the work of a method."""
+    run: Callable[[Work], None] = import_module(f"locomt.search.methods.{name}").run
+    return run

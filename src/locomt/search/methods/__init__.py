@@ -1,0 +1,1 @@
+"""The methods of `locomt search`, a module each; see `locomt.search.method.METHODS`."""

@@ -1,0 +1,93 @@
+"""Conversion of a dense model: the views that keep most of what Multiall's heads look at, then a short fine-tuning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Subset
+
+from locomt.data import ManifestDataset
+from locomt.data.atomic import write_text
+from locomt.data.json_text import to_json
+from locomt.nn.model import FusionModel
+from locomt.search.knapsack import choose
+from locomt.search.mass import AttentionMass, measure_mass
+from locomt.search.method import Candidate, Work, with_table
+from locomt.train.jobs import Job, device_of
+from locomt.train.loading import make_loader
+from locomt.train.recipe import Recipe
+from locomt.train.run import Run, evaluate
+from locomt.train.start import fill_from_run
+from locomt.views import LayerViews, ViewTable
+
+MASS = "mass.json"
+SAMPLES = 1024  # more hardly move a mean over so many
+RATE = 0.3  # of the recipe's peak learning rate, for a model that is trained already
+
+
+def run(work: Work) -> None:
+    """Measured on the training split: what is chosen by the validation split must not be made from it."""
+    dense = work.wanted.source or _train_dense(work)
+    source = Run.load(dense)
+    mass = _measure(work.recipe, source)
+    table = choose_table(work, mass)
+    kept = mass.kept(work.space.views).numpy()
+    names = list(work.space.modalities)
+    write_text(work.out / MASS, to_json({"modalities": names, "blocks": mass.mean.tolist()}) + "\n")
+    epochs = max(1, round(work.wanted.option("finetune") * work.recipe.train.epochs))
+    recipe = with_table(work.recipe, table)
+    train = replace(
+        recipe.train,
+        start=str(dense.absolute()),
+        pretrained={},
+        epochs=epochs,
+        learning_rate=RATE * recipe.train.learning_rate,
+        warmup_epochs=min(recipe.train.warmup_epochs, epochs / 10),
+    )
+    places = {view: number for number, view in enumerate(work.space.views)}
+    held = [
+        kept[layer, head, places[view]] for layer, row in enumerate(table.layers) for head, view in enumerate(row.heads)
+    ]
+    facts = {"mass_kept": float(np.mean(held)), "before_finetuning": _converted_score(recipe, source, dense)}
+    candidate = Candidate(table=table, names=("mass",), recipe=replace(recipe, train=train), facts=facts)
+    work.train([candidate])
+
+
+def choose_table(work: Work, mass: AttentionMass) -> ViewTable:
+    """The table that keeps the most mass, the mean over all heads, within the budget."""
+    space = work.space
+    values = mass.kept(space.views).flatten(0, 1).numpy()
+    chosen = iter(choose(values, [space.pairs(view) for view in space.views], work.limit))
+    rows = [tuple(space.views[next(chosen)] for _ in range(space.heads)) for _ in range(space.layers)]
+    return ViewTable(tuple(LayerViews(space.modalities, row) for row in rows))
+
+
+def _train_dense(work: Work) -> Path:
+    recipe = work.recipe
+    job = Job(
+        label=f"multiall seed {recipe.train.seed}",
+        recipe=replace(recipe, model=replace(recipe.model, fusion="multiall", views=None)),
+        directory=work.runs / "multiall" / f"seed-{recipe.train.seed}",
+        test=False,
+    )
+    work.do([job])
+    work.before += 1.0
+    return job.directory
+
+
+def _measure(recipe: Recipe, source: Run) -> AttentionMass:
+    dataset = ManifestDataset(recipe.data, recipe.data.train_split, source.labels)
+    count = min(SAMPLES, len(dataset))
+    spread = [place * len(dataset) // count for place in range(count)]  # a manifest may be sorted by class
+    return measure_mass(source.model, make_loader(Subset(dataset, spread), recipe), device_of(recipe))
+
+
+def _converted_score(recipe: Recipe, source: Run, folder: Path) -> float | None:
+    """The validation score right after conversion; None where it is judged by the loss, which is no score."""
+    model = FusionModel(recipe.fusion_config(source.labels))
+    fill_from_run(model, folder)
+    run = Run(folder, recipe, model.eval(), source.labels)
+    scores = evaluate(run, recipe.data.val_split, device=device_of(recipe))["metrics"]
+    return None if recipe.monitor == "loss" else scores[recipe.monitor]

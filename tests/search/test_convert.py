@@ -1,0 +1,92 @@
+"""Conversion of a dense model by attention mass, from a recipe or a finished run."""
+
+import json
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from feature_project import make_project
+from locomt.cli.main import main
+from locomt.search.budget import Budget, SearchError
+from locomt.search.method import Search
+from locomt.search.methods.mass import MASS
+from locomt.search.run import CHOSEN, search
+from locomt.train import Run, evaluate, load_recipe
+
+WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "2")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("convert")
+    recipe = load_recipe(make_project(folder / "project"), WIDER)
+    plan = Search(recipe=recipe, budget=Budget.parse("0.5"), method="mass", finetune=0.5)
+    return plan, folder / "out", search(plan, folder / "out")
+
+
+def test_the_chosen_table_is_fine_tuned_from_the_dense_model(made: tuple[Search, Path, dict[str, Any]]) -> None:
+    _, out, document = made
+    chosen = document["chosen"]
+    assert chosen["share"] <= 0.5
+    assert document["training_runs"] == 1 + 0.5
+    assert chosen["training_runs"] == 0.5
+    tuned = load_recipe(out / CHOSEN)
+    dense = out / "runs" / "multiall" / "seed-0"
+    assert (tuned.train.start, tuned.train.epochs) == (str(dense.absolute()), 1)
+    assert str(tuned.model.views) == chosen["views"]
+    (folder,) = chosen["runs"]
+    assert str(Run.load(folder).model.table) == chosen["views"]
+
+
+def test_no_table_within_the_budget_keeps_more_mass(made: tuple[Search, Path, dict[str, Any]]) -> None:
+    _, out, document = made
+    blocks = torch.tensor(json.loads((out / MASS).read_text())["blocks"])
+    assert blocks.shape == (2, 2, 2, 2)
+    torch.testing.assert_close(blocks.sum(-1), torch.ones(2, 2, 2))
+    own = (
+        blocks.diagonal(dim1=-2, dim2=-1).mean(-1).flatten().tolist()
+    )  # what a self head keeps; a cross head, the rest
+    # 106 score pairs a self head and 90 a cross head, 4 * 196 / 2 = 392 in all: two of the four may be self.
+    best = max(
+        sum(share if is_self else 1 - share for share, is_self in zip(own, table, strict=True))
+        for table in product((True, False), repeat=4)
+        if sum(table) <= 2
+    )
+    assert document["chosen"]["mass_kept"] == pytest.approx(best / 4)
+
+
+def test_the_score_before_fine_tuning_is_that_of_the_dense_weights(made: tuple[Search, Path, dict[str, Any]]) -> None:
+    plan, out, document = made
+    run = Run.load(out / "runs" / "multiall" / "seed-0")
+    model = type(run.model)(replace(run.model.config, fusion="locomt", views=document["chosen"]["views"]))
+    model.load_state_dict(run.model.state_dict())
+    scores = evaluate(Run(run.path, plan.recipe, model.eval(), run.labels), "val", device="cpu")
+    assert document["chosen"]["before_finetuning"] == scores["metrics"]["accuracy"]
+
+
+def test_a_finished_run_is_converted_from_the_command_line(
+    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, document = made
+    dense = out / "runs" / "multiall" / "seed-0"
+    line = ["search", "--from", str(dense), "--method", "mass", "--finetune", "0.5", "--budget", "0.5", "--json"]
+    assert main([*line, "--out", str(tmp_path / "converted")]) == 0
+    converted = json.loads(capsys.readouterr().out)
+    assert converted["training_runs"] == 0.5
+    assert converted["chosen"]["views"] == document["chosen"]["views"]
+    assert converted["chosen"]["scores"] == document["chosen"]["scores"]
+
+
+def test_what_cannot_be_converted_is_told(
+    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, _, document = made
+    (sparse,) = document["chosen"]["runs"]
+    with pytest.raises(SearchError, match="expected a model of fusion 'multiall', got 'locomt'"):
+        search(replace(plan, source=Path(sparse)), tmp_path)
+    assert main(["search", "--budget", "0.5", "--method", "mass"]) == 2
+    assert "expected a recipe, or a finished run to convert" in capsys.readouterr().err
