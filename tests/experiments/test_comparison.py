@@ -230,3 +230,13 @@ def test_recipes_of_one_name_would_share_their_runs(tmp_path: Path) -> None:
 def test_nothing_can_be_done_by_nobody(counts: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected 1 or more, got 0"):
         do_all([], **counts)
+
+
+def test_several_devices_are_for_one_run(tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path / "project", "--train.devices", "2")
+    with pytest.raises(ValueError, match=r"train\.devices is 2, .* train a first by `locomt train`, into .*here"):
+        do_all([Job(label="a", recipe=recipe, directory=tmp_path / "here")])
+    alone = replace(recipe, train=replace(recipe.train, devices=1))
+    do_all([Job(label="a", recipe=alone, directory=tmp_path / "here")])
+    (found,) = do_all([Job(label="a", recipe=recipe, directory=tmp_path / "here")])
+    assert found.seconds == 0

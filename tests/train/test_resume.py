@@ -145,6 +145,8 @@ def test_without_checkpoints_amid_epochs_the_epoch_is_done_again(small: Path, tm
 
 
 def train_until_killed(recipe: Recipe, run: Path, step: int) -> None:
+    multiprocessing.set_start_method(None, force=True)  # of the workers: as a program has it that was not spawned
+
     def on_step(done: int, total: int) -> None:
         if done == step:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -156,13 +158,12 @@ def train_until_killed(recipe: Recipe, run: Path, step: int) -> None:
 def test_sigkill_amid_workers(small: Path, tmp_path: Path) -> None:
     recipe = load_recipe(small, [*EVERY_STEP, "--data.workers", "2"])
     fit(recipe, tmp_path / "whole")
-    for step in (4, 11):
-        process = multiprocessing.get_context("spawn").Process(
-            target=train_until_killed, args=(recipe, tmp_path / "killed", step)
-        )
-        process.start()
-        process.join(120)
-        assert process.exitcode == -signal.SIGKILL
+    process = multiprocessing.get_context("spawn").Process(
+        target=train_until_killed, args=(recipe, tmp_path / "killed", STEPS + 3)
+    )
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "killed" / "model").exists()
     fit(recipe, tmp_path / "killed", resume=True)
     assert_same_outcome(tmp_path / "killed", tmp_path / "whole")

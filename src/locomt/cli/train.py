@@ -25,42 +25,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.output import console, print_json, print_table
+    from locomt.train import ranks
     from locomt.train.files import RunDirectory
     from locomt.train.recipe import load_recipe
+
+    first = ranks.is_first()  # of the processes of `train.devices`, each of which comes by here; it speaks for all
+
+    def say(text: str) -> None:
+        if first:
+            console().print(text, markup=False, highlight=False, soft_wrap=True)
 
     recipe = load_recipe(args.config, overrides)
     directory = RunDirectory(args.run or Path("runs") / args.config.stem)
     was_finished = args.resume and directory.finished
     if args.resume and not directory.holds_run:
-        console().print(f"{directory.path} holds no run: beginning one", highlight=False, soft_wrap=True)
+        say(f"{directory.path} holds no run: beginning one")
     if not was_finished:
         for note in split_notes(recipe.data):
-            console().print(note, markup=False, highlight=False, soft_wrap=True)
+            say(note)
 
     from rich.progress import Progress
 
     from locomt.train.loop import fit
 
     epochs = recipe.train.epochs
-    with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
+    with Progress(console=console(), disable=not (first and console().is_terminal), transient=True) as bar:
         task = bar.add_task("training", total=None)
-
-        def on_epoch(row: Mapping[str, float | None]) -> None:
-            bar.console.print(describe(row, epochs), highlight=False, soft_wrap=True)
 
         def on_step(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
         try:
-            summary = fit(recipe, directory.path, resume=args.resume, on_epoch=on_epoch, on_step=on_step)
+            summary = fit(
+                recipe,
+                directory.path,
+                resume=args.resume,
+                on_epoch=lambda row: say(describe(row, epochs)),
+                on_step=on_step,
+            )
         except (KeyboardInterrupt, SystemExit):
-            bar.console.print("stopped; the same command with --resume goes on after the last checkpoint")
+            say("stopped; the same command with --resume goes on after the last checkpoint")
             raise
+    if not first:
+        return 0
     if was_finished:
-        console().print(f"{directory.path} has finished: nothing to resume", highlight=False, soft_wrap=True)
+        say(f"{directory.path} has finished: nothing to resume")
     if summary["skipped"]:
-        note = f"{summary['skipped']} samples could not be read and were skipped, see {directory.bad_samples}"
-        console().print(note, markup=False, highlight=False, soft_wrap=True)
+        say(f"{summary['skipped']} samples could not be read and were skipped, see {directory.bad_samples}")
     summary = {"run": str(directory.path), **summary}
     if args.json:
         print_json(summary)

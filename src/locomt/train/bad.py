@@ -51,6 +51,9 @@ class BadSampleLog:
     def add(self, split: str, bad: Iterable[BadSample]) -> None:
         """Take in what a batch reports.
 
+        One of several processes leaves it to `share` to object: all have to stop at the same place, since the others
+        would wait for it.
+
         Raises:
             TooManyBadSamplesError: the split's limit is passed; names the first few and what to do.
         """
@@ -59,7 +62,8 @@ class BadSampleLog:
             return
         self.found |= fresh
         self._write()
-        self._check(split)
+        if not ranks.in_use():
+            self._check(split)
 
     def share(self) -> None:
         """Take in what the other processes found, each of which has to call it.

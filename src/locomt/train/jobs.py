@@ -103,10 +103,19 @@ def do_all(
         at_once: processes; with 1 the work is done in this one.
         threads: of each.
         on_done: told every job as it is done.
+
+    Raises:
+        ValueError: as `do`, or a run that is still to be done wants several devices.
     """
     for name, value in (("jobs", at_once), ("threads", threads)):
         if value < 1:
             raise ValueError(f"{name}: expected 1 or more, got {value}")
+    for job in jobs:
+        if job.recipe.train.devices > 1 and not RunDirectory(job.directory).finished:
+            raise ValueError(
+                f"train.devices is {job.recipe.train.devices}, but many runs are done with one device each; leave it "
+                f"out, or train {job.label} first by `locomt train`, into {job.directory}, where it will be found"
+            )
     outcomes: dict[int, Outcome] = {}
     if min(at_once, len(jobs)) <= 1:
         with torch_threads(threads):

@@ -35,7 +35,9 @@ NOISE = (
     r"Found \d+ module\(s\) in eval mode at the start of training",  # train.frozen
     "`training_step` returned `None`",  # a batch of bad samples alone, which the log of bad samples names
     "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler passes over what is done
-    "find_unused_parameters=True was specified in DDP constructor",  # for batches that lack a modality
+    "`broadcast_buffers` is deprecated",  # in Lightning 2.6; what replaces it is not in torch 2.11
+    "It is recommended to use .*sync_dist=True",  # losses and scores are those of all processes already
+    "Grad strides do not match bucket view strides",  # of [CLS] tokens, whose outer axes have one entry
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between Lightning 2.6 and torch 2.13 or later
 )
 """Warnings of Lightning that tell the user nothing to act upon."""
@@ -61,8 +63,8 @@ def fit(
             `summary.json` and `model/`.
         resume: go on after the last checkpoint of the run in `run_dir`, amid an epoch too; the weights come out as if
             it had never been stopped. A run that has finished is left as it is; where there is none, one is begun.
-        on_epoch: told the row of every epoch, as `metrics.csv` has it.
-        on_step: told the steps done and the steps in all.
+        on_epoch: told the row of every epoch, as `metrics.csv` has it; in the first of several processes alone.
+        on_step: told the steps done and the steps in all, in every process.
 
     Returns:
         The row of the epoch that was exported to `model/` (the best, or the last where there is no validation
@@ -94,7 +96,7 @@ def fit(
     if first and not (resume and run.holds_run):
         run.begin(recipe, labels)
     bad = BadSampleLog(splits.sizes, recipe.data.max_bad, run.bad_samples if first else None)
-    keeper = EpochKeeper(run, recipe, bad, on_epoch)
+    keeper = EpochKeeper(run, recipe, bad, on_epoch if first else None)
     if recipe.train.compile:
         model.compile()
     with _quiet(), _deterministic(recipe.train.deterministic):

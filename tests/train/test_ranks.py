@@ -1,0 +1,148 @@
+"""Runs that several processes share: every sample once, the result of one process, stopped and gone on with."""
+
+import csv
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from feature_project import SIZES, make_project
+from locomt.train.loading import ShareSampler
+from locomt.train.recipe import load_recipe
+from locomt.train.sampling import EpochSampler
+
+STEPS = 3  # an epoch: of 12 samples 5, 5 and 2
+STILL = ["--model.dropout", "0", "--model.drop_path", "0"]  # what each process draws for itself
+OPTIONS = ["--train.epochs", "2", "--train.checkpoint_minutes", "1e-9", "--data.max_bad", "0.1"]
+
+
+class PowerCut(BaseException):
+    """Stands for whatever ends a process."""
+
+
+@pytest.mark.parametrize("samples", [1, 7, 12, 23])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_shares_of_a_batch_are_the_batch(samples: int, count: int) -> None:
+    batches = list(ShareSampler(EpochSampler(samples, seed=1), 4))
+    shares = [list(ShareSampler(EpochSampler(samples, seed=1), 4, (place, count))) for place in range(count)]
+    assert {len(share) for share in shares} == {len(batches)}  # none waits for a step that others do not take
+    for batch, *parts in zip(batches, *shares, strict=True):
+        assert sorted(chain(*parts)) == sorted(batch)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert sorted(chain(*batches)) == list(range(samples))
+
+
+def work(root: Path, port: int, place: int) -> None:
+    """One of two processes, as torchrun begins them: a whole run, one that is stopped and goes on, one to compare."""
+    names = {"RANK": place, "LOCAL_RANK": place, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
+    os.environ |= {name: str(value) for name, value in names.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+    from locomt.train.loop import fit
+    from locomt.train.module import FusionModule
+
+    step, taken = FusionModule.training_step, []
+
+    def watched(self: Any, batch: Any, index: int) -> Any:
+        taken.append((self.current_epoch, batch.ids + [bad.id for bad in batch.bad]))
+        return step(self, batch, index)
+
+    FusionModule.training_step = watched  # type: ignore[method-assign]
+    recipe = load_recipe(root / "clips.yaml", [*OPTIONS, "--train.devices", "2", "--data.workers", "1"])
+
+    def stop(done: int, total: int) -> None:
+        if done == STEPS + 2:
+            raise PowerCut
+
+    told: list[Any] = []
+    summary = fit(recipe, root / "whole", on_epoch=told.append)
+    whole = list(taken)
+    try:
+        fit(recipe, root / "stopped", on_step=stop)
+    except PowerCut:
+        taken.clear()
+    resumed = fit(recipe, root / "stopped", resume=True)
+    rest = list(taken)
+    fit(load_recipe(root / "clips.yaml", [*OPTIONS, *STILL, "--train.devices", "2"]), root / "still")
+    same = {**summary, "seconds": 0} == {**resumed, "seconds": 0}
+    answer = {"whole": whole, "rest": rest, "told": len(told), "same": same}
+    (root / f"{place}.json").write_text(json.dumps(answer))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What both processes left, of 12 training samples with a bad one."""
+    root = make_project(tmp_path_factory.mktemp("ranks") / "project").parent
+    (root / "train3_motion.npy").unlink()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = [sys.executable, __file__, str(root), str(port)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    processes = [subprocess.Popen([*program, str(place)], env=environment) for place in range(2)]
+    assert [process.wait(300) for process in processes] == [0, 0]
+    return root
+
+
+def answers(root: Path) -> list[dict[str, Any]]:
+    return [json.loads((root / f"{place}.json").read_text()) for place in range(2)]
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    with (run / "metrics.csv").open() as file:
+        return [{n: float(v) for n, v in row.items() if n != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_every_sample_once_an_epoch(root: Path) -> None:
+    for epoch in range(2):
+        seen = [name for answer in answers(root) for e, names in answer["whole"] if e == epoch for name in names]
+        assert sorted(seen) == sorted(f"train{i}" for i in range(SIZES["train"]))
+
+
+def test_it_comes_to_what_one_process_comes_to(root: Path) -> None:
+    from locomt.train import fit
+
+    fit(load_recipe(root / "clips.yaml", [*OPTIONS, *STILL]), root / "alone")
+    weights = [load_file(root / name / "model" / "model.safetensors") for name in ("alone", "still")]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-4, atol=1e-6)
+    for alone, shared in zip(history(root / "alone"), history(root / "still"), strict=True):
+        assert shared == pytest.approx(alone, rel=1e-4)
+    assert history(root / "alone")[0]["skipped"] == 1
+    lists = [(root / name / "bad_samples.jsonl").read_text() for name in ("alone", "still")]
+    assert lists[0] == lists[1]
+
+
+def test_a_stopped_run_goes_on_with_the_shares_that_are_left(root: Path) -> None:
+    for answer in answers(root):
+        assert answer["rest"] == answer["whole"][STEPS + 1 :]
+        assert answer["same"]
+    models = [(root / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
+    assert models[0] == models[1]
+    assert history(root / "whole") == history(root / "stopped")
+    assert [answer["told"] for answer in answers(root)] == [2, 0]
+
+
+def test_one_answer_from_the_command_line(root: Path, tmp_path: Path) -> None:
+    """Which begins the other process itself."""
+    shutil.copytree(root, tmp_path / "project")
+    command = ["train", "project/clips.yaml", "--run", "run", "--json", *OPTIONS, "--train.devices", "2"]
+    program = [sys.executable, "-m", "locomt", *command]
+    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["run"], answer["skipped"]) == ("run", 1)
+    said = [line for line in done.stderr.splitlines() if "reducer.cpp" not in line]  # from torch's C++ alone
+    assert [line.split()[:2] for line in said] == [["epoch", "1/2"], ["epoch", "2/2"], ["1", "samples"]]
+
+
+if __name__ == "__main__":
+    work(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
