@@ -23,9 +23,9 @@ from contenders import Batch, Contender, dense, draw, view
 from document import default_path, machine, write
 from first_call import first_calls
 from gpu import MIB, graphed, peak_bytes
-from timing import paired_seconds
 
 from locomt import view_attention
+from locomt.cost.timing import paired_seconds
 from locomt.ops import backends, choose_backend, serving
 
 SECONDS = {"cuda": 1.0, "cpu": 6.0}

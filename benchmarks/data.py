@@ -30,9 +30,9 @@ import torch
 from data_clips import FPS, KINDS, Kind, make
 from data_rivals import FFMPEG, TASKS, Wanted, by_ffmpeg, by_locomt, by_pyav
 from document import RESULTS, Document, default_path, machine, read, write
-from timing import paired_seconds
 from torch.utils.data import DataLoader
 
+from locomt.cost.timing import paired_seconds
 from locomt.data import DataConfig, ManifestDataset, collate
 from locomt.data.shards.prepare import prepare
 from locomt.data.shards.writer import Storage

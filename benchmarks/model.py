@@ -34,10 +34,10 @@ from models import (
     state_bytes,
     training_step,
 )
-from timing import paired_seconds
 
 from locomt import FusionModel
 from locomt.cost import flops
+from locomt.cost.timing import paired_seconds
 from locomt.nn.config import FUSIONS
 
 FUSION_LAYERS = (4, 12)

@@ -15,10 +15,10 @@ import pytest
 import torch
 from cases import CPU_CASES, CUDA_CASES, Case, cases
 from gpu import graphed, peak_bytes
-from timing import paired_seconds
 
 import data
 from locomt.cost import flops
+from locomt.cost.timing import paired_seconds
 
 TWO = {"a": 9, "b": 6}
 

@@ -47,9 +47,7 @@ def test_no_table_within_the_budget_keeps_more_mass(made: tuple[Search, Path, di
     blocks = torch.tensor(json.loads((out / MASS).read_text())["blocks"])
     assert blocks.shape == (2, 2, 2, 2)
     torch.testing.assert_close(blocks.sum(-1), torch.ones(2, 2, 2))
-    own = (
-        blocks.diagonal(dim1=-2, dim2=-1).mean(-1).flatten().tolist()
-    )  # a cross head keeps the rest
+    own = blocks.diagonal(dim1=-2, dim2=-1).mean(-1).flatten().tolist()  # a cross head keeps the rest
     # 106 score pairs a self head and 90 a cross head, 4 * 196 / 2 = 392 in all: two of the four may be self.
     best = max(
         sum(share if is_self else 1 - share for share, is_self in zip(own, table, strict=True))

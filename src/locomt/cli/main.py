@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol, cast
 from locomt import __version__
 from locomt.hints import did_you_mean
 
-COMMANDS = ("demo", "prepare", "train", "evaluate", "predict", "compare", "search", "cost", "doctor")
+COMMANDS = ("demo", "prepare", "train", "evaluate", "predict", "compare", "search", "experiment", "cost", "doctor")
 MISTAKE, INTERRUPTED = 2, 130  # exit codes; 130 is what shells report for Ctrl-C
 
 DESCRIPTION = "Train, measure and deploy multimodal transformers with a guaranteed bound on attention cost."

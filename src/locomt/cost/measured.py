@@ -75,7 +75,7 @@ def measure(
         for name, run in runs.items():
             if device.type == "cuda":
                 run()  # what libraries set up at their first call is nobody's peak
-            peaks[name] = _own_bytes(models[name], inputs) + _peak_bytes(run, device)
+            peaks[name] = _own_bytes(models[name], inputs) + peak_bytes(run, device)
         samples: dict[str, list[float]] = {name: [] for name in runs}
         end, rounds = time.perf_counter() + seconds, 0
         while rounds < MIN_ROUNDS or time.perf_counter() < end:
@@ -128,8 +128,8 @@ def _own_bytes(model: FusionModel, inputs: Mapping[str, Tensor]) -> int:
     return sum(t.nbytes for t in (*model.parameters(), *model.buffers(), *own))
 
 
-def _peak_bytes(run: Callable[[], None], device: torch.device) -> int:
-    """The most that `run` holds at once beyond what was there before it."""
+def peak_bytes(run: Callable[[], None], device: torch.device) -> int:
+    """The most that `run` allocates through torch at any one moment beyond what was there before it."""
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,0 +1,76 @@
+"""`locomt experiment`: a named study, its results, its figures and its page."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+HELP = "make a named study: results, figures and a page"
+EXAMPLE = "locomt experiment layerwise --full --jobs 16 --data ../data"
+TAKES_OVERRIDES = True
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", metavar="NAME", help="baselines, tradeoff, layerwise, modalities, lengths, tasks or search"
+    )
+    parser.add_argument("--full", action="store_true", help="at full size; the small form takes minutes on two cores")
+    parser.add_argument("--data", metavar="DIR", type=Path, help="real data sets, for the tasks that need them")
+    parser.add_argument("--tasks", metavar="A,B", help="tasks to look at, instead of the study's own")
+    parser.add_argument("--seeds", metavar="N", type=int, help="runs of everything (5 in full, 2 in small)")
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="runs done at a time (1)")
+    parser.add_argument("--threads", metavar="N", type=int, default=1, help="CPU threads of each run (1)")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="data, runs and results (experiments/NAME); goes on there"
+    )
+    parser.add_argument("--pages", metavar="DIR", type=Path, help="where the page goes (the same folder)")
+    parser.add_argument("--render", action="store_true", help="only make the page anew, from the results there are")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    from locomt.cli.compare import check_folder, runs_progress
+    from locomt.cli.output import print_json
+    from locomt.experiments.studies import Plan, load_study, read_results, render
+
+    study = load_study(args.name)
+    out = args.out or Path("experiments") / args.name
+    check_folder(out)
+    if args.data is not None and not args.data.is_dir():
+        raise NotADirectoryError(f"--data: expected a folder, there is none at {args.data}")
+    if args.render:
+        document = read_results(out / "results.json", args.name)
+    else:
+        with runs_progress() as (on_plan, on_run):
+            plan = Plan(
+                out=out,
+                full=args.full,
+                data=args.data,
+                seeds=args.seeds,
+                tasks=tuple(args.tasks.split(",")) if args.tasks else (),
+                overrides=overrides,
+                command=_command(args, overrides),
+                at_once=args.jobs,
+                threads=args.threads,
+                on_plan=on_plan,
+                on_run=on_run,
+            )
+            document = study.run(plan)
+    page = render(args.name, document, args.pages or out)
+    if args.json:
+        print_json(document)
+    else:
+        print(f"page: {page}\nresults: {out / 'results.json'}")
+    return 0
+
+
+def _command(args: argparse.Namespace, overrides: list[str]) -> str:
+    """The command line that makes the same results; where they go and how many runs at a time is no part of it."""
+    words = ["locomt", "experiment", args.name]
+    words += ["--full"] if args.full else []
+    words += ["--data", "DATA"] if args.data else []
+    for name in ("tasks", "seeds"):
+        if value := getattr(args, name):
+            words += [f"--{name}", str(value)]
+    return shlex.join([*words, *overrides])

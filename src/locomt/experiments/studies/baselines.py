@@ -1,0 +1,56 @@
+"""LoCoMT against Selfall, Multiall, MBT and single modalities: the paper's first experiment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from locomt.experiments.studies.arms import baselines, study
+from locomt.experiments.studies.figures import against_cost
+from locomt.experiments.studies.page import (
+    Document,
+    arm_table,
+    comparison_table,
+    convention,
+    head,
+    tasks_note,
+    tuning_note,
+    verdict,
+)
+from locomt.experiments.studies.plan import Plan
+
+NAME = "baselines"
+TITLE = "LoCoMT against its baselines"
+QUESTION = (
+    "Does LoCoMT keep the accuracy of full fusion at less attention cost than no fusion at all (the paper's first "
+    "experiment)?"
+)
+TASKS = ("digits", "qa")
+PAIRS = (("locomt", "selfall"), ("locomt", "multiall"), ("locomt", "mbt"))
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    return study(plan, NAME, TASKS, baselines)
+
+
+def page(document: Document) -> str:
+    return report(document, TITLE, QUESTION)
+
+
+def report(document: Document, title: str, question: str) -> str:
+    """The page of any study whose arms are LoCoMT and its baselines."""
+    lines = head(document, title, question)
+    lines += ["", "## Answer", ""]
+    for first, second in PAIRS:
+        lines += [verdict(document, first, second), ""]
+    lines += [f"![test score against attention FLOPs]({document['study']}.svg)", ""]
+    lines += comparison_table(document, PAIRS)
+    for task in document["tasks"]:
+        lines += ["", f"## {task['name']}", "", *arm_table(document, task)]
+    lines += ["", "## How it was done", "", *tasks_note(document), "", *tuning_note(document), "", convention(document)]
+    return "\n".join(lines) + "\n"
+
+
+def figures(document: Document) -> dict[str, str]:
+    found: dict[str, str] = {}
+    against_cost(document, found, document["study"])
+    return found

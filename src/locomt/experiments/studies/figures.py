@@ -1,0 +1,95 @@
+"""The studies' figures, as SVG files that are the same for the same results."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from locomt.experiments.figures import colours
+from locomt.experiments.studies.numbers import mean_of
+from locomt.experiments.studies.page import Document, arms_of, scale_of, scores
+
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "studies",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+SHARE_OF_CANVAS = 3.4  # inches, a panel
+
+
+@contextmanager
+def drawing(panels: int, into: dict[str, str], name: str, *, legend: bool = True) -> Iterator[Sequence[Axes]]:
+    """So many axes side by side, up to three in a row; their SVG goes `into` a mapping under `name`."""
+    columns = min(3, panels)
+    rows = -(-panels // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(SHARE_OF_CANVAS * columns + 1.4 * legend, 2.9 * rows), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        for spare in axes[panels:]:
+            spare.set_visible(False)
+        yield axes[:panels]
+        handles: dict[str, Any] = {}
+        for own in axes[:panels]:
+            for handle, label in zip(*own.get_legend_handles_labels(), strict=True):
+                handles.setdefault(label, handle)
+        if legend and handles:
+            figure.legend(handles.values(), handles.keys(), loc="outside right upper")
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    into[name] = text.getvalue()
+
+
+def against_cost(
+    document: Document, into: dict[str, str], name: str, lines: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """A panel a task: the test score with its 95 % interval against attention FLOPs, every arm a point.
+
+    Args:
+        document: a study's results.
+        into, name: where the SVG goes.
+        lines: a label -> the arms that a line joins, in this order.
+    """
+    shown = [task for task in document["tasks"] if arms_of(document, task["name"])]
+    if not shown:
+        return
+    with drawing(len(shown), into, name) as axes:
+        for own, task in zip(axes, shown, strict=True):
+            scale = scale_of(task["metric"])
+            arms = {arm["name"]: arm for arm in arms_of(document, task["name"])}
+            points = {
+                arm: (1e3 * entry["attention_gflops"], mean_of(list(scores(entry).values())))
+                for arm, entry in arms.items()
+            }
+            groups = {arm: [arm] for arm in points} if lines is None else lines
+            shades = colours(list(groups))
+            for label, members in groups.items():
+                there = [points[member] for member in members if member in points]
+                if there:
+                    own.errorbar(
+                        [x for x, _ in there],
+                        [scale * y.value for _, y in there],
+                        yerr=[scale * (y.half or 0) for _, y in there],
+                        fmt="o-" if lines else "o",
+                        color=shades[label],
+                        label=label,
+                        markersize=4,
+                        capsize=2,
+                        linewidth=1,
+                    )
+            constant = task["majority"]["metrics"].get(task["metric"])
+            if constant is not None:
+                own.axhline(scale * constant, color="#7d8794", linestyle=":", linewidth=1)
+            own.set_title(task["name"])
+            own.set_xlabel("attention MFLOPs a sample")
+            own.set_ylabel(f"test {task['metric']}" + (", %" if scale == 100 else ""))

@@ -1,0 +1,80 @@
+"""The layer-wise strategies at equal cost: the paper's third experiment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from locomt.experiments.studies.arms import Arm, study
+from locomt.experiments.studies.figures import against_cost
+from locomt.experiments.studies.page import (
+    Document,
+    arm_table,
+    comparison_table,
+    convention,
+    head,
+    tasks_note,
+    tuning_note,
+    verdict,
+)
+from locomt.experiments.studies.plan import Plan
+from locomt.experiments.tasks import Task
+from locomt.train.recipe import Recipe
+from locomt.views import STRATEGIES, ViewTable
+
+NAME = "layerwise"
+TITLE = "Where in depth the cross heads sit"
+QUESTION = (
+    "At the same number of cross heads, does it matter in which layers they are? The paper finds self below and cross "
+    "above to be better; `descending` is the mirror of that."
+)
+TASKS = ("digits", "qa", "grounding", "temporal", "mosi")
+PAIRS = (("ascending", "descending"), ("ascending", "spread"), ("descending", "spread"), ("bottleneck", "spread"))
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    def arms(task: Task, recipe: Recipe) -> list[Arm]:
+        """One a strategy; those whose tables come out the same once, under all their names."""
+        names: dict[ViewTable, list[str]] = {}
+        model = recipe.model
+        for strategy in STRATEGIES:
+            table = ViewTable.strategy(
+                strategy,
+                tuple(recipe.data.modalities),
+                layers=model.fusion_layers,
+                heads=model.num_heads,
+                cross=model.cross,
+                seed=model.views_seed,
+            )
+            names.setdefault(table, []).append(strategy)
+        return [
+            Arm(
+                task=task.name,
+                name=own[0],
+                recipe=replace(recipe, model=replace(model, fusion="locomt", views=str(table))),
+                facts={"strategies": own, "views": str(table)},
+            )
+            for table, own in names.items()
+        ]
+
+    return study(plan, NAME, TASKS, arms)
+
+
+def page(document: Document) -> str:
+    lines = head(document, TITLE, QUESTION)
+    lines += ["", "## Answer", ""]
+    for first, second in PAIRS[:2]:
+        lines += [verdict(document, first, second), ""]
+    lines += [f"![test score against attention FLOPs]({NAME}.svg)", "", *comparison_table(document, PAIRS)]
+    for task in document["tasks"]:
+        lines += ["", f"## {task['name']}", "", *arm_table(document, task)]
+        same = [arm["facts"]["strategies"] for arm in document["arms"] if arm["task"] == task["name"]]
+        lines += [f"\n{' and '.join(own)} are one table here." for own in same if len(own) > 1]
+    lines += ["", "## How it was done", "", *tasks_note(document), "", *tuning_note(document), "", convention(document)]
+    return "\n".join(lines) + "\n"
+
+
+def figures(document: Document) -> dict[str, str]:
+    found: dict[str, str] = {}
+    against_cost(document, found, NAME)
+    return found

@@ -1,0 +1,177 @@
+"""What self, cross and full attention cost as the lengths of two modalities diverge: counted, timed, and in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from locomt import LayerViews, TokenLayout, view_attention
+from locomt.cost.measured import peak_bytes
+from locomt.cost.timing import paired_seconds
+from locomt.data.atomic import write_text
+from locomt.data.json_text import to_json
+from locomt.experiments.studies.arms import RESULTS, machine
+from locomt.experiments.studies.figures import drawing
+from locomt.experiments.studies.page import Document, head, table
+from locomt.experiments.studies.plan import Plan
+from locomt.train.jobs import torch_threads
+from locomt.views import View
+
+NAME = "lengths"
+TITLE = "Lengths that diverge"
+QUESTION = (
+    "How does cost fall as one modality becomes longer than the other, at the same number of tokens in all (the "
+    "paper's next check of length sensitivity)? By the closed form, self less cross is (L1 - L2)² score pairs a head."
+)
+RATIOS = (1, 2, 4, 8, 16, 32, 64)
+VIEWS = {"self": "self", "cross": "a~b", "multi": "multi"}
+HEADS, WIDTH = 4, 64
+COLOURS = {"self": "#3f8fd0", "cross": "#e0662f", "multi": "#2a9d78"}
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    """No training: every ratio is counted by torch's FLOP counter and timed, its three views in turns."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    total = 4160 if plan.full else 520  # whole numbers of tokens for every ratio
+    batch = (8 if device == "cuda" else 1) if plan.full else 1
+    document: dict[str, Any] = {
+        "study": NAME,
+        "command": plan.command,
+        "full": plan.full,
+        "complete": False,
+        **machine(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, threads {plan.threads}",
+        "dtype": str(dtype).removeprefix("torch."),
+        "batch": batch,
+        "heads": HEADS,
+        "width": WIDTH,
+        "total": total,
+        "cases": [],
+    }
+    with torch_threads(plan.threads):
+        for ratio in RATIOS:
+            document["cases"].append(_case(ratio, total, batch, device, dtype, seconds=2.0 if plan.full else 0.1))
+            write_text(plan.out / RESULTS, to_json(document, indent=1) + "\n")
+    document["complete"] = True
+    write_text(plan.out / RESULTS, to_json(document, indent=1) + "\n")
+    return document
+
+
+def lengths_of(ratio: int, total: int) -> dict[str, int]:
+    """`ratio` times as many tokens of a as of b, as nearly as whole numbers allow; `total` in all."""
+    short = max(1, round(total / (ratio + 1)))
+    return {"a": total - short, "b": short}
+
+
+def _case(ratio: int, total: int, batch: int, device: str, dtype: torch.dtype, *, seconds: float) -> dict[str, Any]:
+    lengths = lengths_of(ratio, total)
+    layout = TokenLayout(lengths)
+    generator = torch.Generator(device).manual_seed(ratio)
+    joint = torch.randn(batch, total, 3, HEADS, WIDTH, generator=generator, device=device, dtype=dtype)
+    q, k, v = (t.transpose(1, 2).requires_grad_() for t in joint.unbind(2))
+    layers = {name: LayerViews(layout.modalities, (View(text),) * HEADS) for name, text in VIEWS.items()}
+
+    def forward(name: str) -> Any:
+        return lambda: view_attention(q.detach(), k.detach(), v.detach(), layout, layers[name])
+
+    def both(name: str) -> Any:
+        return lambda: torch.autograd.grad(view_attention(q, k, v, layout, layers[name]), (q, k, v), gradient)
+
+    gradient = torch.randn(batch, HEADS, total, WIDTH, generator=generator, device=device, dtype=dtype)
+    counted = {}
+    for name in VIEWS:
+        with FlopCounterMode(display=False) as counter:
+            forward(name)()
+        counted[name] = counter.get_total_flops()
+    return {
+        "ratio": ratio,
+        "lengths": lengths,
+        "score_pairs": {name: View(text).score_pairs(lengths) for name, text in VIEWS.items()},
+        "counted_flops": counted,
+        "forward_seconds": paired_seconds({name: forward(name) for name in VIEWS}, device, seconds),
+        "forward_backward_seconds": paired_seconds({name: both(name) for name in VIEWS}, device, seconds),
+        "peak_bytes": {name: peak_bytes(both(name), torch.device(device)) for name in VIEWS},
+    }
+
+
+def gap(document: Document, case: Document) -> float:
+    """Self less cross, counted, in score pairs of a head (of 4 d FLOPs): (L1 - L2)^2 by the closed form."""
+    counted = case["counted_flops"]
+    each: int = document["batch"] * document["heads"] * 4 * document["width"]
+    return float((counted["self"] - counted["cross"]) / each)
+
+
+def page(document: Document) -> str:
+    cases = document["cases"]
+    first, last = cases[0], cases[-1]
+    off = max(abs(gap(document, case) - (case["lengths"]["a"] - case["lengths"]["b"]) ** 2) for case in cases)
+    law = "exactly what the closed form says" if off == 0 else f"up to {off:g} score pairs off the closed form"
+    lines = head(document, TITLE, QUESTION)
+    lines += [
+        "",
+        f"{document['total']} tokens, batch {document['batch']}, {document['heads']} heads of width "
+        f"{document['width']}, {document['dtype']}. Times are medians of runs in turns, over that of attention over "
+        "all tokens in the same turns; peak memory is what forward and backward allocate on top of the inputs.",
+        "",
+        "## Answer",
+        "",
+        f"Self less cross, counted, is {law} at every ratio. A cross head takes "
+        f"{_share(first, 'counted_flops', 'cross'):.2f} of full attention's FLOPs at {first['ratio']}:1 and "
+        f"{_share(last, 'counted_flops', 'cross'):.3f} at {last['ratio']}:1; in time that is "
+        f"{_share(first, 'forward_seconds', 'cross'):.2f} and {_share(last, 'forward_seconds', 'cross'):.3f} forward, "
+        f"{_share(first, 'forward_backward_seconds', 'cross'):.2f} and "
+        f"{_share(last, 'forward_backward_seconds', 'cross'):.3f} with the backward pass. Self heads go the other way: "
+        f"{_share(first, 'counted_flops', 'self'):.2f} to {_share(last, 'counted_flops', 'self'):.2f} of the FLOPs, "
+        f"{_share(first, 'forward_backward_seconds', 'self'):.2f} to "
+        f"{_share(last, 'forward_backward_seconds', 'self'):.2f} of the time with the backward pass.",
+        "",
+        f"![cost against the ratio of lengths]({NAME}.svg)",
+        "",
+    ]
+    rows = [
+        (
+            f"{case['ratio']}:1",
+            f"{case['lengths']['a']} + {case['lengths']['b']}",
+            *(
+                " / ".join(f"{_share(case, measure, view):.3f}" for view in ("self", "cross"))
+                for measure in ("counted_flops", "forward_seconds", "forward_backward_seconds", "peak_bytes")
+            ),
+        )
+        for case in cases
+    ]
+    columns = ("ratio", "tokens", "FLOPs, self / cross", "forward time", "with backward", "peak memory")
+    lines += [*table(columns, rows), "", f"All over multi's. FLOPs: {document['convention']}."]
+    return "\n".join(lines) + "\n"
+
+
+def _share(case: Document, measure: str, view: str) -> float:
+    share: float = case[measure][view] / case[measure]["multi"]
+    return share
+
+
+def figures(document: Document) -> dict[str, str]:
+    found: dict[str, str] = {}
+    cases = document["cases"]
+    ratios = [case["ratio"] for case in cases]
+    titles = {
+        "counted_flops": "counted FLOPs",
+        "forward_seconds": "forward time",
+        "forward_backward_seconds": "forward and backward time",
+    }
+    with drawing(3, found, NAME) as axes:
+        for own, (measure, title) in zip(axes, titles.items(), strict=True):
+            for view in ("self", "cross"):
+                exact = [case["score_pairs"][view] / case["score_pairs"]["multi"] for case in cases]
+                shares = [_share(case, measure, view) for case in cases]
+                own.plot(ratios, exact, ":", color=COLOURS[view], label=f"{view}, closed form")
+                own.plot(ratios, shares, "o-", color=COLOURS[view], label=view, markersize=4)
+            own.set_xscale("log", base=2)
+            own.set_xticks(ratios, [f"{ratio}:1" for ratio in ratios])
+            own.set_ylim(bottom=0)
+            own.set_title(title)
+            own.set_xlabel("ratio of lengths")
+        axes[0].set_ylabel("over attention over all tokens")
+    return found

@@ -1,0 +1,99 @@
+"""What a few runs say: means with their intervals, and differences of runs that pair by their seed."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+LEVEL = 0.95
+
+
+class StatisticsError(ValueError):
+    """Numbers that cannot be compared, or no scipy to compare them with."""
+
+
+class Mean(NamedTuple):
+    """A mean over seeds.
+
+    Attributes:
+        value: the mean.
+        half: half of its 95 % interval by Student's t; None of a single seed.
+        seeds: how many.
+    """
+
+    value: float
+    half: float | None
+    seeds: int
+
+    @property
+    def low(self) -> float:
+        return self.value - (self.half or 0.0)
+
+    @property
+    def high(self) -> float:
+        return self.value + (self.half or 0.0)
+
+
+class Difference(NamedTuple):
+    """One model less another, over the seeds that both have.
+
+    Attributes:
+        mean: of the differences, with its interval.
+        p: two-sided, of the paired t test; None of a single seed. 0 or 1 where all differences are the same number.
+        wins: seeds in which the first has more; `losses`, less.
+    """
+
+    mean: Mean
+    p: float | None
+    wins: int
+    losses: int
+
+    @property
+    def apart(self) -> int:
+        """1 or -1 where the interval lies above or below 0, else 0."""
+        if self.mean.half is None:
+            return 0
+        return (self.mean.low > 0) - (self.mean.high < 0)
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    """The mean and its 95 % interval.
+
+    Raises:
+        StatisticsError: there is no value.
+    """
+    if not values:
+        raise StatisticsError("expected one score or more, got none")
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return Mean(mean, None, 1)
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return Mean(mean, float(_scipy().t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error, len(values))
+
+
+def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
+    """The first less the second, seed by seed.
+
+    Raises:
+        StatisticsError: they have no seed in common.
+    """
+    seeds = sorted(first.keys() & second.keys())
+    if not seeds:
+        raise StatisticsError("expected runs that pair by their seed, got none of the same seed")
+    own = [first[seed] - second[seed] for seed in seeds]
+    mean = mean_of(own)
+    p = None
+    if mean.half is not None:
+        spread = statistics.stdev(own)
+        p = float(_scipy().ttest_1samp(own, 0.0).pvalue) if spread else float(mean.value == 0)
+    return Difference(mean, p, sum(d > 0 for d in own), sum(d < 0 for d in own))
+
+
+def _scipy():  # type: ignore[no-untyped-def]
+    try:
+        from scipy import stats
+    except ImportError:
+        raise StatisticsError("intervals and paired tests need scipy: pip install 'locomt[experiments]'") from None
+    return stats

@@ -1,0 +1,175 @@
+"""A study's page in Markdown, made from its results alone: whatever it claims, it has computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from locomt.experiments.studies.numbers import Difference, Mean, difference, mean_of
+
+Document = Mapping[str, Any]
+
+
+def head(document: Document, title: str, question: str) -> list[str]:
+    """Title, question, and what made the figures."""
+    size = "full" if document["full"] else "small form: it shows that everything works, and supports no conclusion"
+    unfinished = [] if document.get("complete", True) else ["", "**Unfinished:** some runs are missing."]
+    return [
+        f"# {title}",
+        "",
+        question,
+        "",
+        "```bash",
+        document["command"],
+        "```",
+        "",
+        f"{document['date']}, torch {document['torch']}, {document.get('device', 'cpu')}; {size}.",
+        *unfinished,
+    ]
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """A Markdown table."""
+    lines = [list(map(str, row)) for row in rows]
+    return [
+        "| " + " | ".join(columns) + " |",
+        "|" + "---|" * len(columns),
+        *("| " + " | ".join(r) + " |" for r in lines),
+    ]
+
+
+def scores(arm: Document) -> dict[int, float]:
+    """Seed -> test score; seeds for which it is undefined are left out."""
+    return {run["seed"]: run["score"] for run in arm["runs"] if run["score"] is not None}
+
+
+def spread(mean: Mean, scale: float = 100.0) -> str:
+    """`74.5 ± 1.1`, half of the 95 % interval behind the sign; a single seed has none."""
+    return f"{scale * mean.value:.1f}" + ("" if mean.half is None else f" ± {scale * mean.half:.1f}")
+
+
+def scale_of(metric: str) -> float:
+    """100 for shares, which stand in percent, 1 for errors in the label's own unit."""
+    return 1.0 if metric in ("mae", "loss") else 100.0
+
+
+def arms_of(document: Document, task: str) -> list[Document]:
+    return [arm for arm in document["arms"] if arm["task"] == task and scores(arm)]
+
+
+def arm_table(document: Document, task: Document) -> list[str]:
+    """Every arm of a task: test score over the seeds, cost, parameters, and the one answer for all samples."""
+    scale = scale_of(task["metric"])
+    rows: list[tuple[object, ...]] = [
+        (
+            arm["name"],
+            spread(mean_of(list(scores(arm).values())), scale),
+            " ".join(f"{scale * score:.1f}" for score in scores(arm).values()),
+            f"{1e3 * arm['attention_gflops']:.4g}",
+            f"{1e3 * arm['gflops']:.4g}",
+            f"{arm['parameters']:,}",
+        )
+        for arm in arms_of(document, task["name"])
+    ]
+    constant = task["majority"]["metrics"].get(task["metric"])
+    rows.append(
+        (f"({task['majority']['name']})", "" if constant is None else f"{scale * constant:.1f}", "", "", "", "")
+    )
+    unit = "" if scale == 1 else ", %"
+    columns = (
+        "model",
+        f"test {task['metric']}{unit}, mean ± 95 % interval",
+        "each seed",
+        "attention MFLOPs",
+        "MFLOPs",
+        "parameters",
+    )
+    return table(columns, rows)
+
+
+def compared(document: Document, task: Document, first: str, second: str) -> Difference | None:
+    """One arm less another, seed by seed, so that more is better; None where one of them is missing."""
+    found = {arm["name"]: scores(arm) for arm in arms_of(document, task["name"])}
+    if first not in found or second not in found or not found[first].keys() & found[second].keys():
+        return None
+    if task["better"] == "less":
+        first, second = second, first
+    return difference(found[first], found[second])
+
+
+def told(what: Difference, scale: float) -> str:
+    """`+1.2 [0.3, 2.1], p = 0.02, more in 5 of 5 seeds`."""
+    mean = what.mean
+    text = f"{scale * mean.value:+.1f}"
+    if mean.half is None:
+        return text + " (one seed)"
+    p = "p < 0.001" if what.p is not None and what.p < 0.001 else f"p = {what.p:.3f}"
+    return (
+        f"{text} [{scale * mean.low:+.1f}, {scale * mean.high:+.1f}], {p}, better in {what.wins} of {mean.seeds} seeds"
+    )
+
+
+def comparison_table(document: Document, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Every pair on every task: the difference with its interval, p of the paired t test, and in how many seeds."""
+    rows = []
+    for task in document["tasks"]:
+        for first, second in pairs:
+            found = compared(document, task, first, second)
+            if found is not None:
+                rows.append((task["name"], f"{first} less {second}", told(found, scale_of(task["metric"]))))
+    return table(("task", "difference", "points [95 % interval], paired t test"), rows)
+
+
+def verdict(document: Document, first: str, second: str) -> str:
+    """A sentence that counts the tasks in which one arm is better than another, worse, or neither can be said."""
+    found = [
+        (task["name"], compared(document, task, first, second))
+        for task in document["tasks"]
+        if compared(document, task, first, second) is not None
+    ]
+    groups: dict[int, list[str]] = {1: [], -1: [], 0: []}
+    for name, what in found:
+        assert what is not None
+        groups[what.apart].append(name)
+
+    def names(sign: int) -> str:
+        return f" ({', '.join(groups[sign])})" if groups[sign] else ""
+
+    return (
+        f"Of {len(found)} {'task' if len(found) == 1 else 'tasks'}, **{first}** is better than **{second}** on "
+        f"{len(groups[1])}{names(1)}, worse on {len(groups[-1])}{names(-1)}, and on "
+        f"{len(groups[0])}{names(0)} the 95 % interval of the paired difference holds 0."
+    )
+
+
+def tuning_note(document: Document) -> list[str]:
+    """How much tuning every model had, and what was chosen."""
+    tuned = [arm for arm in document["arms"] if len(arm["tuning"]) > 1]
+    if not tuned:
+        return ["No model was tuned: all have the recipe's settings."]
+    counts = sorted({len(arm["tuning"]) for arm in tuned})
+    fields = sorted({name for arm in tuned for name in arm["chosen"]})
+    chosen = "; ".join(
+        f"{arm['task']} {arm['name']} {', '.join(arm['chosen'].values())}" for arm in tuned if arm["chosen"]
+    )
+    return [
+        f"Tuning, for every model alike: {' or '.join(map(str, counts))} values of {', '.join(fields)}, one run each "
+        "with the first seed, chosen by the validation split; the test split was scored with what was chosen.",
+        "",
+        f"<details><summary>Chosen</summary>{chosen}</details>",
+    ]
+
+
+def tasks_note(document: Document) -> list[str]:
+    """What the tasks are."""
+    lines = [
+        f"- **{task['name']}**: {task['about']} Tokens: "
+        + ", ".join(f"{name} {count}" for name, count in task["tokens"].items())
+        + f"; {task['fusion_layers']} fusion layers of {task['heads']} heads."
+        for task in document["tasks"]
+    ]
+    return [*lines, "", "How they are made: [tasks](tasks.md)."]
+
+
+def convention(document: Document) -> str:
+    return f"FLOPs: one full sample forward, {document['convention']}."

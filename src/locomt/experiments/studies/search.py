@@ -1,0 +1,161 @@
+"""All search methods side by side: what they cost, and what their tables are worth when trained anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from locomt.data import label_list
+from locomt.experiments.compare import model_recipe
+from locomt.experiments.studies.arms import Arm, study
+from locomt.experiments.studies.figures import against_cost
+from locomt.experiments.studies.page import (
+    Document,
+    arm_table,
+    arms_of,
+    comparison_table,
+    convention,
+    head,
+    table,
+    tasks_note,
+    verdict,
+)
+from locomt.experiments.studies.plan import Plan
+from locomt.experiments.tasks import Task
+from locomt.search.budget import Budget, Space
+from locomt.search.method import METHODS, Search, with_table
+from locomt.search.run import search
+from locomt.train.recipe import Recipe
+from locomt.views import ViewTable
+
+NAME = "search"
+TITLE = "Finding view tables"
+QUESTION = (
+    "Is a table that was searched for better than the best hand-made one at the same cost, and what does each way of "
+    "searching cost (the paper leaves the search open)?"
+)
+TASKS = ("qa", "grounding", "digits", "temporal")
+HAND_MADE = "strategies"
+FRESH = 100
+"""Added to the seeds of the runs that are scored on the test split: the search has seen none of them."""
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    def arms(task: Task, recipe: Recipe) -> list[Arm]:
+        fresh = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + FRESH))
+        own = [
+            Arm(task=task.name, name=name, recipe=model_recipe(fresh, name), facts={"method": None})
+            for name in ("selfall", "multiall")
+        ]
+        for method in METHODS:
+            found = _search(plan, task, recipe, method)
+            chosen = found["chosen"]
+            views = ViewTable.parse(chosen["views"], tuple(recipe.data.modalities))
+            facts = {
+                "method": method,
+                "training_runs": found["training_runs"],
+                "tables": len(found["tables"]),
+                "validation": chosen["mean"],
+                "names": chosen["names"],
+                "share": chosen["share"],
+                "budget": found["budget"]["share"],
+                **{name: chosen[name] for name in ("mass_kept", "before_finetuning") if name in chosen},
+            }
+            own.append(Arm(task=task.name, name=method, recipe=with_table(fresh, views), facts=facts))
+        return own
+
+    return study(plan, NAME, TASKS, arms, lambda recipe: {})
+
+
+def _search(plan: Plan, task: Task, recipe: Recipe, method: str) -> dict[str, Any]:
+    """A search of one method, with as many training runs as the others where the method lets that be said."""
+    wanted = Search(recipe=recipe, budget=budget_of(recipe), method=method, **options(method, plan.full))
+    return search(
+        wanted,
+        plan.out / "searches" / task.name / method,
+        at_once=plan.at_once,
+        threads=plan.threads,
+        on_plan=plan.on_plan,
+        on_run=plan.on_run,
+    )
+
+
+def budget_of(recipe: Recipe) -> Budget:
+    """What LoCoMT with the recipe's share of cross heads, spread evenly, takes of Multiall's attention."""
+    config = recipe.fusion_config(label_list(recipe.data))
+    space = Space(config)
+    spread = ViewTable.strategy(
+        "spread", space.modalities, layers=space.layers, heads=space.heads, cross=recipe.model.cross
+    )
+    return Budget(Fraction(space.cost(spread), space.multiall), "share")
+
+
+def options(method: str, full: bool) -> dict[str, Any]:
+    """Twelve training runs a method in full, four in small: tables times seeds where tables are trained."""
+    takes = METHODS[method]
+    runs = 12 if full else 4
+    found: dict[str, Any] = {}
+    if method == HAND_MADE:
+        found["seeds"] = 2 if full else 1
+    elif "tables" in takes:
+        found["tables"] = (200 if full else 12) if method == "elastic" else runs
+    return found
+
+
+def page(document: Document) -> str:
+    lines = head(document, TITLE, QUESTION)
+    methods = list(dict.fromkeys(arm["name"] for arm in document["arms"] if arm["facts"]["method"]))
+    pairs = [(method, HAND_MADE) for method in methods if method != HAND_MADE]
+    lines += ["", "## Answer", ""]
+    for first, second in pairs:
+        lines += [verdict(document, first, second), ""]
+    lines += [
+        "Each method chose one table by the validation split, within the same budget (what LoCoMT takes with the "
+        "recipe's share of cross heads). The tables were then trained from nothing, with seeds that no search had "
+        "seen, and scored on the test split.",
+        "",
+        f"![test score against attention FLOPs]({NAME}.svg)",
+        "",
+        *comparison_table(document, pairs),
+    ]
+    for task in document["tasks"]:
+        lines += ["", f"## {task['name']}", "", *arm_table(document, task), "", *_costs(document, task)]
+    lines += ["", "## How it was done", "", *tasks_note(document), "", convention(document)]
+    return "\n".join(lines) + "\n"
+
+
+def _costs(document: Document, task: Document) -> list[str]:
+    """What each search took and what it found."""
+    rows = []
+    for arm in arms_of(document, task["name"]):
+        facts = arm["facts"]
+        if facts["method"]:
+            more = [f"keeps {facts['mass_kept']:.1%} of the mass"] if "mass_kept" in facts else []
+            if facts.get("before_finetuning") is not None:
+                more.append(f"{facts['before_finetuning']:.3f} before fine-tuning")
+            rows.append(
+                (
+                    arm["name"],
+                    f"{facts['training_runs']:.3g}",
+                    facts["tables"],
+                    f"{facts['validation']:.3f}",
+                    f"{facts['share']:.3f} of {facts['budget']:.3f}",
+                    ", ".join([*facts["names"], *more]),
+                )
+            )
+    columns = (
+        "method",
+        "training runs",
+        "tables scored",
+        "validation score",
+        "share of Multiall's attention",
+        "chosen",
+    )
+    return table(columns, rows)
+
+
+def figures(document: Document) -> dict[str, str]:
+    found: dict[str, str] = {}
+    against_cost(document, found, NAME)
+    return found

@@ -1,0 +1,172 @@
+"""Studies from the command line to their pages, on a task that takes seconds."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_task import make_task
+
+from locomt.cli.main import main
+from locomt.experiments.studies import STUDIES, StudyError, load_study, read_results, render
+from locomt.experiments.studies.page import compared, verdict
+from locomt.experiments.tasks import TASKS
+from locomt.views import STRATEGIES
+
+Made = dict[str, tuple[Path, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    task = make_task(tmp_path_factory.mktemp("tiny"))
+    TASKS["tiny"] = task
+    yield task
+    del TASKS["tiny"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Every study, once: two seeds for the baselines, one for the others."""
+    root = tmp_path_factory.mktemp("studies")
+    found: Made = {}
+    for name in STUDIES:
+        own = [] if name == "lengths" else ["--tasks", "tiny", "--seeds", "2" if name == "baselines" else "1"]
+        assert main(["experiment", name, *own, "--out", str(root / name), "--train.batch_size", "6"]) == 0
+        found[name] = root / name, json.loads((root / name / "results.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_leaves_results_a_page_and_figures(made: Made, name: str) -> None:
+    out, document = made[name]
+    assert document["complete"]
+    page = (out / f"{name}.md").read_text()
+    assert page.startswith(f"# {load_study(name).TITLE}\n")
+    assert document["command"] in page
+    assert f"locomt experiment {name}" in document["command"]
+    assert "supports no conclusion" in page  # it is the small form
+    figures = list(out.glob("*.svg"))
+    assert figures
+    for figure in figures:
+        assert f"({figure.name})" in page
+        assert ElementTree.parse(figure).getroot().tag.endswith("svg")
+
+
+def test_every_model_is_tuned_alike_and_scored_with_every_seed(made: Made) -> None:
+    _, document = made["baselines"]
+    assert [arm["name"] for arm in document["arms"]] == ["locomt", "selfall", "multiall", "mbt", "motion", "sound"]
+    for arm in document["arms"]:
+        assert [point["values"] for point in arm["tuning"]] == [
+            {"train.learning_rate": "0.05"},
+            {"train.learning_rate": "0.0167"},
+        ]
+        best = max(point["validation"] for point in arm["tuning"])
+        assert {"values": arm["chosen"], "validation": best} in arm["tuning"]
+        assert [run["seed"] for run in arm["runs"]] == [0, 1]
+        assert all(0 <= run["score"] <= 1 for run in arm["runs"])
+    (task,) = document["tasks"]
+    assert task["majority"]["metrics"]["accuracy"] == pytest.approx(2 / 5)
+
+
+def test_the_page_says_what_the_results_say(made: Made) -> None:
+    out, document = made["baselines"]
+    page = (out / "baselines.md").read_text()
+    (task,) = document["tasks"]
+    locomt, selfall = document["arms"][:2]
+    own = [a["score"] - b["score"] for a, b in zip(locomt["runs"], selfall["runs"], strict=True)]
+    found = compared(document, task, "locomt", "selfall")
+    assert found is not None
+    assert found.mean.value == pytest.approx(sum(own) / 2)
+    assert f"{50 * sum(own):+.1f} [" in page
+    changed = json.loads(json.dumps(document))
+    for arm in changed["arms"]:  # results of which the opposite would be said
+        for run in arm["runs"]:
+            run["score"] = {"locomt": 0.9, "selfall": 0.5}.get(arm["name"], 0.1) + run["seed"] / 1000
+    assert "better than **selfall** on 1 (tiny)" in verdict(changed, "locomt", "selfall")
+    assert "worse on 1 (tiny)" in verdict(changed, "selfall", "locomt")
+
+
+def test_what_is_done_is_not_done_again(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    out, document = made["baselines"]
+    line = ["experiment", "baselines", "--tasks", "tiny", "--seeds", "2", "--out", str(out), "--train.batch_size", "6"]
+    assert main([*line, "--json"]) == 0
+    captured = capsys.readouterr()
+    again = json.loads(captured.out)
+    assert captured.err.count("found done") == 6 * (2 + 2)
+    for before, now in zip(document["arms"], again["arms"], strict=True):
+        assert [run["score"] for run in before["runs"]] == [run["score"] for run in now["runs"]]
+
+
+def test_a_page_is_made_anew_from_results_alone(made: Made, tmp_path: Path) -> None:
+    out, _ = made["tradeoff"]
+    assert main(["experiment", "tradeoff", "--render", "--out", str(out), "--pages", str(tmp_path)]) == 0
+    assert (tmp_path / "tradeoff.md").read_text() == (out / "tradeoff.md").read_text()
+    assert (tmp_path / "tradeoff.svg").read_bytes() == (out / "tradeoff.svg").read_bytes()
+
+
+def test_the_tradeoff_is_a_grid(made: Made) -> None:
+    _, document = made["tradeoff"]
+    found = {(arm["facts"]["layers"], arm["facts"]["share"]): arm for arm in document["arms"]}
+    assert set(found) == {(layers, share) for layers in (1, 2) for share in (0.0, 0.5, 1.0)}
+    for layers in (1, 2):
+        costs = [found[layers, share]["attention_gflops"] for share in (0.0, 0.5, 1.0)]
+        assert costs == sorted(costs, reverse=True)
+
+
+def test_strategies_hold_as_many_cross_heads(made: Made) -> None:
+    _, document = made["layerwise"]
+    assert {name for arm in document["arms"] for name in arm["facts"]["strategies"]} == set(STRATEGIES)
+    assert len({arm["attention_gflops"] for arm in document["arms"]}) == 1
+
+
+def test_lengths_follow_the_law(made: Made) -> None:
+    _, document = made["lengths"]
+    study = load_study("lengths")
+    for case in document["cases"]:
+        a, b = case["lengths"].values()
+        assert a + b == document["total"]
+        assert study.gap(document, case) == (a - b) ** 2  # type: ignore[attr-defined]
+        assert all(seconds > 0 for seconds in case["forward_seconds"].values())
+        assert all(size > 0 for size in case["peak_bytes"].values())
+
+
+def test_searches_keep_to_one_budget_and_say_what_they_cost(made: Made) -> None:
+    out, document = made["search"]
+    for arm in document["arms"]:
+        if (facts := arm["facts"])["method"]:
+            assert facts["share"] <= facts["budget"] + 1e-9
+            assert facts["training_runs"] > 0
+            assert [run["seed"] for run in arm["runs"]] == [100]  # which no search has seen
+            assert f"| {arm['name']} |" in (out / "search.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (["layerwize"], "expected a study out of"),
+        (["layerwise", "--tasks", "tinny"], "expected a task, got 'tinny'; did you mean 'tiny'"),
+        (["layerwise", "--tasks", "tiny", "--seeds", "0"], "seeds: expected 1 or more, got 0"),
+        (["layerwise", "--data", "nowhere"], "--data: expected a folder, there is none at nowhere"),
+        (["layerwise", "--render"], "make the study first, without --render"),
+    ],
+)
+def test_mistakes_are_one_line(
+    line: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["experiment", *line]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+
+
+def test_results_of_another_study_are_told(made: Made, tmp_path: Path) -> None:
+    out, document = made["lengths"]
+    with pytest.raises(StudyError, match="holds the results of study 'lengths', not of 'search'"):
+        read_results(out / "results.json", "search")
+    (tmp_path / "results.json").write_text("[1]")
+    with pytest.raises(StudyError, match="expected the results of a study, got something else"):
+        read_results(tmp_path / "results.json", "search")
+    half = document | {"complete": False, "cases": document["cases"][:2]}
+    assert "Unfinished" in render("lengths", half, tmp_path).read_text()
