@@ -23,7 +23,9 @@ ALIGNED = ("text", "lips")
 def configs(draw: st.DrawFn, modalities: int = 6, **fixed: object) -> FusionConfig:
     names = draw(st.lists(st.sampled_from(sorted(SPECS)), min_size=1, max_size=modalities, unique=True))
     depth = draw(st.integers(1, 3))
-    steps = tuple(name for name in names if name in ALIGNED) if draw(st.booleans()) else ()
+    head = draw(st.sampled_from(("sample", "steps", "time")))
+    steps = tuple(name for name in names if name in ALIGNED) if head == "steps" else ()
+    timed = any(name != "text" for name in names)
     drawn = {
         "dim": 12,
         "heads": draw(st.sampled_from((1, 3))),
@@ -39,6 +41,7 @@ def configs(draw: st.DrawFn, modalities: int = 6, **fixed: object) -> FusionConf
         "num_outputs": draw(st.integers(1, 4)),
         "modalities": {name: SPECS[name] for name in names},
         "steps": steps,
+        "time_steps": draw(st.integers(1, 9)) if head == "time" and timed else 0,
     }
     return FusionConfig(**{**drawn, **fixed})  # type: ignore[arg-type]
 
@@ -56,7 +59,7 @@ def counts(draw: st.DrawFn, config: FusionConfig) -> dict[str, int] | None:
     aligned = draw(st.integers(2, 7))
     for name in config.steps:
         found[name] = aligned
-    if not any(found.values()):
-        name = next(iter(found))
+    if not any(found[name] for name in config.read):
+        name = config.read[0]
         found[name] = config.layout.as_dict()[name]
     return found

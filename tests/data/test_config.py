@@ -19,6 +19,9 @@ MODALITIES: dict[str, Any] = {
 }
 
 
+TEMPORAL = {"task": "temporal", "seconds": 2, "step": 0.1}
+
+
 def config(**changes: Any) -> DataConfig:
     return DataConfig(**{"manifest": "clips.csv", "modalities": MODALITIES, **changes})
 
@@ -57,7 +60,7 @@ def test_sources_are_taken_as_they_are_and_everything_survives_a_worker() -> Non
     ("changes", "message"),
     [
         ({"manifest": ""}, "data.manifest: expected the name of a file"),
-        ({"task": "multi"}, "data.task: expected one of multiclass, multilabel, regression, got 'multi'"),
+        ({"task": "multi"}, "data.task: expected one of multiclass, multilabel, regression, temporal, got 'multi'"),
         ({"modalities": {}}, "data.modalities: expected name: {kind"),
         ({"modalities": ["video"]}, "data.modalities: expected name"),
         ({"modalities": {"self": MODALITIES["video"]}}, "modality 'self' cannot be used"),
@@ -89,7 +92,18 @@ def test_sources_are_taken_as_they_are_and_everything_survives_a_worker() -> Non
         ({"steps": ["lip"]}, "data.steps: unknown modality 'lip'; did you mean 'lips'?"),
         ({"steps": "lips"}, "data.steps: expected a list of modalities"),
         ({"steps": ["video"]}, "modality 'video' is video; only features and text"),
-        ({"steps": ["lips"], "task": "multilabel"}, "multilabel steps are not supported"),
+        ({"steps": ["lips"], "task": "multilabel"}, "steps are of task multiclass or regression, got multilabel"),
+        ({**TEMPORAL, "steps": ["lips"]}, "steps are of task multiclass or regression, got temporal"),
+        ({**TEMPORAL, "seconds": None}, "data.seconds: a temporal task needs it, how long a clip is in seconds"),
+        ({**TEMPORAL, "step": None}, "data.step: a temporal task needs it, how far apart the answers are in seconds"),
+        ({**TEMPORAL, "step": 0}, "data.step: expected seconds above 0, got 0"),
+        ({**TEMPORAL, "step": 9}, "data.step: expected at most data.seconds = 2, got 9"),
+        ({**TEMPORAL, "crop": 1}, "data.crop: the events of a temporal task are those of the whole of data.seconds"),
+        ({**TEMPORAL, "clips": 2}, "data.clips 2 needs data.crop"),
+        ({**TEMPORAL, "seconds": 9}, "data.seconds is 9 s, but modality 'audio' has room for 8 s; set data.modalities"),
+        ({**TEMPORAL, "modalities": {"t": MODALITIES["title"]}}, "expected a modality with a time axis"),
+        ({"seconds": 2}, "data.seconds is for data.task temporal; leave it out"),
+        ({"step": 2}, "data.step is for data.task temporal; leave it out"),
         ({"steps": ["lips", "title"]}, "max_length must be the same, got {'lips': 48, 'title': 128}"),
         ({"max_bad": 1.5}, "data.max_bad: expected a fraction"),
         ({"workers": -1}, "data.workers: expected 0 or more"),
@@ -99,6 +113,15 @@ def test_sources_are_taken_as_they_are_and_everything_survives_a_worker() -> Non
 def test_refusals_say_what_was_expected(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         config(**changes)
+
+
+def test_the_pace_of_a_temporal_task() -> None:
+    made = config(**TEMPORAL)
+    assert made.time_steps == 20
+    assert made.pace == pytest.approx({"video": 0.4, "audio": 10, "lips": 2.4})
+    assert config(**{**TEMPORAL, "step": 0.3}).time_steps == 7
+    assert config(**{**TEMPORAL, "seconds": 0.3}).time_steps == 3  # 0.3 / 0.1 < 3
+    assert (config().time_steps, config().pace) == (0, {})
 
 
 def test_a_refused_source_names_its_modality() -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from locomt.train.losses import task_loss
+from locomt.train.losses import answers, task_loss
 
 
 def test_smoothed_cross_entropy_is_the_cross_entropy_of_smoothed_targets():
@@ -34,6 +34,20 @@ def test_padded_steps_have_no_loss_and_no_gradient(task):
     assert (logits.grad[1, :3] != 0).all()
     whole = task_loss(task, logits[:1], labels[:1]) * 5 + task_loss(task, logits[1:, :3], labels[1:, :3]) * 3
     torch.testing.assert_close(loss, whole / 8)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_time_steps_beyond_the_end_have_no_loss_and_no_gradient(smoothing):
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 5, 4, requires_grad=True), torch.randint(0, 2, (2, 5, 4)).float()
+    labels[1, 3:] = float("nan")
+    loss = task_loss("temporal", logits, labels, smoothing)
+    loss.backward()
+    assert (logits.grad[1, 3:] == 0).all()
+    assert (logits.grad[1, :3] != 0).all()
+    flat = [torch.cat([tensor[0], tensor[1, :3]]) for tensor in (logits, labels)]
+    torch.testing.assert_close(loss, task_loss("multilabel", *flat, smoothing))
+    assert answers(labels) == 8
 
 
 def test_bf16_logits_are_scored_in_float32():

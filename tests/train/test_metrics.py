@@ -47,6 +47,24 @@ def test_padded_steps_do_not_count():
     assert sum(entry["support"] for entry in padded.compute()["per_class"].values()) == 11
 
 
+def test_frames_of_events_agree_with_scikit_learn():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(9, 6, 4), torch.randint(0, 2, (9, 6, 4)).float()
+    labels[..., 3] = 0
+    labels[2, 4:] = labels[5, 1:] = float("nan")
+    scores = make_scores("temporal", LABELS)
+    for part in batches(logits, labels, size=4):
+        scores.update(*part)
+    result, real = scores.compute(), ~labels[..., 0].isnan()
+    expected = sk.average_precision_score(labels[real][:, :3], logits[real][:, :3], average=None)
+    assert result["metrics"]["mAP"] == pytest.approx(expected.mean())
+    assert result["metrics"]["classes_scored"] == 3
+    for i, label in enumerate(LABELS[:3]):
+        assert result["per_class"][label]["average_precision"] == pytest.approx(expected[i])
+        assert result["per_class"][label]["positives"] == labels[real][:, i].sum()
+    assert result["per_class"]["dog"]["average_precision"] is None
+
+
 def test_multilabel_agrees_with_scikit_learn():
     torch.manual_seed(0)
     logits, labels = torch.randn(60, 4), torch.randint(0, 2, (60, 4)).float()

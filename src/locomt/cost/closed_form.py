@@ -44,7 +44,7 @@ class Flops:
         embedding: the projections of patches and vectors to tokens, and text encoders; looking up token ids is free.
         linear: query, key, value and output projections and feed-forward layers.
         attention: scores and weighted sums of all unimodal and fusion layers.
-        head: the classifier.
+        head: the classifier, and for answers along time the weighted sums of tokens that it reads.
     """
 
     embedding: int
@@ -86,7 +86,7 @@ def token_counts(config: FusionConfig, tokens: Mapping[str, int] | None = None) 
             raise CostError(f"tokens: modality {name!r} has 0 to {full[name]} tokens, got {count}")
     read = _read(config, counts)
     if not read:
-        raise CostError(f"tokens: expected some from one or more of {', '.join(config.steps or full)}, got none")
+        raise CostError(f"tokens: expected some from one or more of {', '.join(config.read)}, got none")
     if config.steps and len({counts[name] for name in read}) > 1:
         raise CostError(f"tokens: expected as many from each of steps, got { ({name: counts[name] for name in read}) }")
     return counts
@@ -94,12 +94,23 @@ def token_counts(config: FusionConfig, tokens: Mapping[str, int] | None = None) 
 
 def _read(config: FusionConfig, tokens: Mapping[str, int]) -> list[str]:
     """The modalities whose outputs the head reads."""
-    return [name for name, count in tokens.items() if count and (not config.steps or name in config.steps)]
+    return [name for name, count in tokens.items() if count and name in config.read]
 
 
 def _answers(config: FusionConfig, tokens: Mapping[str, int]) -> int:
     """How many answers the head gives a sample."""
+    if config.time_steps:
+        return config.time_steps
     return tokens[_read(config, tokens)[0]] - 1 if config.steps else 1
+
+
+def _shares(config: FusionConfig, tokens: Mapping[str, int]) -> int:
+    """The shares that tokens have in answers along time: an entry of a matrix for each of both."""
+    if not config.time_steps:
+        return 0
+    specs = {name: config.modalities[name] for name in _read(config, tokens)}
+    along = sum((tokens[name] - spec.class_tokens) // math.prod(spec.grid[1:]) for name, spec in specs.items())
+    return config.time_steps * along
 
 
 class _Pass(NamedTuple):
@@ -115,14 +126,14 @@ class _Pass(NamedTuple):
 def _passes(config: FusionConfig, tokens: Mapping[str, int]) -> Iterator[_Pass]:
     """Every modality that is there, layer by layer.
 
-    With `steps`, nobody reads what the last layer makes of the other modalities, and autograd leaves it out: of a
-    fusion layer that follows a table, the part behind the attention; of MBT's, all of it.
+    With `steps` or `time_steps`, nobody reads what the last layer makes of the other modalities, and autograd leaves it
+    out: of a fusion layer that follows a table, the part behind the attention; of MBT's, all of it.
     """
     table, heads, first = config.view_table(), config.num_heads, config.num_layers - config.fusion_layers
     for name, count in tokens.items():
         if not count:
             continue
-        read = not config.steps or name in config.steps
+        read = name in config.read
         for layer in range(first - unimodal_layers(config, name), config.num_layers):
             last = layer == config.num_layers - 1
             if table is None:
@@ -227,19 +238,20 @@ def flops(
             linear += 2 * (before * step.attention_matters + behind * step.output_matters)
             attention += 10 * head_dim * step.pairs * step.attention_matters
     head = 2 * _answers(config, counts) * dim * config.num_outputs
+    resampling = 2 * _shares(config, counts) * dim
     if backward:
         embedding += sum(
             _embedding_backward_flops(config.modalities[name], count, dim)
             for name, count in counts.items()
             if count and _embedding_matters(config, name)
         )
-        head *= 3
-    return Flops(batch * embedding, batch * linear, batch * attention, batch * head)
+        head, resampling = 3 * head, 2 * resampling  # the shares need no gradient
+    return Flops(batch * embedding, batch * linear, batch * attention, batch * (head + resampling))
 
 
 def _embedding_matters(config: FusionConfig, name: str) -> bool:
     """Whether the loss depends on a modality at all; see `_passes`."""
-    return config.fusion != "mbt" or config.fusion_layers > 1 or not config.steps or name in config.steps
+    return config.fusion != "mbt" or config.fusion_layers > 1 or name in config.read
 
 
 def parameters(config: FusionConfig) -> int:
@@ -312,5 +324,8 @@ def activation_bytes(
     read, answers = _read(config, counts), _answers(config, counts)
     bottlenecks = config.bottlenecks if config.fusion == "mbt" else 0
     numbers += sum(counts[name] + bottlenecks for name in read) * dim + answers * dim
-    statistics += 2 * sum(answers if config.steps else config.modalities[name].class_tokens for name in read)
-    return batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes) + other)
+    for name in read:
+        first = config.modalities[name].class_tokens
+        statistics += 2 * (counts[name] - first if config.steps or config.time_steps else first)
+    held = batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes) + other)
+    return held + _shares(config, counts) * dtype_bytes  # which all samples of full length have in common

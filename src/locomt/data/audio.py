@@ -193,6 +193,16 @@ def load_spectrograms(
     return [_normalised(file, part, source) for part in parts]
 
 
+def load_first(file: MediaFile | StoredPart, source: AudioSource, seconds: float) -> Float[Tensor, "frames mels"]:
+    """What `AudioSource.load_first` promises; silence before a sound that begins later than the file's pictures."""
+    samples, begin = file.read_audio(source.rate)
+    if not samples.any():
+        raise MediaError(str(file), "all-zero audio throughout")
+    most, late = round(seconds * source.rate), round((begin - file.span[0]) * source.rate)
+    samples = torch.cat([samples.new_zeros(min(max(0, late), most)), samples[max(0, -late) :]])
+    return _normalised(file, samples[:most], source)
+
+
 def _middle(file: MediaFile | StoredPart, samples: Tensor, source: AudioSource) -> Tensor:
     most = round(source.seconds * source.rate)
     start = max(0, (len(samples) - most) // 2)

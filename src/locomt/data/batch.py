@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from locomt.data.config import DataConfig
+from locomt.nn.timeline import reached
 
 if TYPE_CHECKING:
-    from jaxtyping import Int, Shaped
+    from jaxtyping import Bool, Float, Int, Shaped
 
 IGNORED = -100
 """The label of a padded step; where labels are numbers, it is NaN."""
@@ -26,7 +27,8 @@ class Sample:
         id: as the manifest has it.
         inputs: modality -> `[steps, ...]`; those which the sample lacks are left out, one is there.
         label: int64 `[]` (multiclass), float32 `[classes]` (multilabel) or `[1]` (regression); with labels for
-            steps int64 `[steps]` or float32 `[steps, 1]`. None where it is not known.
+            steps int64 `[steps]` or float32 `[steps, 1]`; of events float32 `[time steps, classes]`. None where it is
+            not known.
         more: the inputs of its further clips, of the same modalities, where it is read as several.
     """
 
@@ -68,8 +70,9 @@ class Batch:
         lengths: for each of `inputs` int64 `[B]`: the real steps of each sample, 0 where it lacks the modality.
             They stay on the CPU, where the model wants them.
         labels: int64 `[B]` (multiclass), float32 `[B, classes]` (multilabel) or `[B, 1]` (regression); with labels
-            for steps int64 `[B, T]` padded with -100 or float32 `[B, T, 1]` padded with NaN. `[0]` where the samples
-            have none.
+            for steps int64 `[B, T]` padded with -100 or float32 `[B, T, 1]` padded with NaN; of events float32
+            `[B, time steps, classes]`, NaN beyond the end of all of a sample's modalities. `[0]` where the samples have
+            none.
         ids: of the samples, in their order.
         bad: the samples that could not be read and so are no part of the above.
         clips: how many rows of `inputs` and `lengths`, one after the other, belong to each sample; `labels` and `ids`
@@ -127,7 +130,23 @@ def collate(samples: Sequence[Sample | BadSample], *, config: DataConfig) -> Bat
         stacked = _pad(labels, labelled_steps, float("nan") if config.task == "regression" else IGNORED)
     else:
         stacked = torch.stack(labels)
+    if config.task == "temporal" and labels:
+        stacked = within_samples(stacked, lengths, config)
     return Batch(inputs, lengths, stacked, [sample.id for sample in good], bad, counts.pop())
+
+
+def time_reached(lengths: Mapping[str, Int[Tensor, " batch"]], config: DataConfig) -> Bool[Tensor, "batch steps"]:
+    """The time steps of a temporal task that begin before the end of one of the sample's modalities or more."""
+    ends = [reached(lengths[name], pace, config.time_steps) for name, pace in config.pace.items() if name in lengths]
+    return torch.stack(ends).any(dim=0)
+
+
+def within_samples(
+    labels: Float[Tensor, "batch steps classes"], lengths: Mapping[str, Int[Tensor, " batch"]], config: DataConfig
+) -> Float[Tensor, "batch steps classes"]:
+    """The labels of a temporal task, NaN where a sample has ended: about what is not there nothing can be said."""
+    there = time_reached(lengths, config).to(labels.device)
+    return labels.masked_fill(~there[..., None], float("nan"))
 
 
 def average_clips(logits: Shaped[Tensor, "rows *rest"], clips: int) -> Shaped[Tensor, "batch *rest"]:

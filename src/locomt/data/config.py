@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 DECODERS = ("pyav", "torchcodec", "torchcodec-cuda")
-TASKS = ("multiclass", "multilabel", "regression")
+TASKS = ("multiclass", "multilabel", "regression", "temporal")
 
 
 def _require(condition: bool, message: str) -> None:
@@ -39,13 +39,15 @@ class DataConfig:
 
     Attributes:
         manifest: CSV, JSON lines or Parquet file with a row a sample.
-        task: `multiclass`, `multilabel` or `regression`.
+        task: `multiclass`, `multilabel`, `regression` or `temporal` (events in time).
         modalities: name -> source, in the order in which the model has them. A mapping such as
             `{"kind": "video", "column": "clip"}` is turned into the source of that kind.
         labels: the names of the classes, in the order of the model's outputs. Left out: the labels of the
             training split, sorted. Not for regression.
         steps: modalities whose every step carries a label; the label column then holds one a step, joined by
             `;`. Multiclass or regression, features or text.
+        seconds: how much of a clip, from its beginning, the events of a `temporal` task lie in.
+        step: seconds from one of its answers to the next.
         train_split, val_split, test_split: what the manifest calls them.
         crop: seconds of a media file that the model sees at once: in training from a random place, the same for all
             modalities, in evaluation from the middle. Left out: pictures from the whole file, sound from its middle.
@@ -63,6 +65,8 @@ class DataConfig:
     modalities: dict[str, Any]
     labels: tuple[str, ...] | None = None
     steps: tuple[str, ...] = ()
+    seconds: float | None = None
+    step: float | None = None
     train_split: str = "train"
     val_split: str = "val"
     test_split: str = "test"
@@ -88,6 +92,7 @@ class DataConfig:
         self._check_labels()
         self._check_steps(sources)
         self._check_crop(sources)
+        self._check_time(sources)
         _require(0 <= self.max_bad <= 1, f"data.max_bad: expected a fraction in [0, 1], got {self.max_bad}")
         _require(self.workers >= 0, f"data.workers: expected 0 or more, got {self.workers}")
         _require(self.decoder in DECODERS, f"data.decoder: expected one of {', '.join(DECODERS)}, got {self.decoder!r}")
@@ -120,7 +125,10 @@ class DataConfig:
             not isinstance(self.steps, str), f"data.steps: expected a list of modalities, got the text {self.steps!r}"
         )
         object.__setattr__(self, "steps", tuple(self.steps))
-        _require(not self.steps or self.task != "multilabel", "data.steps: multilabel steps are not supported")
+        _require(
+            not self.steps or self.task in ("multiclass", "regression"),
+            f"data.steps: labels of steps are of task multiclass or regression, got {self.task}",
+        )
         for name in self.steps:
             _require(name in sources, f"data.steps: {_unknown(name, sources, 'modality')}")
             _require(
@@ -139,18 +147,76 @@ class DataConfig:
             _require(self.clips == 1, f"data.clips {self.clips} needs data.crop: how many seconds each of them takes")
             return
         _require(0 < self.crop < math.inf, f"data.crop: expected seconds above 0, got {self.crop}")
-        for name, source in sources.items():
-            if isinstance(source, AudioSource):
-                _require(
-                    source.seconds >= self.crop,
-                    f"data.crop is {self.crop:g} s, but modality {name!r} has room for {source.seconds:g} s; set "
-                    f"data.modalities.{name}.seconds to {self.crop:g}",
-                )
+        _check_room(sources, "crop", self.crop)
+
+    def _check_time(self, sources: Mapping[str, Source]) -> None:
+        if self.task != "temporal":
+            for name in ("seconds", "step"):
+                _require(getattr(self, name) is None, f"data.{name} is for data.task temporal; leave it out")
+            return
+        for name, what in (("seconds", "how long a clip is"), ("step", "how far apart the answers are")):
+            value = getattr(self, name)
+            _require(value is not None, f"data.{name}: a temporal task needs it, {what} in seconds")
+            _require(0 < value < math.inf, f"data.{name}: expected seconds above 0, got {value}")
+        assert self.seconds is not None
+        assert self.step is not None
+        _require(
+            self.step <= self.seconds,
+            f"data.step: expected at most data.seconds = {self.seconds:g}, got {self.step:g}",
+        )
+        _require(
+            self.crop is None,
+            "data.crop: the events of a temporal task are those of the whole of data.seconds; leave it out",
+        )
+        _require(
+            bool(self.pace),
+            "data.task temporal: expected a modality with a time axis, video, audio or features; text has none",
+        )
+        _check_room(sources, "seconds", self.seconds)
+
+    @property
+    def time_steps(self) -> int:
+        """T, the answers of a temporal task; 0 for another task. The last one may reach beyond `seconds`."""
+        if self.seconds is None or self.step is None:
+            return 0
+        return math.ceil(round(self.seconds / self.step, 6))
+
+    @property
+    def pace(self) -> dict[str, float]:
+        """The modalities with a time axis -> how many of their input steps one `step` of a temporal task lasts.
+
+        The frames of a video and the longest sequence of features are spread over `seconds`, those of a spectrogram
+        have their own rate.
+        """
+        if self.seconds is None or self.step is None:
+            return {}
+        rates = {
+            name: source.rate / source.hop if isinstance(source, AudioSource) else source.max_steps / self.seconds
+            for name, source in self.modalities.items()
+            if not isinstance(source, TextSource)
+        }
+        return {name: rate * self.step for name, rate in rates.items()}
+
+    @property
+    def cut(self) -> str | None:
+        """The field by which media files are cut in time; None where they are taken whole."""
+        return "crop" if self.crop is not None else "seconds" if self.seconds is not None else None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The manifest's columns that are needed."""
         return tuple(dict.fromkeys(("id", "split", "label", *(s.column for s in self.modalities.values()))))
+
+
+def _check_room(sources: Mapping[str, Source], field: str, seconds: float) -> None:
+    """A spectrogram holds as much as is cut out of a file."""
+    for name, source in sources.items():
+        if isinstance(source, AudioSource):
+            _require(
+                source.seconds >= seconds,
+                f"data.{field} is {seconds:g} s, but modality {name!r} has room for {source.seconds:g} s; set "
+                f"data.modalities.{name}.seconds to {seconds:g}",
+            )
 
 
 def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:

@@ -79,6 +79,10 @@ class ManifestDataset(Dataset[Sample | BadSample]):
             return BadSample(row.id, row.number, str(self.manifest), str(error))
         if not inputs:
             return BadSample(row.id, row.number, str(self.manifest), "every modality of the row is empty")
+        if self.config.pace and not inputs.keys() & self.config.pace.keys():
+            missing = " and ".join(self.config.pace)
+            reason = f"the events belong to the time of {missing}, which the row lacks"
+            return BadSample(row.id, row.number, str(self.manifest), reason)
         if steps is not None:
             labelled = [name for name in self.config.steps if name in inputs]
             if not labelled:
@@ -114,12 +118,13 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         if isinstance(source, FeatureSource):
             return [source.load(file, steps)]
         if isinstance(file, StoredPart):
-            return _load_media(source, file, self.config.crop, places)
+            return _load_media(source, file, self.config, places)
         if not cache or not file.is_file():
-            return _load_media(source, files.open(file), self.config.crop, places)
-        key = (self.config.decoder, source, file, file.stat().st_mtime_ns, self.config.crop, tuple(places))
+            return _load_media(source, files.open(file), self.config, places)
+        cut = (self.config.crop, self.config.seconds, *places)
+        key = (self.config.decoder, source, file, file.stat().st_mtime_ns, cut)
         if key not in _DECODED:
-            _DECODED[key] = _load_media(source, files.open(file), self.config.crop, places)
+            _DECODED[key] = _load_media(source, files.open(file), self.config, places)
         return _DECODED[key]
 
 
@@ -129,13 +134,15 @@ def evenly_spaced(clips: int) -> tuple[float, ...]:
 
 
 def _load_media(
-    source: VideoSource | AudioSource, file: MediaFile | StoredPart, seconds: float | None, places: Sequence[float]
+    source: VideoSource | AudioSource, file: MediaFile | StoredPart, config: DataConfig, places: Sequence[float]
 ) -> list[Tensor]:
-    """The crops of a length at these places, or, where there is none, what the source takes of the whole file."""
-    if seconds is None:
+    """The crops at these places, or the first `seconds`, or, without either, what the source takes of the whole."""
+    if config.seconds is not None:
+        return [source.load_first(file, config.seconds)]
+    if config.crop is None:
         return [source.load(file)]
     span = file.span
-    return source.load_crops(file, [crop_at(span, seconds, place) for place in places])
+    return source.load_crops(file, [crop_at(span, config.crop, place) for place in places])
 
 
 def _clips(parts: Mapping[str, Sequence[Tensor]], count: int) -> list[dict[str, Tensor]]:
@@ -143,7 +150,7 @@ def _clips(parts: Mapping[str, Sequence[Tensor]], count: int) -> list[dict[str, 
     return [{name: part[clip % len(part)] for name, part in parts.items()} for clip in range(count)]
 
 
-_DECODED: dict[tuple[str, Source, Path, int, float | None, tuple[float, ...]], list[Tensor]] = {}
+_DECODED: dict[tuple[str, Source, Path, int, tuple[float | None, ...]], list[Tensor]] = {}
 """What `cache` keeps of media files for the life of the process: several runs on the same clips decode them once."""
 
 
@@ -193,7 +200,7 @@ class FileDataset(Dataset[Sample | BadSample]):
                     try:
                         if isinstance(source, VideoSource | AudioSource):
                             file = files.open(Path(part))
-                            read[modality] = _load_media(source, file, self.config.crop, self.crops)
+                            read[modality] = _load_media(source, file, self.config, self.crops)
                         else:
                             read[modality] = [source.load(str(part) if source.reads == "text" else Path(part))]
                     except NoStreamError as error:
@@ -207,6 +214,9 @@ class FileDataset(Dataset[Sample | BadSample]):
         if not read:
             wanted = ", ".join(f"{n} ({s.kind})" for n, s in self.config.modalities.items())
             reason = "; ".join(lacking) or f"the file holds none of the modalities {wanted}"
+            return BadSample(name, index + 1, name, reason)
+        if self.config.pace and not read.keys() & self.config.pace.keys():
+            reason = f"expected one or more of {', '.join(self.config.pace)}, which have a time axis"
             return BadSample(name, index + 1, name, reason)
         inputs, *more = _clips(read, len(self.crops))
         return Sample(name, inputs, None, tuple(more))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,12 @@ from locomt.hints import did_you_mean
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
+
+
+_NUMBER = r"[0-9.]+(?:e[-+]?[0-9]+)?"
+_EVENT = re.compile(rf"(?P<label>.+)@\s*(?P<start>{_NUMBER})\s*-\s*(?P<end>{_NUMBER})", re.IGNORECASE)
+TICK = 1e-6
+"""Seconds, or share of a step, by which times that are meant to be equal may differ."""
 
 
 class LabelError(ValueError):
@@ -35,8 +42,7 @@ def label_list(config: DataConfig) -> list[str]:
     if config.labels is not None:
         return list(config.labels)
     rows = [row for row in read_manifest(config.manifest, config.columns) if row.split == config.train_split]
-    several = config.task == "multilabel" or bool(config.steps)
-    found = {name for row in rows for name in (split_labels(row.label) if several else [row.label])} - {""}
+    found = {name for row in rows for name in _names(row.label, config)} - {""}
     if not found:
         raise LabelError(
             f"{config.manifest}: no row of split {config.train_split!r} (data.train_split) has a label; list them in "
@@ -44,6 +50,16 @@ def label_list(config: DataConfig) -> list[str]:
         )
     numbers = all(name.isdecimal() for name in found)
     return sorted(found, key=lambda name: (int(name), name) if numbers else (0, name))
+
+
+def _names(cell: str, config: DataConfig) -> list[str]:
+    """The labels in a cell; of a temporal task none where the cell cannot be: its row will be a bad sample."""
+    if config.task == "temporal":
+        try:
+            return [event.label for event in parse_events(cell)]
+        except LabelError:
+            return []
+    return split_labels(cell) if config.task == "multilabel" or config.steps else [cell]
 
 
 def split_labels(cell: str) -> list[str]:
@@ -56,12 +72,12 @@ def parse_label(cell: str, config: DataConfig, places: Mapping[str, int]) -> Sha
 
     Args:
         cell: a name, a number, or several joined by `;`. A lone `;` says that none of a multilabel task's labels is
-            there; an empty cell says nothing and is an error.
-        config: task and steps.
+            there, or that nothing happens in a temporal one; an empty cell says nothing and is an error.
+        config: task, steps and times.
         places: label -> index of the model's output.
 
     Raises:
-        LabelError: a label is not on the list, a number is none, or the cell is empty.
+        LabelError: a label is not on the list, a number or an event is none, or the cell is empty.
     """
     if not cell:
         raise LabelError("expected a label, got an empty cell")
@@ -70,12 +86,72 @@ def parse_label(cell: str, config: DataConfig, places: Mapping[str, int]) -> Sha
         target = torch.zeros(len(places))
         target[[_place(name, places) for name in names]] = 1.0
         return target
+    if config.task == "temporal":
+        return _on_steps(parse_events(cell), config, places)
     entries = split_labels(cell) if config.steps else [cell]
     if config.task == "regression":
         numbers = torch.tensor([_number(entry) for entry in entries])
         return numbers[:, None] if config.steps else numbers
     target = torch.tensor([_place(entry, places) for entry in entries])
     return target if config.steps else target[0]
+
+
+class Event(NamedTuple):
+    """Something that happens from one second of a clip to another."""
+
+    label: str
+    start: float
+    end: float
+
+
+def parse_events(cell: str) -> list[Event]:
+    """`"dog@0.5-1.25; speech@0-2"` -> both events, in the order of the cell; none of a lone `;`.
+
+    Raises:
+        LabelError: something in the cell is no event, or one ends before it starts.
+    """
+    return [] if cell == ";" else [_event(entry) for entry in split_labels(cell)]
+
+
+def _event(text: str) -> Event:
+    found = _EVENT.fullmatch(text)
+    try:
+        start, end = (float(found[name]) for name in ("start", "end")) if found else (math.nan, math.nan)
+    except ValueError:  # two points in a number
+        found = None
+    if not found:
+        raise LabelError(f"expected events such as dog@0.5-1.25, from and to seconds, joined by ';', got {text!r}")
+    if not start < end:
+        raise LabelError(f"event {text!r}: expected it to end after it starts, at {start:g} s")
+    return Event(found["label"].strip(), start, end)
+
+
+def _on_steps(
+    events: Sequence[Event], config: DataConfig, places: Mapping[str, int]
+) -> Shaped[Tensor, "steps classes"]:
+    """1 where an event of the class takes up at least half of the step.
+
+    An event that takes up half of no step, being shorter than one, is on in the step that has most of it (the first of
+    equals): no event is lost.
+    """
+    assert config.seconds is not None
+    assert config.step is not None
+    target = torch.zeros(config.time_steps, len(places))
+    for event in events:
+        if event.end > config.seconds + TICK:
+            raise LabelError(
+                f"event {event.label!r} ends at {event.end:g} s, and the clip at data.seconds = {config.seconds:g}"
+            )
+        shares = _shares(event, config.step, config.time_steps)
+        on = [step for step, share in shares if share >= 0.5 - TICK] or [max(shares, key=lambda entry: entry[1])[0]]
+        target[on, _place(event.label, places)] = 1.0
+    return target
+
+
+def _shares(event: Event, step: float, steps: int) -> list[tuple[int, float]]:
+    """The steps that an event overlaps, and what share of each it takes up."""
+    first, last = min(int(event.start / step), steps - 1), min(math.ceil(event.end / step), steps)
+    return [(t, min(event.end / step, t + 1) - max(event.start / step, t)) for t in range(first, max(last, first + 1))]
 
 
 def _place(name: str, places: Mapping[str, int]) -> int:

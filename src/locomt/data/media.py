@@ -162,6 +162,22 @@ def crop_at(span: tuple[float, float], seconds: float, place: float) -> Crop:
     return Crop(start, start + seconds, ((start - begin) / (end - begin), (start + seconds - begin) / (end - begin)))
 
 
+def moments(span: tuple[float, float], seconds: float, count: int) -> list[Crop]:
+    """The middles of `count` equal parts of the first `seconds` of a file, as far as it reaches; one at least.
+
+    A crop is so short that it holds one frame: that which is shown at its moment.
+    """
+    begin, end = span
+    length = end - begin
+    middles = [(2 * part + 1) * seconds / (2 * count) for part in range(count)]
+    reached = [middle for middle in middles if middle < length] or [0.0]
+    shares = [middle / length if length > 0 else 0.0 for middle in reached]
+    return [
+        Crop(begin + middle, begin + middle + 2 * TICK, (share, share + TICK))
+        for middle, share in zip(reached, shares, strict=True)
+    ]
+
+
 @contextmanager
 def opened(path: str | Path) -> Iterator[Any]:
     """A file's container; whatever FFmpeg objects to while it is open becomes a `MediaError`.

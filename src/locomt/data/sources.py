@@ -76,6 +76,10 @@ class _MediaSource(_Source):
         """
         raise NotImplementedError
 
+    def load_first(self, file: MediaFile | StoredPart, seconds: float) -> Tensor:
+        """The first `seconds` of a file at a steady pace, less of a shorter one; as `load_crops` otherwise."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSource(_MediaSource):
@@ -107,6 +111,13 @@ class VideoSource(_MediaSource):
 
     def load_crops(self, file: MediaFile | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
         return file.read_crops(self.frames, crops, size=self.size)
+
+    def load_first(self, file: MediaFile | StoredPart, seconds: float) -> Tensor:
+        import torch
+
+        from locomt.data.media import moments
+
+        return torch.cat(file.read_crops(1, moments(file.span, seconds, self.frames), size=self.size))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +195,11 @@ class AudioSource(_MediaSource):
         from locomt.data.audio import load_spectrograms
 
         return load_spectrograms(file, self, crops)
+
+    def load_first(self, file: MediaFile | StoredPart, seconds: float) -> Tensor:
+        from locomt.data.audio import load_first
+
+        return load_first(file, self, seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -312,11 +312,17 @@ class FusionConfig(Architecture):
         num_outputs: classes, labels or regression targets.
         steps: modalities whose tokens are aligned with the labels, one label a step; empty for one answer a
             sample from the averaged [CLS].
+        time_steps: T, answers along time, each from the tokens around it of all modalities with a time axis (all but
+            text); 0 for none. See `locomt.nn.timeline`.
+        pace: how many input steps (frames, vectors) of such a modality one of the time steps lasts. Left out for one
+            whose longest input lasts as long as all of them.
     """
 
     modalities: Mapping[str, ModalitySpec] = field(default_factory=dict)
     num_outputs: int = 0
     steps: tuple[str, ...] = ()
+    time_steps: int = 0
+    pace: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -331,7 +337,27 @@ class FusionConfig(Architecture):
                 len(spec.grid) == 1,
                 f"steps: modality {name!r} is {spec.kind}; only features and text have a token a step",
             )
+        self._fill_pace()
         self.view_table()
+
+    def _fill_pace(self) -> None:
+        _require(self.time_steps >= 0, f"time_steps: expected 0 or more, got {self.time_steps}")
+        timed = {name: spec for name, spec in self.modalities.items() if not isinstance(spec, TextSpec)}
+        for name, pace in self.pace.items():
+            _require(name in timed, f"pace: {name!r} is not one of the modalities with a time axis, {', '.join(timed)}")
+            _require(0 < pace < math.inf, f"pace: expected of {name!r} more than 0 input steps, got {pace}")
+        if not self.time_steps:
+            _require(not self.pace, "pace: expected time_steps, how many steps there are, beside it")
+            return
+        _require(not self.steps, "time_steps: the labels belong to time steps or to steps, not to both; leave one out")
+        _require(bool(timed), "time_steps: expected a modality with a time axis: video, audio or features")
+        filled = {name: self.pace.get(name, spec.max_steps / self.time_steps) for name, spec in timed.items()}
+        object.__setattr__(self, "pace", filled)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The modalities whose outputs the head reads."""
+        return self.steps or tuple(self.pace) or tuple(self.modalities)
 
     @property
     def layout(self) -> TokenLayout:
@@ -369,6 +395,7 @@ class FusionConfig(Architecture):
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values["modalities"] = {n: {"kind": s.kind, **asdict(s)} for n, s in self.modalities.items()}
         values["steps"] = list(self.steps)
+        values["pace"] = dict(self.pace)
         return values
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from locomt.nn.embedding import ModalityEmbedding
 from locomt.nn.encoder import EncodedText
 from locomt.nn.hub import Pretrained
 from locomt.nn.modality import PerModality, Streams
+from locomt.nn.timeline import along_time
 from locomt.views import SELF, LayerViews, ViewTable
 
 if TYPE_CHECKING:
@@ -25,9 +27,9 @@ class FusionModel(nn.Module, Pretrained):
     """LoCoMT and its baselines: what differs between them is `config.fusion` and the view table.
 
     Every modality has its embedding and L - L_f unimodal layers, or a text encoder in their place; L_f fusion layers
-    run over all modalities' tokens; the head reads the mean of the modalities' [CLS] outputs (or, with `config.steps`,
-    of their tokens at each step). A modality that a sample or the whole batch lacks takes no part. One modality alone
-    makes the unimodal baseline.
+    run over all modalities' tokens; the head reads the mean of the modalities' [CLS] outputs (or of their tokens: at
+    each step with `config.steps`, around each time step with `config.time_steps`). A modality that a sample or the
+    whole batch lacks takes no part. One modality alone makes the unimodal baseline.
     """
 
     def __init__(self, config: FusionConfig) -> None:
@@ -86,7 +88,8 @@ class FusionModel(nn.Module, Pretrained):
                 where the sample lacks it. A name left out stands for full samples. Best kept on the CPU.
 
         Returns:
-            `[B, num_outputs]`, or `[B, T, num_outputs]` with `config.steps`.
+            `[B, num_outputs]`, or `[B, T, num_outputs]` with `config.steps` or `config.time_steps`; what it says for
+            steps beyond the end of all of a sample's modalities means nothing.
 
         Raises:
             ValueError: no input, an unknown name, or an input of another shape than its spec says.
@@ -117,6 +120,8 @@ class FusionModel(nn.Module, Pretrained):
             bottleneck = self.bottleneck.expand(first.shape[0], -1, -1)
             for block in self.fusion:
                 streams, bottleneck = block(streams, bottleneck, tokens)
+        if self.config.time_steps:
+            return self.head(self._over_time(streams, inputs, given, tokens))  # type: ignore[no-any-return]
         return self.head(self._pool(streams, tokens))  # type: ignore[no-any-return]
 
     def _token_lengths(self, streams: Streams, lengths: Mapping[str, Tensor]) -> Tensor:
@@ -157,6 +162,35 @@ class FusionModel(nn.Module, Pretrained):
             weight = torch.stack(real).to(pooled.device, pooled.dtype)[..., None]
             pooled = (pooled * weight).sum(dim=0) / weight.sum(dim=0).clamp(min=1)
         return pooled if self.config.steps else pooled[:, 0]
+
+    def _over_time(
+        self,
+        streams: Streams,
+        inputs: Mapping[str, Tensor],
+        lengths: Mapping[str, Tensor],
+        tokens: Tensor | None,
+    ) -> Tensor:
+        """The mean over the modalities with a time axis of what their tokens say around each time step."""
+        outputs, steps, counts = {}, {}, {}
+        for i, (name, stream) in enumerate(streams.items()):
+            if name not in self.config.pace or stream.shape[1] == 0:
+                continue
+            spec = self.config.modalities[name]
+            beside = math.prod(spec.grid[1:])  # tokens of the same time
+            output = self.norm.of(name)(stream[:, spec.class_tokens :])
+            outputs[name] = output.unflatten(1, (-1, beside)).mean(dim=2)
+            full = torch.tensor([inputs[name].shape[1]])
+            steps[name] = lengths.get(name, full)
+            counts[name] = (
+                torch.tensor([outputs[name].shape[1]])
+                if tokens is None
+                else (tokens[:, i] - spec.class_tokens).clamp(min=0) // beside
+            )
+        if not outputs:
+            raise ValueError(
+                f"expected inputs for one or more of {', '.join(self.config.pace)}, which have a time axis"
+            )
+        return along_time(self.config, outputs, steps, counts)
 
     def example_inputs(self, batch: int = 1, device: torch.device | str | None = None) -> dict[str, Tensor]:
         """Random full-length inputs, for costing, timing and tracing."""

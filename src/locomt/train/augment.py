@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from locomt.data.batch import Batch
+from locomt.data.batch import Batch, within_samples
 from locomt.data.config import DataConfig
 from locomt.hints import did_you_mean
 from locomt.nn.config import ConfigError
@@ -143,8 +143,10 @@ class Augment:
                 share, partner = float(rng.beta(config.mixup, config.mixup)), rng.permutation(len(batch.ids))
                 batch = mix(batch, share, torch.from_numpy(partner), self.classes if self._names_a_class else 0)
         if config.drop_modality:
-            needed = self.data.steps or tuple(self.data.modalities)
+            needed = self.data.steps or tuple(self.data.pace) or tuple(self.data.modalities)
             batch = replace(batch, lengths=drop_modalities(batch.lengths, needed, config.drop_modality, rng))
+            if self.data.task == "temporal":  # what is left may end earlier
+                batch = replace(batch, labels=within_samples(batch.labels, batch.lengths, self.data))
         return batch
 
     @property
@@ -168,4 +170,8 @@ def check_augment(config: AugmentConfig, data: DataConfig) -> None:
     _require(
         not data.steps,
         "train.augment.mixup: data.steps gives every step a label of its own, which are not mixed; set mixup to 0",
+    )
+    _require(
+        data.task != "temporal",
+        "train.augment.mixup: the events of a temporal task are not mixed; set mixup to 0",
     )

@@ -23,8 +23,8 @@ def task_loss(
 ) -> Float[Tensor, ""]:
     """The mean loss over the samples, or over the real steps where labels belong to steps.
 
-    Cross-entropy for `multiclass` (as in the paper), binary cross-entropy for `multilabel`, squared error for
-    `regression`. Smoothing s turns a target y into (1 - s) y + s / K, K being the number of classes (for
+    Cross-entropy for `multiclass` (as in the paper), binary cross-entropy for `multilabel` and `temporal`, squared
+    error for `regression`. Smoothing s turns a target y into (1 - s) y + s / K, K being the number of classes (for
     multilabel targets too, as the AudioSet recipe of MBT has it).
 
     Multiclass labels are indices or, where they are floating-point numbers of the shape of `logits`, probabilities;
@@ -39,6 +39,9 @@ def task_loss(
         targets = labels * (1 - smoothing) + smoothing / labels.shape[-1]
         return binary_cross_entropy_with_logits(logits, targets)
     real = ~labels.isnan()
+    if task == "temporal":
+        targets = labels * (1 - smoothing) + smoothing / labels.shape[-1]
+        return binary_cross_entropy_with_logits(logits[real], targets[real])
     return mse_loss(logits[real], labels[real])
 
 

@@ -24,7 +24,7 @@ from locomt.data import IGNORED
 from locomt.train import ranks
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Shaped
+    from jaxtyping import Float, Int, Shaped
 
 
 class Scores(nn.Module, ABC):
@@ -105,22 +105,53 @@ class MultilabelScores(Scores):
         scores, targets = ranks.gather_rows(self.scores), ranks.gather_rows(self.targets)
         per_class: dict[str, dict[str, Any]] = {}
         for i, label in enumerate(self.labels):
-            positives = int(targets[:, i].sum())
-            precision = binary_average_precision(scores[:, i], targets[:, i]).item() if positives else None
-            both = 0 < positives < len(targets)
+            found = _average_precision(scores[:, i], targets[:, i])
+            both = 0 < found["positives"] < len(targets)
             area = binary_auroc(scores[:, i], targets[:, i]).item() if both else None
-            per_class[label] = {
-                "average_precision": precision,
-                "auc": area,
-                "d_prime": _d_prime(area),
-                "positives": positives,
-            }
+            per_class[label] = found | {"auc": area, "d_prime": _d_prime(area)}
         mean_area = _mean([entry["auc"] for entry in per_class.values()])
         return {
             "metrics": {
                 "mAP": _mean([entry["average_precision"] for entry in per_class.values()]),
                 "mAUC": mean_area,
                 "d_prime": _d_prime(mean_area),
+                "classes_scored": sum(entry["positives"] > 0 for entry in per_class.values()),
+            },
+            "per_class": per_class,
+        }
+
+
+class TemporalScores(Scores):
+    """Mean average precision over the classes, every real time step counting as a sample.
+
+    A class that is on in no step has no average precision: it is left out of the mean and stands as None, and
+    `classes_scored` says how many are left.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__()
+        self.labels = tuple(labels)
+        self.scores: list[Tensor] = []
+        self.targets: list[Tensor] = []
+
+    def update(
+        self, logits: Float[Tensor, "batch steps classes"], labels: Float[Tensor, "batch steps classes"]
+    ) -> None:
+        self.scores.append(logits.detach().float().sigmoid())
+        self.targets.append(labels)
+
+    def reset(self) -> None:
+        self.scores.clear()
+        self.targets.clear()
+
+    def compute(self) -> dict[str, dict[str, Any]]:
+        scores, targets = ranks.gather_rows(self.scores), ranks.gather_rows(self.targets)
+        real = ~targets[..., 0].isnan()
+        on = targets[real].long()
+        per_class = {label: _average_precision(scores[real][:, i], on[:, i]) for i, label in enumerate(self.labels)}
+        return {
+            "metrics": {
+                "mAP": _mean([entry["average_precision"] for entry in per_class.values()]),
                 "classes_scored": sum(entry["positives"] > 0 for entry in per_class.values()),
             },
             "per_class": per_class,
@@ -148,6 +179,13 @@ class RegressionScores(Scores):
         return {"metrics": metrics, "per_class": {}}
 
 
+def _average_precision(scores: Float[Tensor, " samples"], targets: Int[Tensor, " samples"]) -> dict[str, Any]:
+    """Of one class: None where there is no positive; and how many positives there are."""
+    positives = int(targets.sum())
+    precision = binary_average_precision(scores, targets).item() if positives else None
+    return {"average_precision": precision, "positives": positives}
+
+
 def _d_prime(area: float | None) -> float | None:
     if area is None or not 0 < area < 1:
         return None
@@ -160,6 +198,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def make_scores(task: str, labels: Sequence[str]) -> Scores:
-    """The scores of a task: `multiclass`, `multilabel` or `regression`."""
-    kinds = {"multiclass": MulticlassScores, "multilabel": MultilabelScores, "regression": RegressionScores}
+    """The scores of a task: `multiclass`, `multilabel`, `regression` or `temporal`."""
+    kinds: dict[str, type[MulticlassScores | MultilabelScores | RegressionScores | TemporalScores]] = {
+        "multiclass": MulticlassScores,
+        "multilabel": MultilabelScores,
+        "regression": RegressionScores,
+        "temporal": TemporalScores,
+    }
     return kinds[task](labels)

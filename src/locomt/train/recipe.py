@@ -30,6 +30,7 @@ MONITORS = {
     "multiclass": {"accuracy": "max", "f1": "max", "precision": "max", "recall": "max", "loss": "min"},
     "multilabel": {"mAP": "max", "mAUC": "max", "loss": "min"},
     "regression": {"mae": "min", "pearson": "max", "loss": "min"},
+    "temporal": {"mAP": "max", "loss": "min"},
 }
 """What a run may be judged by, a task each: name -> whether more or less is better. The first is the default."""
 
@@ -227,6 +228,8 @@ class Recipe:
             modalities={name: source.spec() for name, source in self.data.modalities.items()},
             num_outputs=1 if self.data.task == "regression" else len(labels),
             steps=self.data.steps,
+            time_steps=self.data.time_steps,
+            pace=self.data.pace,
         )
 
     def only(self, *modalities: str) -> Recipe:

@@ -59,7 +59,9 @@ def balancing_weights(dataset: ManifestDataset, labels: Sequence[str]) -> Tensor
             label = parse_label(manifest_row.label, config, places)
         except LabelError:
             continue
-        has = label.nonzero() if config.task == "multilabel" else label
+        if config.task == "temporal":
+            label = label.amax(dim=0)  # as many events as it may have of a class, it has the class
+        has = label.nonzero() if config.task in ("multilabel", "temporal") else label
         classes.extend(has.flatten().tolist())
         samples.extend([row] * has.numel())
     weights = torch.zeros(len(dataset), dtype=torch.float64)

@@ -75,9 +75,9 @@ def prepare(
         if len(name) > LONGEST_NAME:
             raise ConfigError(f"modality {name!r}: expected a name of at most {LONGEST_NAME} characters")
     pictures = any(source.kind == "video" for source in config.modalities.values())
-    if config.crop is not None and storage.fps is None and pictures:
+    if config.cut is not None and storage.fps is None and pictures:
         raise ConfigError(
-            "data.crop takes frames from anywhere in a clip: say by --fps how many a second to store, 0: all"
+            f"data.{config.cut} takes frames from anywhere in a clip: say by --fps how many a second to store, 0: all"
         )
     rows = read_manifest(manifest, config.columns)
     if out.resolve() == manifest.resolve() or (manifest.is_dir() and out.resolve().is_relative_to(manifest.resolve())):

@@ -137,8 +137,10 @@ class Shards:
         self.path, self.index = path, read_index(path)
         for name, source in config.modalities.items():
             self._check(name, source)
-            if config.crop is not None and source.kind == "video" and self.index["storage"]["fps"] is None:
-                raise ConfigError(f"data.crop takes other frames than {path} holds; prepare the shards with --fps")
+            if config.cut is not None and source.kind == "video" and self.index["storage"]["fps"] is None:
+                raise ConfigError(
+                    f"data.{config.cut} takes other frames than {path} holds; prepare the shards with --fps"
+                )
         for name, shard in self.index["shards"].items():
             tar = path.with_name(name)
             if not tar.is_file():
