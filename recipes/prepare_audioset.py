@@ -271,6 +271,8 @@ def stamp(key: str) -> tuple[str, str]:
 
 def check_many(keys: Sequence[str], processes: int) -> Iterator[tuple[str, str]]:
     """Check in several processes. Should a file take a decoder's process down, those in question go one by one."""
+    from locomt.data import probe, read_audio, read_frames  # noqa: F401  once, for all processes forked from this one
+
     place = 0
     while place < len(keys):
         pool = ProcessPoolExecutor(processes, initializer=one_thread)

@@ -1,4 +1,4 @@
-"""AudioSet's official files and the names that downloaders leave, to a manifest, and on to a trained model's scores."""
+"""AudioSet's official files and the names that downloaders leave, to a manifest."""
 
 import csv
 import importlib.util
@@ -9,11 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from transformers import ViTConfig, ViTModel
 
-from locomt.experiments.clips import Clips, encode_clip
+from official_files import CLASSES, COMMENTS, EVAL, TRAIN, audioset_clip, audioset_csv, audioset_lines
 
 ROOT = Path(__file__).parents[1]
 SPEC = importlib.util.spec_from_file_location("prepare_audioset", ROOT / "recipes" / "prepare_audioset.py")
@@ -21,22 +19,6 @@ assert SPEC is not None
 assert SPEC.loader is not None
 PREPARE = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(PREPARE)
-
-CLASSES = (("/m/09x0r", "Speech"), ("/m/05zppz", "Male speech, man speaking"), ("/m/0bt9lr", "Dog"))
-COMMENTS = """\
-# Segments csv created Sun Mar  5 10:54:31 2017
-# num_ytids=22160, num_segs=22160, num_unique_labels=527, num_positive_labels=52882
-# YTID, start_seconds, end_seconds, positive_labels
-"""
-TRAIN = (
-    ("--aE2O5G5WE", 0, '"/m/0bt9lr,/m/09x0r"'),
-    ("-0RWZT-miFs", 30, '"/m/09x0r"'),
-    ("_a-b_c1_d-e", 5.5, '"/m/05zppz,/m/09x0r"'),
-    ("abc_def-123", 120, '"/m/0bt9lr"'),
-    ("inside_only", 10, '"/m/0bt9lr"'),
-    ("missing_one", 10, '"/m/0bt9lr"'),
-)
-EVAL = (("YvalTest--1", 20, '"/m/09x0r"'), ("_evalTest_2", 20, '"/m/0bt9lr"'))
 
 
 def prepare(*args: object) -> subprocess.CompletedProcess[str]:
@@ -49,41 +31,28 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def lines(rows: tuple[tuple[str, float, str], ...]) -> str:
-    return "".join(f"{name}, {start:.3f}, {start + 10:.3f}, {labels}\n" for name, start, labels in rows)
-
-
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     folder = tmp_path / "AudioSet"
     folder.mkdir()
-    (folder / "balanced_train_segments.csv").write_text(COMMENTS + lines(TRAIN))
-    (folder / "eval_segments.csv").write_text("YTID,start_seconds,end_seconds,positive_labels\n" + lines(EVAL))
+    (folder / "balanced_train_segments.csv").write_text(audioset_csv(TRAIN))
+    (folder / "eval_segments.csv").write_text("YTID,start_seconds,end_seconds,positive_labels\n" + audioset_lines(EVAL))
     index = "".join(f'{n},{mid},"{name}"\n' for n, (mid, name) in enumerate(CLASSES))
     (folder / "class_labels_indices.csv").write_text("index,mid,display_name\n" + index)
     return folder
-
-
-def clip(path: Path, *, black: bool = False, silent: bool = False, seconds: int = 1) -> None:
-    """Noise to see and hear."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(0)
-    frames = random.integers(0, 1 if black else 256, (8 * seconds, 32, 32, 3)).astype(np.uint8)
-    sound = random.normal(0, 1e-7 if silent else 0.1, 16000 * seconds).astype(np.float32)
-    encode_clip(path, frames, sound, Clips(frames=8, size=32), "mpeg4", "aac")
 
 
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
     """Several ways of naming; sound inside clips."""
     folder = tmp_path / "clips"
-    clip(folder / "--aE2O5G5WE.mp4")
-    clip(folder / "deep" / "Y-0RWZT-miFs_30_40.mp4")
-    clip(folder / "_a-b_c1_d-e_5.500.mp4")
-    clip(folder / "abc_def-123_120000_130000.mp4")
-    clip(folder / "inside_only_10.mp4")
-    clip(folder / "YYvalTest--1.mp4")
-    clip(folder / "_evalTest_2_20.mp4", silent=True)
+    audioset_clip(folder / "--aE2O5G5WE.mp4")
+    audioset_clip(folder / "deep" / "Y-0RWZT-miFs_30_40.mp4")
+    audioset_clip(folder / "_a-b_c1_d-e_5.500.mp4")
+    audioset_clip(folder / "abc_def-123_120000_130000.mp4")
+    audioset_clip(folder / "inside_only_10.mp4")
+    audioset_clip(folder / "YYvalTest--1.mp4")
+    audioset_clip(folder / "_evalTest_2_20.mp4", silent=True)
     (folder / "abc_def.mp4").touch()  # the beginning of another id
     (folder / "missing_one_50_60.mp4").touch()  # another stretch of that video
     (folder / "missing_one.mp4.part").touch()
@@ -151,7 +120,7 @@ def test_sound_beside_the_pictures_comes_first(source: Path, tmp_path: Path) -> 
 
 
 def test_check_finds_silent_black_and_broken_clips_once(source: Path, clips: Path, tmp_path: Path) -> None:
-    clip(clips / "inside_only_10.mp4", black=True)
+    audioset_clip(clips / "inside_only_10.mp4", black=True)
     (clips / "_a-b_c1_d-e_5.500.mp4").write_bytes(b"no clip")
     out = tmp_path / "out"
     done = prepare(source, clips, out, "--check", 2, "--val", 0)
@@ -179,7 +148,7 @@ def test_check_looks_again_at_what_has_changed_and_was_left_half(source: Path, c
     assert prepare(source, clips, out, "--check", 1, "--val", 0).returncode == 0
     checked = out / "checked.csv"
     checked.write_text(checked.read_text().rpartition(",")[0] + ",fi")  # the process was killed in a write
-    clip(clips / "--aE2O5G5WE.mp4", seconds=16)
+    audioset_clip(clips / "--aE2O5G5WE.mp4", seconds=16)
     done = prepare(source, clips, out, "--check", 1, "--val", 0)
     assert done.returncode == 0, done.stderr
     results = {row["file"]: row["result"] for row in read(checked)}
@@ -217,7 +186,7 @@ def nothing() -> None:
         ("eval_segments.csv", "abcdefghijk, 0.0, x, \"/m/09x0r\"\n", "eval_segments.csv, line 1: expected seconds"),
         ("eval_segments.csv", "abcdefghijk, 0.0, 10.0, \"/m/nope\"\n", "line 1: expected labels of the index, got"),
         ("eval_segments.csv", "abcdefghijk, 0.0, 10.0\n", 'line 1: expected YTID, start, end, "labels"'),
-        ("eval_segments.csv", lines(TRAIN[:1]), "--aE2O5G5WE_0 is to be trained and tested on"),
+        ("eval_segments.csv", audioset_lines(TRAIN[:1]), "--aE2O5G5WE_0 is to be trained and tested on"),
         ("class_labels_indices.csv", "a,b\n1,2\n", "expected the columns index, mid, display_name"),
         ("class_labels_indices.csv", "index,mid,display_name\n5,/m/09x0r,Speech\n", "expected class 0 in row 1"),
         ("ontology.json", "{", "ontology.json: expected a list of classes"),
@@ -240,31 +209,3 @@ def test_the_ontology_names_what_the_index_lacks(source: Path, clips: Path, tmp_
     assert "Dog" in {row["label"] for row in read(tmp_path / "out" / "manifest.csv")}
     names = (tmp_path / "out" / "labels.txt").read_text().splitlines()
     assert (names[0], sorted(names)) == ("Speech", sorted(name for _, name in CLASSES))
-
-
-def test_from_the_official_files_to_scores_of_every_class(source: Path, clips: Path, tmp_path: Path) -> None:
-    """With the recipe's crops, augmentation and head, from pretrained towers, by the documented options."""
-    with (source / "class_labels_indices.csv").open("a") as file:
-        file.write('3,/m/01hgjl,"Zither"\n')  # of which there is no clip
-    assert prepare(source, clips, tmp_path / "out", "--check", 1, "--val", 0).returncode == 0
-    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    ViTModel(ViTConfig(image_size=32, **sizes)).save_pretrained(tmp_path / "vit")
-    small = {"model.dim": 8, "model.heads": 2, "model.depth": 2, "model.fusion_layers": 1, "train.epochs": 1}
-    small |= {"data.manifest": tmp_path / "out" / "manifest.csv", "data.modalities.video.size": 32, "data.crop": 0.5}
-    small |= {"data.modalities.video.frames": 2, "data.modalities.audio.seconds": 1, "data.workers": 0}
-    small |= {"train.batch_size": 2, "train.warmup_epochs": 0, "train.accelerator": "cpu", "train.tensorboard": "false"}
-    small |= {"data.labels": tmp_path / "out" / "labels.txt"}
-    small |= {"train.pretrained": f"{{video: {tmp_path / 'vit'}, audio: {tmp_path / 'vit'}}}"}
-    options = [text for name, value in small.items() for text in (f"--{name}", str(value))]
-    run = tmp_path / "run"
-    train = ["train", ROOT / "recipes" / "audioset.yaml", "--run", run, *options]
-    for command in (train, ["evaluate", run, "--json"]):
-        done = subprocess.run([sys.executable, "-m", "locomt", *map(str, command)], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-    scores = json.loads(done.stdout)
-    assert {"mAP", "mAUC", "d_prime"} <= scores["metrics"].keys()
-    assert list(scores["per_class"]) == [*(name for _, name in CLASSES), "Zither"]
-    assert (scores["samples"], scores["skipped"], scores["metrics"]["classes_scored"]) == (2, 0, 2)
-    assert scores["per_class"]["Dog"]["d_prime"] is None or scores["per_class"]["Dog"]["auc"] not in (0, 1)
-    assert scores["per_class"]["Zither"]["average_precision"] is None
-    assert "2 of 4 classes have no positive sample" in done.stderr

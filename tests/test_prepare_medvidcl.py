@@ -12,10 +12,9 @@ import pytest
 
 from locomt.data import ManifestDataset, label_list
 from locomt.train.recipe import load_recipe
+from official_files import medvidcl_videos
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-LABELS = ("Medical Instructional", "Medical Non-instructional", "Non-medical")
-TITLES = ("How to dress a burn", "What is a burn?", "Burning down the house")
 
 
 def prepare(*args: object) -> subprocess.CompletedProcess[str]:
@@ -28,19 +27,6 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def videos(split: str, count: int = 6) -> list[dict[str, str]]:
-    return [
-        {
-            "video_id": f"{'-_'[n % 2]}{split}{n}",  # ids may begin with a dash
-            "video_link": "https://www.youtube.com/watch?v=x",
-            "video_title": f"{TITLES[n % 3]}\n {n}",
-            "video_sub_title": "" if n == 1 else f"so today  we talk about number {n}",
-            "label": LABELS[n % 3],
-        }
-        for n in range(count)
-    ]
-
-
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """The released form: subtitles, ViT rows for all videos but one, one clip."""
@@ -49,7 +35,7 @@ def source(tmp_path: Path) -> Path:
     (folder / "ViT").mkdir(parents=True)
     (folder / "clips").mkdir()
     for split in ("train", "val", "test"):
-        entries = videos(split)
+        entries = medvidcl_videos(split)
         (folder / f"{split}.json").write_text(json.dumps(entries))
         for entry in entries[1:]:
             rows = random.normal(size=(random.integers(1, 30), 768)).astype(np.float32)
@@ -100,7 +86,7 @@ def test_the_recipe_reads_what_was_prepared(source: Path, tmp_path: Path) -> Non
     ],
 )
 def test_a_bad_video_is_named(source: Path, tmp_path: Path, change: dict[str, object], message: str) -> None:
-    entries = videos("train")
+    entries = medvidcl_videos("train")
     entries[2] = entries[2] | change  # type: ignore[assignment]
     (source / "train.json").write_text(json.dumps(entries))
     done = prepare(source, tmp_path / "out", "--vocabulary", 0)
@@ -146,29 +132,3 @@ def test_the_official_form_with_subtitles(shared_data: Path, tmp_path: Path) -> 
     done = prepare(tmp_path, tmp_path / "out", "--vocabulary", 0)
     assert "300 videos" in done.stdout
     assert "300 with subtitles" in done.stdout
-
-
-def test_text_video_and_both_train_and_are_scored_per_class(source: Path, tmp_path: Path) -> None:
-    """The fused path on feature files of the official shape, one of them missing, sound from clips left out."""
-    pytest.importorskip("transformers")
-    out = tmp_path / "out"
-    done = prepare(source, out, "--features", f"vit={source / 'ViT'}", "--vocabulary", 60)
-    assert done.returncode == 0, done.stderr
-    small = {"model.dim": 8, "model.heads": 2, "train.epochs": 1, "train.batch_size": 3, "train.tensorboard": "false"}
-    small |= {"train.accelerator": "cpu", "train.warmup_epochs": 0, "data.max_bad": 0}
-    small |= {"data.manifest": out / "manifest.csv", "data.allow_outside": "true"}
-    small |= {"data.modalities.text.tokenizer": out / "tokenizer"}
-    options = [text for name, value in small.items() for text in (f"--{name}", str(value))]
-    models = ["--models", "locomt,text,video", "--seeds", "1", "--json", "--out", tmp_path / "runs"]
-    done = subprocess.run(
-        [sys.executable, "-m", "locomt", "compare", RECIPES / "medvidcl.yaml", *models, *options],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert {model["name"] for model in report["models"]} >= {"locomt", "text", "video"}
-    for model in report["models"]:
-        assert set(model["per_class"]) == set(LABELS)
-        assert {"precision", "recall", "f1"} <= set(model["per_class"][LABELS[0]])
-        assert model["metrics"]["f1"]["mean"] == model["mean"]

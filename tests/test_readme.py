@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from doc_pages import FENCE, PAGES, ROOT, command_lines
 from locomt.cli.main import COMMANDS, build_parser, load_command, split_overrides, takes_overrides
 from locomt.data import read_manifest
 from locomt.train.recipe import load_recipe
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+OURS = sorted({line for page in PAGES for line in command_lines(page) if line.startswith("locomt ")})
 
 
 def blocks(language: str, pages: list[Path] = PAGES) -> list[object]:
@@ -25,23 +24,13 @@ def blocks(language: str, pages: list[Path] = PAGES) -> list[object]:
     ]
 
 
-def command_lines() -> list[str]:
-    found = set()
-    for page in PAGES:
-        for language, text in FENCE.findall(page.read_text()):
-            if language == "bash":
-                lines = text.replace("\\\n", " ").splitlines()
-                found |= {line for line in lines if line.startswith("locomt ")}
-    return sorted(found)
-
-
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "example", "exec"), {"__name__": "example"})
 
 
-@pytest.mark.parametrize("line", command_lines())
+@pytest.mark.parametrize("line", OURS)
 def test_command_line_parses(line: str) -> None:
     rest, overrides = split_overrides(shlex.split(line, comments=True)[1:])
     args = build_parser().parse_args(rest)

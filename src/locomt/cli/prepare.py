@@ -136,7 +136,7 @@ def summary(report: dict[str, Any], out: Path, data: DataConfig) -> list[str]:
         lines.append(f"{bad} could not be read, see {out / 'report.json'}; mend them and use --retry")
         if bad > data.max_bad * report["samples"]:
             lines.append(f"that is more than data.max_bad = {data.max_bad:g} allows a split: training may stop")
-    lines.append(f"train on them with: locomt train {out / 'recipe.yaml'}")
+    lines.append(f"train on them with: locomt train {out / 'recipe.yaml'} --run runs/{out.name}")
     return lines
 
 
