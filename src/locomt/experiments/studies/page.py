@@ -139,7 +139,8 @@ def verdict(document: Document, first: str, second: str) -> str:
         groups[what.apart].append(name)
     fewest = min((what.mean.seeds for _, what in found if what is not None), default=0)
     if fewest < FEWEST:
-        return f"**{first}** against **{second}**: {fewest} paired {'seed' if fewest == 1 else 'seeds'} support no verdict."
+        few = f"{fewest} paired {'seed' if fewest == 1 else 'seeds'}"
+        return f"**{first}** against **{second}**: {few} support no verdict."
 
     def names(sign: int) -> str:
         return f" ({', '.join(groups[sign])})" if groups[sign] else ""
