@@ -112,9 +112,10 @@ def test_the_tables_do_not_need_torch() -> None:
     assert "torch" not in modules_after("from locomt import LayerViews, TokenLayout, View, ViewTable")
 
 
-def test_ops_and_models_add_nothing_heavy_to_torch() -> None:
+@pytest.mark.parametrize("name", ["view_attention", "ViewAttention", "FusionConfig", "FusionModel"])
+def test_ops_and_models_add_nothing_heavy_to_torch(name: str) -> None:
     heavy = {"lightning", "torchmetrics", "av", "transformers", "rich", "matplotlib", "jsonargparse", "scipy"}
-    assert not modules_after("from locomt import FusionConfig, FusionModel, ViewAttention, view_attention") & heavy
+    assert not modules_after(f"from locomt import {name}") & heavy
 
 
 def test_ops_and_models_work_where_only_torch_is_installed() -> None:

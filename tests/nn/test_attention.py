@@ -85,3 +85,29 @@ def test_what_does_not_fit_is_named(arguments, message):
 def test_a_layout_of_another_length_is_named(x):
     with pytest.raises(ValueError, match="has 8 tokens, x has 7"):
         ViewAttention(16, "self:4", layout=LAYOUT)(x[:, :7].float())
+
+
+@pytest.mark.parametrize("regroup", [False, True])
+@pytest.mark.parametrize("other", ["video~audio:1 self:3", "self:2 audio>video:2", "multi:1 self:1 multi:1 self:1"])
+def test_other_views_on_the_same_weights_are_a_new_module_with_them(x, other, regroup):
+    attention = ViewAttention(16, SCATTERED, layout=LAYOUT).double()
+    before = {name: weight.clone() for name, weight in attention.state_dict().items()}
+    attention.set_views(LayerViews.parse(other, LAYOUT.modalities), regroup=regroup)
+    for name, weight in attention.state_dict().items():
+        assert torch.equal(weight, before[name]), name
+    fresh = ViewAttention(16, other, layout=LAYOUT).double()
+    fresh.load_state_dict(before)
+    torch.testing.assert_close(attention(x), fresh(x))
+    assert str(attention.views) == other
+    attention.set_views(LayerViews.parse(SCATTERED, LAYOUT.modalities), regroup=regroup)
+    again = ViewAttention(16, SCATTERED, layout=LAYOUT).double()
+    again.load_state_dict(before)
+    torch.testing.assert_close(attention(x), again(x))
+
+
+def test_views_of_another_size_are_refused():
+    attention = ViewAttention(16, SCATTERED, layout=LAYOUT)
+    with pytest.raises(ValueError, match="expected views of 4 heads over video, audio, got 'self:8', 8 heads"):
+        attention.set_views(LayerViews.parse("self:8", LAYOUT.modalities))
+    with pytest.raises(ValueError, match="4 heads over audio, video"):
+        attention.set_views(LayerViews.parse("self:4", ("audio", "video")))

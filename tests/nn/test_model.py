@@ -53,6 +53,32 @@ def test_any_non_empty_subset_of_the_modalities_runs(fusion, on_missing):
             torch.testing.assert_close(out, model(inputs, missing))  # missing is a length of zero
 
 
+@pytest.mark.parametrize("regroup", [False, True])
+def test_other_views_on_the_same_weights_are_a_new_model_with_them(regroup, tmp_path):
+    model = make(strategy="random", views_seed=1)
+    inputs = inputs_of(model, 2)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    for seed in (2, 3):
+        fresh = make(strategy="random", views_seed=seed)
+        fresh.load_state_dict(before)
+        assert fresh.table != model.table
+        model.set_views(fresh.table, regroup=regroup)
+        torch.testing.assert_close(model(inputs), fresh(inputs))
+        assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    model.save_pretrained(tmp_path)
+    saved = FusionModel.from_pretrained(tmp_path)
+    assert saved.table == model.table
+    torch.testing.assert_close(saved.double()(inputs).float(), model(inputs).float(), rtol=1e-4, atol=1e-4)
+
+
+def test_a_table_that_does_not_fit_is_refused():
+    table = make(fusion="selfall", heads=2).table
+    with pytest.raises(ValueError, match="expected a view table of 2 layers of 4 heads over video, audio, got 2 lay"):
+        make().set_views(table)
+    with pytest.raises(ValueError, match="'mbt' follows no view table"):
+        make(fusion="mbt").set_views(table)
+
+
 @settings(max_examples=12)
 @given(st.data(), st.sampled_from(FUSIONS), st.booleans())
 def test_a_padded_sample_is_the_sample_alone(data, fusion, shared_weights):
@@ -80,7 +106,7 @@ def test_full_lengths_change_nothing():
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_compiles_without_graph_breaks(fusion):
     torch._dynamo.reset()
-    model = make(("audio", "words"), fusion=fusion, depth=2, fusion_layers=1)  # a layer of each kind
+    model = make(("audio", "words"), fusion=fusion)
     inputs = inputs_of(model, 2)
     lengths = {"audio": torch.tensor([12, 4]), "words": torch.tensor([7, 0])}
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")

@@ -19,6 +19,11 @@ FEW = 10  # classes without positives that are named; --json has all
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", metavar="RUN", type=Path, help="the directory of a finished run")
     parser.add_argument("--split", help="as the manifest names it (the recipe's data.test_split)")
+    parser.add_argument(
+        "--budget",
+        metavar="B",
+        help="of an elastic run: the best of its view tables within this budget, as `locomt search` takes it",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
@@ -29,6 +34,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.train.run import Run, evaluate
 
     trained = Run.load(args.run_dir, overrides)
+    if args.budget:
+        from locomt.search.elastic import set_budget
+
+        set_budget(trained, args.budget)
     with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
         task = bar.add_task("evaluating", total=None)
 

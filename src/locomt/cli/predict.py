@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "MODALITY=FILE,MODALITY=FILE",
     )
     parser.add_argument("--top", metavar="N", type=int, default=5, help="how many labels to give (5)")
+    parser.add_argument(
+        "--budget",
+        metavar="B",
+        help="of an elastic run: the best of its view tables within this budget, as `locomt search` takes it",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
@@ -30,6 +35,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.train.run import Run, predict
 
     trained = Run.load(args.run_dir)
+    if args.budget:
+        from locomt.search.elastic import set_budget
+
+        set_budget(trained, args.budget)
     items = [parse_item(text, trained.recipe.data.modalities) for text in args.files]
     answers = predict(trained, items, top=args.top)
     failed = [answer for answer in answers if "error" in answer]

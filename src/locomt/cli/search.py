@@ -25,31 +25,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         metavar="NAME",
         default="strategies",
-        help="strategies (hand-made; the default), random, mass (what a dense model looks at), evolutionary, bayesian",
+        help="strategies (hand-made tables; the default), random (draws), mass (what a trained Multiall looks at), or "
+        "elastic (one model trained for all tables)",
     )
-    parser.add_argument(
-        "--tables", metavar="N", type=int, help="how many tables to train (8): random, evolutionary, bayesian"
-    )
+    parser.add_argument("--tables", metavar="N", type=int, help="how many tables to try: random (8), elastic (300)")
     parser.add_argument("--seeds", metavar="N", type=int, help="runs of every table (1)")
     parser.add_argument(
         "--one-way",
         action="store_true",
         default=None,
-        help="let heads look one way too, which the paper does not: all but strategies",
+        help="let heads look one way too, which the paper does not: random, mass",
     )
     parser.add_argument(
-        "--from", metavar="RUN", dest="source", type=Path, help="a finished run of Multiall to convert: mass"
+        "--from",
+        metavar="RUN",
+        dest="source",
+        type=Path,
+        help="a finished run to begin with: of Multiall, to convert: mass; or an elastic one: elastic",
     )
     parser.add_argument(
         "--finetune",
         metavar="SHARE",
         type=float,
-        help="epochs after converting, as a share of the recipe's (0.1): mass",
-    )
-    parser.add_argument(
-        "--storage",
-        metavar="URL",
-        help="an Optuna storage that several machines may share (a file in --out): evolutionary, bayesian",
+        help="epochs of training what was found, as a share of the recipe's (0.1): mass; elastic, in the chosen recipe",
     )
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="runs done at a time (1)")
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="CPU threads of each run (1)")
@@ -77,7 +75,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.search.method import Search
     from locomt.search.run import CHOSEN, PLOT, RESULTS
 
-    options = {name: getattr(args, name) for name in ("tables", "seeds", "one_way", "finetune", "source", "storage")}
+    options = {name: getattr(args, name) for name in ("tables", "seeds", "one_way", "finetune", "source")}
     wanted = Search(recipe=recipe, budget=budget, method=args.method, **options)
     document = _search_aloud(wanted, out, jobs=args.jobs, threads=args.threads)
     if args.json:

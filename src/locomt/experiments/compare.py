@@ -83,10 +83,10 @@ def model_recipe(recipe: Recipe, name: str) -> Recipe:
         CompareError: the recipe has no such model.
     """
     known = (*FUSIONS, *recipe.data.modalities)
+    if name == recipe.model.fusion:
+        return recipe
     if name in FUSIONS:
-        return replace(
-            recipe, model=replace(recipe.model, fusion=name, views=recipe.model.views if name == "locomt" else None)
-        )
+        return recipe.fused(name)
     modalities = name.split("+")
     for modality in modalities:
         if modality not in recipe.data.modalities:

@@ -24,7 +24,7 @@ class ViewAttention(nn.Module):
         out = attention(x)                                  # x, out: [B, 1970, 768]
 
     The module lays the heads of one view side by side, so that no step gathers heads; its checkpoints and `views`
-    keep the order of the table it was given.
+    keep the order of the table it was given, and so does what `set_views` gives it later.
 
     Args:
         dim: width of a token, a multiple of the number of heads.
@@ -71,6 +71,29 @@ class ViewAttention(nn.Module):
         self._ordered = views.ordered(self._order)
         self.register_state_dict_post_hook(_to_table_order)
         self.register_load_state_dict_pre_hook(_from_table_order)
+
+    def set_views(self, views: LayerViews, *, regroup: bool = False) -> None:
+        """Follow other views with the same weights: head h of the table has the weights that it had before.
+
+        Args:
+            views: of the same modalities and as many heads.
+            regroup: lay the heads of one view side by side again, which moves weights: not while an optimiser
+                remembers something of each. Where they are not neighbours, backend `sdpa` makes more calls.
+
+        Raises:
+            ValueError: other modalities, or another number of heads.
+        """
+        if (views.modalities, len(views.heads)) != (self.views.modalities, self.heads):
+            raise ValueError(
+                f"expected views of {self.heads} heads over {', '.join(self.views.modalities)}, got {str(views)!r}, "
+                f"{len(views.heads)} heads over {', '.join(views.modalities)}"
+            )
+        if regroup and views.grouped != self._order:
+            state = self.state_dict()
+            self._order = views.grouped
+            self.load_state_dict(state)
+        self.views = views
+        self._ordered = views.ordered(self._order)
 
     def forward(
         self,

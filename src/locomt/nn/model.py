@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -123,6 +124,31 @@ class FusionModel(nn.Module, Pretrained):
         if self.config.time_steps:
             return self.head(self._over_time(streams, inputs, given, tokens))  # type: ignore[no-any-return]
         return self.head(self._pool(streams, tokens))  # type: ignore[no-any-return]
+
+    def set_views(self, table: ViewTable, *, regroup: bool = False) -> None:
+        """Follow another view table with the same weights, and say so in `config`.
+
+        The outputs are those of a new model of that table with this one's state dict.
+
+        Args:
+            table: as many layers and heads, over the same modalities.
+            regroup: as for `ViewAttention.set_views`: for a table that stays.
+
+        Raises:
+            ValueError: the table does not fit, or the model is `mbt`, which follows none.
+        """
+        if self.table is None:
+            raise ValueError("a model of fusion 'mbt' follows no view table; views can be set for the others")
+        had, came = (
+            f"{len(t.layers)} layers of {t.num_heads} heads over {', '.join(t.modalities)}" for t in (self.table, table)
+        )
+        if had != came:
+            raise ValueError(f"expected a view table of {had}, got {came}")
+        for block, views in zip(self.fusion, table.layers, strict=True):
+            assert isinstance(block, Block)
+            block.attention.set_views(views, regroup=regroup)
+        self.table = table
+        self.config = replace(self.config, fusion="locomt", views=str(table))
 
     def _token_lengths(self, streams: Streams, lengths: Mapping[str, Tensor]) -> Tensor:
         """`[B, m]`: every sample's tokens of every modality."""

@@ -23,14 +23,17 @@ METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "strategies": ("seeds",),
         "random": ("seeds", "tables", "one_way"),
         "mass": ("seeds", "one_way", "finetune", "source"),
-        "evolutionary": ("seeds", "tables", "one_way", "storage"),
-        "bayesian": ("seeds", "tables", "one_way", "storage"),
+        "elastic": ("seeds", "tables", "finetune", "source"),
     }
 )
 """Method -> the options of `Search` that it takes. A method is a module of its name in `locomt.search.methods`, with a
 function `run(work: Work) -> None`, imported when it is wanted: some need packages that others do not."""
 
 DEFAULTS: Mapping[str, Any] = MappingProxyType({"seeds": 1, "tables": 8, "one_way": False, "finetune": 0.1})
+TABLES: Mapping[str, int] = MappingProxyType({"elastic": 300})
+"""How many tables a method tries that does not train each, where it is not said."""
+RATE = 0.3
+"""Of the recipe's peak learning rate, for a model that is trained already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +48,7 @@ class Search:
         seeds: runs of every table, with `train.seed` and those that follow it.
         one_way: whether heads may look one way (`a>b`).
         finetune: epochs of training a converted model, as a share of the recipe's; one epoch at least.
-        source: a finished run of Multiall to convert, instead of one trained for it.
-        storage: URL of an Optuna storage, which many machines may share; a file in the search's directory if left out.
+        source: a finished run to convert, instead of one trained for it: of Multiall, or an elastic one.
     """
 
     recipe: Recipe
@@ -57,7 +59,6 @@ class Search:
     one_way: bool | None = None
     finetune: float | None = None
     source: Path | None = None
-    storage: str | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -80,7 +81,8 @@ class Search:
     def option(self, name: str) -> Any:
         """The value of an option, its default where it was left out."""
         value = getattr(self, name)
-        return DEFAULTS.get(name) if value is None else value
+        default = TABLES.get(self.method) if name == "tables" else None
+        return value if value is not None else default or DEFAULTS.get(name)
 
     @property
     def all_seeds(self) -> range:
@@ -119,7 +121,26 @@ class Candidate:
 
 def with_table(recipe: Recipe, table: ViewTable) -> Recipe:
     """The recipe for a LoCoMT of this table."""
-    return replace(recipe, model=replace(recipe.model, fusion="locomt", views=str(table)))
+    return recipe.fused("locomt", str(table))
+
+
+def tuned_from(recipe: Recipe, table: ViewTable, start: Path, share: float) -> Recipe:
+    """The recipe for a short training of this table from the weights of a finished run.
+
+    Args:
+        share: of the recipe's epochs; one epoch at least.
+    """
+    recipe = with_table(recipe, table)
+    epochs = max(1, round(share * recipe.train.epochs))
+    train = replace(
+        recipe.train,
+        start=str(start.absolute()),
+        pretrained={},
+        epochs=epochs,
+        learning_rate=RATE * recipe.train.learning_rate,
+        warmup_epochs=min(recipe.train.warmup_epochs, epochs / 10),
+    )
+    return replace(recipe, train=train)
 
 
 def named(tables: Mapping[str, ViewTable], recipe: Recipe) -> list[Candidate]:
@@ -138,7 +159,6 @@ class Work:
         space: of the tables.
         limit: what a table may cost, as `space.cost` says it.
         out: the search's directory; `runs` in it is where runs go.
-        at_once: runs that are done at a time.
         before: training runs that were needed besides those of tables, in runs of the recipe.
     """
 
@@ -150,9 +170,8 @@ class Work:
         out: Path,
         do: Callable[[Sequence[Job], Callable[[Job, Outcome], object]], list[Outcome]],
         on_entry: Callable[[Candidate, Entry], object],
-        at_once: int = 1,
     ) -> None:
-        self.wanted, self.space, self.limit, self.out, self.at_once = wanted, space, limit, out, at_once
+        self.wanted, self.space, self.limit, self.out = wanted, space, limit, out
         self.before = 0.0
         self._do, self._on_entry = do, on_entry
 

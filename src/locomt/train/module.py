@@ -17,6 +17,7 @@ from locomt.nn.model import FusionModel
 from locomt.train import ranks
 from locomt.train.augment import Augment
 from locomt.train.bad import BadSampleLog
+from locomt.train.elastic import step_tables
 from locomt.train.losses import MeanLoss, answers, task_loss
 from locomt.train.metrics import make_scores
 from locomt.train.optim import make_optimizer, make_schedule
@@ -63,7 +64,20 @@ class FusionModule(pl.LightningModule):
             return None  # not one of the samples could be read
         if not batch.ids:  # but others have some: this process takes part in their step
             return 0 * torch.stack([p.sum() for p in self.model.parameters() if p.requires_grad]).sum()
-        return weight * self._loss(batch, self.train_loss, self.recipe.train.label_smoothing)[0]
+        return weight * self._train_loss(batch, index)
+
+    def _train_loss(self, batch: Batch, index: int) -> Tensor:
+        """The loss of the model's own table, or the mean over the tables of the step."""
+        smoothing, own = self.recipe.train.label_smoothing, self.model.table
+        if self.recipe.train.views == "fixed":
+            return self._loss(batch, self.train_loss, smoothing)[0]
+        assert own is not None
+        losses = []
+        for table in step_tables(own, self.recipe.train.seed, self.current_epoch, index):
+            self.model.set_views(table)
+            losses.append(self._loss(batch, self.train_loss, smoothing)[0])
+        self.model.set_views(own)
+        return torch.stack(losses).mean()
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self.bad.add(self.recipe.data.val_split, batch.bad)

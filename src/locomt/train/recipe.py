@@ -25,6 +25,7 @@ PARTS = ("fusion", "head")
 """Parts of every model that are no modality's."""
 PRECISIONS = ("32", "bf16-mixed")
 SAMPLINGS = ("shuffled", "balanced")
+VIEWS = ("fixed", "elastic")
 ACCELERATORS = ("auto", "cpu", "cuda")
 MONITORS = {
     "multiclass": {"accuracy": "max", "f1": "max", "precision": "max", "recall": "max", "loss": "min"},
@@ -64,6 +65,8 @@ class TrainConfig:
             `locomt.nn.pretrained.fill_towers`.
         inflation: how a pretrained patch embedding is spread over a tubelet: `central` or `average`.
         start: a finished run, or the `model/` of one, that all weights start from. It may have other views.
+        views: `fixed`, the model's table, or `elastic`: other tables at every step, so that any of them runs from the
+            weights that come out; see `locomt.train.elastic`. Only for `model.fusion` locomt.
         momentum: of `sgd`.
         weight_decay: not applied to biases, norms, positions, [CLS] and bottleneck tokens.
         warmup_epochs: linear warm-up from 0, in epochs; fractions are allowed. Then the rate follows a cosine
@@ -95,6 +98,7 @@ class TrainConfig:
     pretrained: dict[str, str] = field(default_factory=dict)
     inflation: str = "central"
     start: str | None = None
+    views: str = "fixed"
     momentum: float = 0.9
     weight_decay: float = 0.0
     warmup_epochs: float = 0.0
@@ -121,6 +125,7 @@ class TrainConfig:
             ("inflation", INFLATIONS),
             ("precision", PRECISIONS),
             ("sampling", SAMPLINGS),
+            ("views", VIEWS),
             ("accelerator", ACCELERATORS),
         ):
             value = getattr(self, name)
@@ -170,6 +175,8 @@ class Recipe:
             f"train.monitor: a {self.data.task} run knows {', '.join(choices)}, got {self.train.monitor!r}",
         )
         check_augment(self.train.augment, self.data)
+        if self.train.views != "fixed":
+            self._check_changing_views()
         modalities = self.data.modalities
         for name in self.train.pretrained:
             _require(name in modalities, f"train.pretrained: {_unknown(name, modalities)}")
@@ -187,6 +194,21 @@ class Recipe:
         _require(
             set(self.train.frozen) != set(self.parts),
             f"train.frozen: of {', '.join(self.parts)} nothing is left to train",
+        )
+
+    def _check_changing_views(self) -> None:
+        how = f"train.views {self.train.views!r}"
+        _require(
+            self.model.fusion == "locomt",
+            f"{how} is for model.fusion 'locomt'; {self.model.fusion!r} has no views to change",
+        )
+        _require(
+            len(self.data.modalities) > 1,
+            f"{how} needs two modalities or more, got {', '.join(self.data.modalities)} alone",
+        )
+        _require(
+            not self.train.compile,
+            f"{how} changes the model at every step, which cannot be compiled; set train.compile to false",
         )
 
     @property
@@ -232,6 +254,11 @@ class Recipe:
             pace=self.data.pace,
         )
 
+    def fused(self, fusion: str, views: str | None = None) -> Recipe:
+        """The same recipe with another fusion and, for `locomt`, a table in text form, which stays as it is."""
+        model, train = replace(self.model, fusion=fusion, views=views), replace(self.train, views="fixed")
+        return replace(self, model=model, train=train)
+
     def only(self, *modalities: str) -> Recipe:
         """The same recipe with these modalities alone: the unimodal baseline where there is one.
 
@@ -254,6 +281,7 @@ class Recipe:
         gone = set(known) - set(kept)
         train = replace(
             self.train,
+            views="fixed" if len(kept) == 1 else self.train.views,
             pretrained={name: source for name, source in self.train.pretrained.items() if name not in gone},
             learning_rates={
                 p: rate for p, rate in self.train.learning_rates.items() if p.partition(".")[0] not in gone

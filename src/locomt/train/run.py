@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ class Run:
         except json.JSONDecodeError as error:
             raise RunError(f"{run.model}: its config.json is not valid JSON ({error})") from None
         recipe, labels = load_recipe(run.config, overrides), run.read_labels()
+        if recipe.train.views != "fixed":  # training set the table that the model has
+            recipe = replace(recipe, model=replace(recipe.model, views=model.config.views))
         trained, asked = flatten(model.config.to_dict()), flatten(recipe.fusion_config(labels).to_dict())
         for name in sorted(trained.keys() | asked.keys()):
             if trained.get(name) != asked.get(name):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from locomt.data.json_text import to_json
 from locomt.nn.model import FusionModel
 from locomt.search.knapsack import choose
 from locomt.search.mass import AttentionMass, measure_mass
-from locomt.search.method import Candidate, Work, with_table
+from locomt.search.method import Candidate, Work, tuned_from
 from locomt.train.jobs import Job, device_of
 from locomt.train.loading import make_loader
 from locomt.train.recipe import Recipe
@@ -24,7 +23,6 @@ from locomt.views import LayerViews, ViewTable
 
 MASS = "mass.json"
 SAMPLES = 1024  # more hardly move a mean over so many
-RATE = 0.3  # of the recipe's peak learning rate, for a model that is trained already
 
 
 def run(work: Work) -> None:
@@ -36,22 +34,13 @@ def run(work: Work) -> None:
     kept = mass.kept(work.space.views).numpy()
     names = list(work.space.modalities)
     write_text(work.out / MASS, to_json({"modalities": names, "blocks": mass.mean.tolist()}) + "\n")
-    epochs = max(1, round(work.wanted.option("finetune") * work.recipe.train.epochs))
-    recipe = with_table(work.recipe, table)
-    train = replace(
-        recipe.train,
-        start=str(dense.absolute()),
-        pretrained={},
-        epochs=epochs,
-        learning_rate=RATE * recipe.train.learning_rate,
-        warmup_epochs=min(recipe.train.warmup_epochs, epochs / 10),
-    )
+    recipe = tuned_from(work.recipe, table, dense, work.wanted.option("finetune"))
     places = {view: number for number, view in enumerate(work.space.views)}
     held = [
         kept[layer, head, places[view]] for layer, row in enumerate(table.layers) for head, view in enumerate(row.heads)
     ]
     facts = {"mass_kept": float(np.mean(held)), "before_finetuning": _converted_score(recipe, source, dense)}
-    candidate = Candidate(table=table, names=("mass",), recipe=replace(recipe, train=train), facts=facts)
+    candidate = Candidate(table=table, names=("mass",), recipe=recipe, facts=facts)
     work.train([candidate])
 
 
@@ -68,7 +57,7 @@ def _train_dense(work: Work) -> Path:
     recipe = work.recipe
     job = Job(
         label=f"multiall seed {recipe.train.seed}",
-        recipe=replace(recipe, model=replace(recipe.model, fusion="multiall", views=None)),
+        recipe=recipe.fused("multiall"),
         directory=work.runs / "multiall" / f"seed-{recipe.train.seed}",
         test=False,
     )

@@ -1,0 +1,129 @@
+"""Many view tables on one set of weights: their validation scores, and the choice of one when the model is used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from locomt.data import ManifestDataset
+from locomt.data.atomic import write_text
+from locomt.data.json_text import to_json
+from locomt.search.budget import Budget, SearchError, Space
+from locomt.search.results import Entry, best, front
+from locomt.train.bad import BadSampleLog
+from locomt.train.files import RunError
+from locomt.train.loading import make_loader
+from locomt.train.losses import MeanLoss, task_loss
+from locomt.train.metrics import make_scores
+from locomt.train.run import Run
+from locomt.views import ViewTable
+
+FRONT = "front.json"
+"""In the directory of an elastic run: the tables than which none found is both cheaper and as good."""
+
+
+@torch.inference_mode()
+def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.device) -> list[float]:
+    """What `train.monitor` is for each table on the validation split, as training computes it.
+
+    The split is loaded once, and each batch goes through the model once a table.
+
+    Raises:
+        SearchError: it is undefined.
+        ValueError: too many samples are bad.
+    """
+    recipe, model, own = run.recipe, run.model.to(device).eval(), run.model.table
+    assert own is not None
+    dataset = ManifestDataset(recipe.data, recipe.data.val_split, run.labels)
+    bad = BadSampleLog({recipe.data.val_split: len(dataset)}, recipe.data.max_bad)
+    scores = [make_scores(recipe.data.task, run.labels).to(device) for _ in tables]
+    losses = [MeanLoss() for _ in tables]
+    for batch in make_loader(dataset, recipe):
+        bad.add(recipe.data.val_split, batch.bad)
+        if not batch.ids:
+            continue
+        batch = batch.to(device)
+        for table, score, loss in zip(tables, scores, losses, strict=True):
+            model.set_views(table)
+            logits = model(batch.inputs, batch.lengths)
+            score.update(logits, batch.labels)
+            loss.update(task_loss(recipe.data.task, logits, batch.labels), len(batch.ids))
+    model.set_views(own)
+    found = [
+        loss.compute() if recipe.monitor == "loss" else score.compute()["metrics"][recipe.monitor]
+        for score, loss in zip(scores, losses, strict=True)
+    ]
+    values = [float(value) for value in found if value is not None]
+    if len(values) < len(tables):
+        raise SearchError(
+            f"{run.path}: val_{recipe.monitor} is undefined on split {recipe.data.val_split!r}, so that nothing can be "
+            "chosen by it; set train.monitor to another metric"
+        )
+    return values
+
+
+def keep_front(folder: Path, common: Entry, entries: Sequence[Entry]) -> None:
+    """Put down the front of these tables and of those put down before.
+
+    Args:
+        folder: of the run.
+        common: `metric` and `better`.
+        entries: `views`, `gflops`, `share` and `mean`, the score of this run.
+    """
+    path = folder / FRONT
+    known = [] if not path.is_file() else _read(path)["front"]
+    found = {entry["views"]: entry for entry in [*known, *entries]}
+    document = {**common, "front": front(list(found.values()), common["better"])}
+    write_text(path, to_json(document, indent=2) + "\n")
+
+
+def set_budget(run: Run, budget: str) -> None:
+    """Have a run's model follow the best of its tables within a budget; errors as of `Budget.parse`, `table_within`."""
+    run.model.set_views(table_within(run, Budget.parse(budget)), regroup=True)
+
+
+def table_within(run: Run, budget: Budget) -> ViewTable:
+    """The table of the front that scored best within a budget.
+
+    Args:
+        run: an elastic one, whose tables were searched.
+        budget: for one sample of the run's model with all its tokens.
+
+    Raises:
+        RunError: the run is not elastic, or there is no front yet.
+        SearchError: nothing is as cheap.
+    """
+    path = run.path / FRONT
+    if run.recipe.train.views != "elastic":
+        raise RunError(
+            f"a budget is for a run whose weights serve any view table (train.views 'elastic'); {run.path} was trained "
+            f"with train.views {run.recipe.train.views!r}. `locomt search ... --method elastic` makes one"
+        )
+    if not path.is_file():
+        raise RunError(
+            f"{run.path} holds no {FRONT} to choose a table from; "
+            f"`locomt search --from {run.path} --method elastic --budget 1` makes it"
+        )
+    document, space = _read(path), Space(run.model.config)
+    limit = space.limit(budget)
+    tables = {entry["views"]: ViewTable.parse(entry["views"], space.modalities) for entry in document["front"]}
+    cheap = [entry for entry in document["front"] if space.cost(tables[entry["views"]]) <= limit]
+    if not cheap:
+        least = min(map(space.cost, tables.values()))
+        raise SearchError(
+            f"budget {budget}: the cheapest table in {path} takes {least / space.multiall:.4f} of Multiall's attention "
+            "FLOPs in the fusion layers"
+        )
+    return tables[best(cheap, document["better"])["views"]]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return {"better": document["better"], "front": list(document["front"])}
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: expected what `locomt search` wrote, got something else ({error})") from None

@@ -1,0 +1,165 @@
+"""One model trained for all tables; then hundreds of tables are scored with its weights, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from locomt.search.budget import SearchError, Space
+from locomt.search.candidates import strategies
+from locomt.search.elastic import keep_front, validation_scores
+from locomt.search.method import Candidate, Work, tuned_from
+from locomt.search.results import Entry, best, describe, front
+from locomt.train.elastic import PASSES, random_table
+from locomt.train.files import flatten
+from locomt.train.jobs import Job, device_of
+from locomt.train.run import Run
+from locomt.views import LayerViews, View, ViewTable
+
+TABLE_FIELDS = ("fusion", "views", "strategy", "cross", "views_seed")
+GENERATION = 25
+"""Tables bred at a time, from all that are known by then."""
+FRESH = 0.1
+"""How many of them are random ones all the same, lest all come from one family."""
+TRIES = 50
+"""How often to breed for each table that is wanted, before it is taken that there are no more."""
+
+
+def run(work: Work) -> None:
+    """Half of the tables are made without looking at scores; the others are bred from the best ones."""
+    Elastic(work).search(work.wanted.option("tables"))
+
+
+class Elastic:
+    """The trained models, one a seed, and what is known about tables so far."""
+
+    def __init__(self, work: Work) -> None:
+        self.work, self.space = work, work.space
+        source, seeds = work.wanted.source, work.wanted.option("seeds")
+        if source and seeds > 1:
+            raise SearchError(f"seeds: {source} is one run, of one seed; leave --seeds out, or --from to train {seeds}")
+        self.runs = [_load(path, work) for path in ([source] if source else _train(work))]
+        self.rng = np.random.default_rng(work.recipe.model.views_seed)
+        self.common = describe(work.space, work.recipe)
+        self.entries: dict[ViewTable, Entry] = {}
+
+    def search(self, count: int) -> None:
+        made = self._made(count)
+        self._score(made)
+        while len(self.entries) < count and (bred := self._bred(min(GENERATION, count - len(self.entries)))):
+            self._score(bred)
+        for place, run in enumerate(self.runs):
+            own = [entry | {"mean": entry["scores"][place]} for entry in self.entries.values()]
+            kept = ({name: entry[name] for name in ("views", "gflops", "share", "mean")} for entry in own)
+            keep_front(run.path, {name: self.common[name] for name in ("metric", "better")}, list(kept))
+
+    def _score(self, tables: Mapping[ViewTable, list[str]]) -> None:
+        device = device_of(self.work.recipe)
+        scores = zip(*(validation_scores(run, list(tables), device=device) for run in self.runs), strict=True)
+        start, share = self.runs[0].path, self.work.wanted.option("finetune")
+        for (table, names), own in zip(tables.items(), scores, strict=True):
+            recipe = tuned_from(self.work.recipe, table, start, share)
+            candidate = Candidate(table=table, names=tuple(names), recipe=recipe)
+            runs = [run.path for run in self.runs]
+            self.entries[table] = self.work.tell(candidate, own, training_runs=0.0, runs=runs)
+
+    def _made(self, count: int) -> dict[ViewTable, list[str]]:
+        """The cheapest table, the hand-made ones and random ones."""
+        space, model = self.space, self.work.recipe.model
+        cheapest = ViewTable.uniform(_cheapest(space), space.modalities, space.layers, space.heads)
+        found: dict[ViewTable, list[str]] = {cheapest: ["cheapest"]}
+        try:
+            made = strategies(space, self.work.limit, cross=model.cross, seed=model.views_seed)
+        except SearchError:  # they cannot be as cheap as that
+            made = {}
+        for name, table in made.items():
+            found.setdefault(table, []).append(name)
+        for number in range(count * TRIES):
+            if len(found) >= max(count // 2, 1):
+                break
+            table = self._within(random_table(cheapest, self.rng))
+            found.setdefault(table, [f"drawn {number}"])
+        return dict(list(found.items())[:count])
+
+    def _bred(self, count: int) -> dict[ViewTable, list[str]]:
+        """Changed copies, of the best and as many of any on the front, so that all of it moves; a few are random."""
+        known, better = list(self.entries.values()), self.common["better"]
+        top, ahead = best(known, better), front(known, better)
+        found: dict[ViewTable, list[str]] = {}
+        for _ in range(count * TRIES):
+            if len(found) == count:
+                break
+            parent = top if self.rng.random() < 0.5 else ahead[self.rng.integers(len(ahead))]
+            if self.rng.random() < FRESH:
+                table = self._within(random_table(next(iter(self.entries)), self.rng))
+            else:
+                table = self._changed(ViewTable.parse(parent["views"], self.space.modalities))
+            if table not in self.entries:
+                found.setdefault(table, [f"bred {len(self.entries) + len(found)}"])
+        return found
+
+    def _changed(self, table: ViewTable) -> ViewTable:
+        """A few heads, an eighth at most, with views drawn anew."""
+        heads = [view for layer in table.layers for view in layer.heads]
+        most = max(1, len(heads) // 8)
+        for place in self.rng.choice(len(heads), size=self.rng.integers(1, most + 1), replace=False):
+            heads[place] = self.space.views[self.rng.integers(len(self.space.views))]
+        return self._within(_table(self.space, heads))
+
+    def _within(self, table: ViewTable) -> ViewTable:
+        """The table, as many heads of it made as cheap as can be as the limit asks for."""
+        heads = [view for layer in table.layers for view in layer.heads]
+        least = _cheapest(self.space)
+        cost = sum(map(self.space.pairs, heads))
+        for place in self.rng.permutation(len(heads)):
+            if cost <= self.work.limit:
+                break
+            cost -= self.space.pairs(heads[place]) - self.space.pairs(least)
+            heads[place] = least
+        return _table(self.space, heads)
+
+
+def _cheapest(space: Space) -> View:
+    return min(space.views, key=space.pairs)
+
+
+def _table(space: Space, heads: list[View]) -> ViewTable:
+    rows = (heads[first : first + space.heads] for first in range(0, len(heads), space.heads))
+    return ViewTable(tuple(LayerViews(space.modalities, tuple(row)) for row in rows))
+
+
+def _train(work: Work) -> Iterator[Path]:
+    """A run a seed, the validation score of which is that of the recipe's own table."""
+    recipe = work.recipe if work.recipe.model.fusion == "locomt" else work.recipe.fused("locomt")
+    jobs = [
+        Job(
+            label=f"elastic seed {seed}",
+            recipe=replace(recipe, train=replace(recipe.train, seed=seed, views="elastic")),
+            directory=work.runs / "elastic" / f"seed-{seed}",
+            test=False,
+        )
+        for seed in work.wanted.all_seeds
+    ]
+    work.do(jobs)
+    work.before += PASSES * len(jobs)
+    return (job.directory for job in jobs)
+
+
+def _load(path: Path, work: Work) -> Run:
+    """A finished elastic run of models of the size searched, to be scored on the data of the search."""
+    run = Run.load(path)
+    if run.recipe.train.views != "elastic":
+        raise SearchError(
+            f"{path}: expected a run of train.views 'elastic', got {run.recipe.train.views!r}; leave --from out to "
+            "train one"
+        )
+    had, wanted = flatten(run.model.config.to_dict()), flatten(work.space.config.to_dict())
+    for name in sorted(had.keys() | wanted.keys()):
+        if name not in TABLE_FIELDS and had.get(name) != wanted.get(name):
+            raise SearchError(
+                f"{path}: the model has {name} {had.get(name)!r}, the recipe asks for {wanted.get(name)!r}"
+            )
+    return replace(run, recipe=work.recipe)

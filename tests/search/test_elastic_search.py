@@ -1,0 +1,185 @@
+"""Tables searched on the weights of one model, and the choice among them when it is used."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from feature_project import make_project
+from locomt.cli.main import main
+from locomt.nn.model import FusionModel
+from locomt.search.budget import Budget, SearchError
+from locomt.search.elastic import FRONT, keep_front, table_within, validation_scores
+from locomt.search.method import Search, with_table
+from locomt.search.run import CHOSEN, search
+from locomt.train import Run, evaluate, load_recipe
+from locomt.views import ViewTable
+
+# 9 and 5 tokens: a self head takes 106 score pairs, a cross head 90, a multi head 196.
+WIDER = ["--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--model.heads", "4"]
+WIDER += ["--train.epochs", "1", "--train.augment.drop_modality", "0.3"]
+CHEAPEST = 90 / 196
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Path, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("elastic")
+    recipe = load_recipe(make_project(folder / "project"), WIDER)
+    plan = Search(recipe=recipe, budget=Budget.parse("0.52"), method="elastic", tables=60)
+    return plan, folder / "out", search(plan, folder / "out")
+
+
+@pytest.fixture(scope="module")
+def trained(made: tuple[Search, Path, dict[str, Any]]) -> Path:
+    return made[1] / "runs" / "elastic" / "seed-0"
+
+
+def copy(run: Path, folder: Path) -> Path:
+    """The run in another place, from where it finds its manifest too."""
+    shutil.copytree(run, folder)
+    (folder / "config.yaml").write_text(load_recipe(run / "config.yaml").to_yaml(folder))
+    return folder
+
+
+def test_one_training_serves_many_tables(made: tuple[Search, Path, dict[str, Any]], trained: Path) -> None:
+    _, out, document = made
+    assert len({entry["views"] for entry in document["tables"]}) == 60
+    assert document["training_runs"] == 3
+    assert max(entry["share"] for entry in document["tables"]) <= 0.52
+    assert {tuple(entry["runs"]) for entry in document["tables"]} == {(str(trained),)}
+    assert {entry["training_runs"] for entry in document["tables"]} == {0}
+    names = {name.split()[0] for entry in document["tables"] for name in entry["names"]}
+    assert names >= {"cheapest", "spread", "drawn", "bred"}
+    assert [path.name for path in (out / "runs").iterdir()] == ["elastic"]
+
+
+def test_scores_are_those_of_the_tables_own_models(made: tuple[Search, Path, dict[str, Any]], trained: Path) -> None:
+    run = Run.load(trained)
+    for entry in made[2]["tables"][::20]:
+        run.model.set_views(ViewTable.parse(entry["views"], ("motion", "sound")))
+        assert entry["scores"] == [evaluate(run, "val", device="cpu")["metrics"]["accuracy"]]
+
+
+def test_a_table_is_scored_as_training_scores_its_own(made: tuple[Search, Path, dict[str, Any]], trained: Path) -> None:
+    run, summary = Run.load(trained), json.loads((trained / "summary.json").read_text())
+    own = run.model.table
+    assert own is not None
+    tables = [own, ViewTable.uniform("self", own.modalities, 2, 4), own]
+    first, _, again = validation_scores(run, tables, device=torch.device("cpu"))
+    assert first == again == summary["val_accuracy"]
+    assert run.model.table == own
+
+
+def test_the_chosen_recipe_goes_on_from_the_elastic_weights(
+    made: tuple[Search, Path, dict[str, Any]], trained: Path
+) -> None:
+    _, out, document = made
+    chosen = load_recipe(out / CHOSEN)
+    assert str(chosen.model.views) == document["chosen"]["views"]
+    assert chosen.train.start == document["chosen"]["start"] == str(trained.absolute())
+    assert chosen.train.views == "fixed"
+    assert document["chosen"]["mean"] == max(entry["mean"] for entry in document["tables"])
+
+
+def test_the_same_search_finds_the_same_tables(
+    made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path
+) -> None:
+    plan, _, document = made
+    copy(trained, tmp_path / "runs" / "elastic" / "seed-0")
+    again = search(plan, tmp_path)
+    found = [[(entry["views"], entry["names"], entry["scores"]) for entry in d["tables"]] for d in (document, again)]
+    assert found[0] == found[1]
+
+
+def test_breeding_climbs(
+    made: tuple[Search, Path, dict[str, Any]], trained: Path, monkeypatch: Any, tmp_path: Path
+) -> None:
+    """Scored by how many heads of the upper layer are cross and of the lower self, the best possible is found."""
+
+    def scores(run: Run, tables: list[ViewTable], *, device: torch.device) -> list[float]:
+        return [
+            sum(view.is_cross == bool(number) for number, layer in enumerate(table.layers) for view in layer.heads) / 8
+            for table in tables
+        ]
+
+    monkeypatch.setattr("locomt.search.methods.elastic.validation_scores", scores)
+    plan, _, _ = made
+    copy(trained, tmp_path / "runs" / "elastic" / "seed-0")
+    document = search(plan, tmp_path)
+    assert document["chosen"]["views"] == "self:4\nmotion~sound:4"
+    assert document["chosen"]["mean"] == 1
+
+
+def test_the_front_serves_predictions_within_a_budget(
+    made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, front = Run.load(trained), json.loads((trained / FRONT).read_text())["front"]
+    assert front[0]["share"] == pytest.approx(CHEAPEST)
+    shares, means = [entry["share"] for entry in front], [entry["mean"] for entry in front]
+    assert shares == sorted(shares)
+    assert means == sorted(means)
+    assert str(table_within(run, Budget.parse("1"))) in {e["views"] for e in front if e["mean"] == means[-1]}
+    table = table_within(run, Budget.parse("0.46"))
+    assert str(table) == "motion~sound:4\nmotion~sound:4"
+    for modality, steps in (("motion", 8), ("sound", 4)):
+        np.save(tmp_path / f"{modality}.npy", np.ones((steps, 6), dtype=np.float32))
+    sample = ",".join(f"{modality}={tmp_path / modality}.npy" for modality in ("motion", "sound"))
+    line = ["predict", str(trained), sample, "--json", "--top", "1"]
+    scores = []
+    for options in ([], ["--budget", "0.46"]):
+        assert main([*line, *options]) == 0
+        scores.append(json.loads(capsys.readouterr().out)[0]["predictions"][0]["score"])
+    assert scores[0] != scores[1]
+    assert main(["evaluate", str(trained), "--split", "val", "--budget", "0.46", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["accuracy"] == front[0]["mean"]
+
+
+def test_a_front_grows(tmp_path: Path) -> None:
+    common = {"metric": "val_accuracy", "better": "more"}
+    entries = [{"views": name, "gflops": g, "share": g, "mean": m} for name, g, m in (("a", 1, 0.5), ("b", 2, 0.7))]
+    keep_front(tmp_path, common, entries)
+    keep_front(tmp_path, common, [{"views": "c", "gflops": 1.5, "share": 1.5, "mean": 0.8}])
+    assert [entry["views"] for entry in json.loads((tmp_path / FRONT).read_text())["front"]] == ["a", "c"]
+
+
+def test_what_cannot_serve_is_told(
+    made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def message(*line: str) -> str:
+        assert main(list(line)) == 2
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "budget 0.4 is below what any table costs" in message("predict", str(trained), "a.npy", "--budget", "0.4")
+    bare = copy(trained, tmp_path / "bare")
+    (bare / FRONT).unlink()
+    assert "holds no front.json to choose a table from" in message("evaluate", str(bare), "--budget", "0.5")
+    (bare / FRONT).write_text("{}")
+    assert "expected what `locomt search` wrote" in message("evaluate", str(bare), "--budget", "0.5")
+    dear = {"views": "self:4\nself:4", "gflops": 1.0, "share": 106 / 196, "mean": 1.0}
+    (bare / FRONT).write_text(json.dumps({"metric": "val_accuracy", "better": "more", "front": [dear]}))
+    assert "takes 0.5408 of Multiall's" in message("evaluate", str(bare), "--budget", "0.5")
+    fixed = with_table(load_recipe(bare / "config.yaml"), ViewTable.parse("self:4\nself:4", ("motion", "sound")))
+    (bare / "config.yaml").write_text(fixed.to_yaml(bare))
+    FusionModel(fixed.fusion_config()).save_pretrained(bare / "model")
+    assert "trained with train.views 'fixed'" in message("evaluate", str(bare), "--budget", "0.5")
+    line = ("search", "--budget", "0.5", "--method", "elastic", "--from")
+    assert "expected a run of train.views 'elastic', got 'fixed'" in message(*line, str(bare))
+    assert "is one run, of one seed" in message(*line, str(trained), "--seeds", "2")
+    assert "has heads 4, the recipe asks for 2" in message(*line, str(trained), "--model.heads", "2")
+
+
+def test_an_elastic_run_is_searched_from_the_command_line(
+    made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copy(trained, tmp_path / "run")
+    line = ["search", "--from", str(run), "--method", "elastic", "--budget", "1", "--tables", "12", "--json"]
+    assert main([*line, "--out", str(tmp_path / "out")]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["training_runs"] == 0
+    assert len(document["tables"]) == 12
+    with pytest.raises(SearchError, match="takes no option 'one_way'"):
+        Search(recipe=made[0].recipe, budget=Budget.parse("1"), method="elastic", one_way=True)
