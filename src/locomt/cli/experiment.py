@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="data, runs and results (experiments/NAME); goes on there"
     )
-    parser.add_argument("--pages", metavar="DIR", type=Path, help="where the page goes (the same folder)")
+    parser.add_argument("--pages", metavar="DIR", type=Path, help="a folder of several studies' pages, with an index")
     parser.add_argument("--render", action="store_true", help="only make the page anew, from the results there are")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -33,6 +33,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.compare import check_folder, runs_progress
     from locomt.cli.output import print_json
     from locomt.experiments.studies import Plan, load_study, read_results, render
+    from locomt.experiments.studies.index import write_index
 
     study = load_study(args.name)
     out = args.out or Path("experiments") / args.name
@@ -58,6 +59,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
             )
             document = study.run(plan)
     page = render(args.name, document, args.pages or out)
+    if args.pages:
+        write_index(args.pages)
     if args.json:
         print_json(document)
     else:

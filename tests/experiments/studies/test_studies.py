@@ -105,6 +105,20 @@ def test_a_page_is_made_anew_from_results_alone(made: Made, tmp_path: Path) -> N
     assert (tmp_path / "tradeoff.svg").read_bytes() == (out / "tradeoff.svg").read_bytes()
 
 
+def test_the_index_answers_by_what_is_there(made: Made, tmp_path: Path) -> None:
+    for name in ("tradeoff", "lengths"):
+        assert main(["experiment", name, "--render", "--out", str(made[name][0]), "--pages", str(tmp_path)]) == 0
+    index = (tmp_path / "index.md").read_text()
+    for name in ("tradeoff", "lengths"):
+        study = load_study(name)
+        assert study.summary(made[name][1]) in index
+        assert study.summary(made[name][1]) in (tmp_path / f"{name}.md").read_text()
+        assert f"({name}.md)" in index
+        assert f"({name}.svg)" in index
+        assert json.loads((tmp_path / f"{name}.json").read_text()) == made[name][1]
+    assert "(search.md)" not in index
+
+
 def test_the_tradeoff_is_a_grid(made: Made) -> None:
     _, document = made["tradeoff"]
     found = {(arm["facts"]["layers"], arm["facts"]["share"]): arm for arm in document["arms"]}

@@ -1,4 +1,4 @@
-"""Named studies: a module each, with `TITLE`, `QUESTION`, `run(plan)`, `page(document)` and `figures(document)`."""
+"""Named studies, a module each; `Study` says what is in it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from locomt.data.atomic import write_text
+from locomt.data.json_text import to_json
 from locomt.experiments.studies.plan import Plan, StudyError
 from locomt.hints import did_you_mean
 
@@ -24,6 +25,9 @@ class Study(Protocol):
 
     def run(self, plan: Plan) -> dict[str, Any]:
         """Make the study, or go on with it; what is returned is in `results.json` under `plan.out`."""
+
+    def summary(self, document: dict[str, Any]) -> str:
+        """One paragraph that answers the question, from the results alone."""
 
     def page(self, document: dict[str, Any]) -> str:
         """The page in Markdown, from the results alone."""
@@ -63,9 +67,10 @@ def read_results(path: Path, name: str) -> dict[str, Any]:
 
 
 def render(name: str, document: dict[str, Any], pages: Path) -> Path:
-    """Write a study's page and figures; the page's path."""
+    """Write a study's page, its figures and its results; the page's path."""
     study = load_study(name)
     pages.mkdir(parents=True, exist_ok=True)
+    write_text(pages / f"{name}.json", to_json(document, indent=1) + "\n")
     for figure, svg in study.figures(document).items():
         write_text(pages / f"{figure}.svg", svg)
     write_text(pages / f"{name}.md", study.page(document))

@@ -14,7 +14,7 @@ from locomt.experiments.studies.page import (
     head,
     tasks_note,
     tuning_note,
-    verdict,
+    verdicts,
 )
 from locomt.experiments.studies.plan import Plan
 
@@ -32,6 +32,10 @@ def run(plan: Plan) -> dict[str, Any]:
     return study(plan, NAME, TASKS, baselines)
 
 
+def summary(document: Document) -> str:
+    return verdicts(document, PAIRS)
+
+
 def page(document: Document) -> str:
     return report(document, TITLE, QUESTION)
 
@@ -39,9 +43,7 @@ def page(document: Document) -> str:
 def report(document: Document, title: str, question: str) -> str:
     """The page of any study whose arms are LoCoMT and its baselines."""
     lines = head(document, title, question)
-    lines += ["", "## Answer", ""]
-    for first, second in PAIRS:
-        lines += [verdict(document, first, second), ""]
+    lines += ["", "## Answer", "", verdicts(document, PAIRS), ""]
     lines += [f"![test score against attention FLOPs]({document['study']}.svg)", ""]
     lines += comparison_table(document, PAIRS)
     for task in document["tasks"]:

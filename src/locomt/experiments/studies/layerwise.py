@@ -15,7 +15,7 @@ from locomt.experiments.studies.page import (
     head,
     tasks_note,
     tuning_note,
-    verdict,
+    verdicts,
 )
 from locomt.experiments.studies.plan import Plan
 from locomt.experiments.tasks import Task
@@ -60,11 +60,13 @@ def run(plan: Plan) -> dict[str, Any]:
     return study(plan, NAME, TASKS, arms)
 
 
+def summary(document: Document) -> str:
+    return verdicts(document, PAIRS[:2])
+
+
 def page(document: Document) -> str:
     lines = head(document, TITLE, QUESTION)
-    lines += ["", "## Answer", ""]
-    for first, second in PAIRS[:2]:
-        lines += [verdict(document, first, second), ""]
+    lines += ["", "## Answer", "", summary(document), ""]
     lines += [f"![test score against attention FLOPs]({NAME}.svg)", "", *comparison_table(document, PAIRS)]
     for task in document["tasks"]:
         lines += ["", f"## {task['name']}", "", *arm_table(document, task)]

@@ -104,11 +104,26 @@ def gap(document: Document, case: Document) -> float:
     return float((counted["self"] - counted["cross"]) / each)
 
 
-def page(document: Document) -> str:
+def summary(document: Document) -> str:
     cases = document["cases"]
     first, last = cases[0], cases[-1]
     off = max(abs(gap(document, case) - (case["lengths"]["a"] - case["lengths"]["b"]) ** 2) for case in cases)
     law = "exactly what the closed form says" if off == 0 else f"up to {off:g} score pairs off the closed form"
+    return (
+        f"Self less cross, counted, is {law} at every ratio. A cross head takes "
+        f"{_share(first, 'counted_flops', 'cross'):.2f} of full attention's FLOPs at {first['ratio']}:1 and "
+        f"{_share(last, 'counted_flops', 'cross'):.3f} at {last['ratio']}:1; in time that is "
+        f"{_share(first, 'forward_seconds', 'cross'):.2f} and {_share(last, 'forward_seconds', 'cross'):.3f} forward, "
+        f"{_share(first, 'forward_backward_seconds', 'cross'):.2f} and "
+        f"{_share(last, 'forward_backward_seconds', 'cross'):.3f} with the backward pass. Self heads go the other way: "
+        f"{_share(first, 'counted_flops', 'self'):.2f} to {_share(last, 'counted_flops', 'self'):.2f} of the FLOPs, "
+        f"{_share(first, 'forward_backward_seconds', 'self'):.2f} to "
+        f"{_share(last, 'forward_backward_seconds', 'self'):.2f} of the time with the backward pass."
+    )
+
+
+def page(document: Document) -> str:
+    cases = document["cases"]
     lines = head(document, TITLE, QUESTION)
     lines += [
         "",
@@ -118,15 +133,7 @@ def page(document: Document) -> str:
         "",
         "## Answer",
         "",
-        f"Self less cross, counted, is {law} at every ratio. A cross head takes "
-        f"{_share(first, 'counted_flops', 'cross'):.2f} of full attention's FLOPs at {first['ratio']}:1 and "
-        f"{_share(last, 'counted_flops', 'cross'):.3f} at {last['ratio']}:1; in time that is "
-        f"{_share(first, 'forward_seconds', 'cross'):.2f} and {_share(last, 'forward_seconds', 'cross'):.3f} forward, "
-        f"{_share(first, 'forward_backward_seconds', 'cross'):.2f} and "
-        f"{_share(last, 'forward_backward_seconds', 'cross'):.3f} with the backward pass. Self heads go the other way: "
-        f"{_share(first, 'counted_flops', 'self'):.2f} to {_share(last, 'counted_flops', 'self'):.2f} of the FLOPs, "
-        f"{_share(first, 'forward_backward_seconds', 'self'):.2f} to "
-        f"{_share(last, 'forward_backward_seconds', 'self'):.2f} of the time with the backward pass.",
+        summary(document),
         "",
         f"![cost against the ratio of lengths]({NAME}.svg)",
         "",

@@ -19,7 +19,7 @@ from locomt.experiments.studies.page import (
     table,
     tasks_note,
     tuning_note,
-    verdict,
+    verdicts,
 )
 from locomt.experiments.studies.plan import Plan
 from locomt.nn.config import FUSIONS
@@ -46,11 +46,21 @@ def costs(document: Document) -> list[tuple[str, int, dict[str, float]]]:
     return sorted(found, key=lambda entry: entry[1])
 
 
+def summary(document: Document) -> str:
+    made = costs(document)
+    (_, fewest, first), (_, most, last) = made[0], made[-1]
+    shares = ", ".join(
+        f"{name} {first[name]:.2f} and {last[name]:.2f}" for name in FUSIONS if name in first and name in last
+    )
+    return (
+        f"{verdicts(document, PAIRS)} With {fewest} and with {most} modalities, attention of the fusion layers takes, "
+        f"of Multiall's: {shares}."
+    )
+
+
 def page(document: Document) -> str:
     lines = head(document, TITLE, QUESTION)
-    lines += ["", "## Answer", ""]
-    for first, second in PAIRS:
-        lines += [verdict(document, first, second), ""]
+    lines += ["", "## Answer", "", summary(document), ""]
     lines += ["Attention cost of the fusion layers, over that of Multiall:", ""]
     rows = [
         (name, count, *(f"{shares[fusion]:.3f}" if fusion in shares else "" for fusion in FUSIONS))

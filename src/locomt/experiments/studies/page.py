@@ -142,6 +142,11 @@ def verdict(document: Document, first: str, second: str) -> str:
     )
 
 
+def verdicts(document: Document, pairs: Sequence[tuple[str, str]]) -> str:
+    """The verdict on every pair, as one paragraph."""
+    return " ".join(verdict(document, first, second) for first, second in pairs)
+
+
 def tuning_note(document: Document) -> list[str]:
     """How much tuning every model had, and what was chosen."""
     tuned = [arm for arm in document["arms"] if len(arm["tuning"]) > 1]

@@ -19,7 +19,7 @@ from locomt.experiments.studies.page import (
     head,
     table,
     tasks_note,
-    verdict,
+    verdicts,
 )
 from locomt.experiments.studies.plan import Plan
 from locomt.experiments.tasks import Task
@@ -103,13 +103,20 @@ def options(method: str, full: bool) -> dict[str, Any]:
     return found
 
 
+def _pairs(document: Document) -> list[tuple[str, str]]:
+    """Every other method against the best hand-made table."""
+    methods = dict.fromkeys(arm["name"] for arm in document["arms"] if arm["facts"]["method"])
+    return [(method, HAND_MADE) for method in methods if method != HAND_MADE]
+
+
+def summary(document: Document) -> str:
+    return verdicts(document, _pairs(document))
+
+
 def page(document: Document) -> str:
     lines = head(document, TITLE, QUESTION)
-    methods = list(dict.fromkeys(arm["name"] for arm in document["arms"] if arm["facts"]["method"]))
-    pairs = [(method, HAND_MADE) for method in methods if method != HAND_MADE]
-    lines += ["", "## Answer", ""]
-    for first, second in pairs:
-        lines += [verdict(document, first, second), ""]
+    pairs = _pairs(document)
+    lines += ["", "## Answer", "", summary(document), ""]
     lines += [
         "Each method chose one table by the validation split, within the same budget (what LoCoMT takes with the "
         "recipe's share of cross heads). The tables were then trained from nothing, with seeds that no search had "

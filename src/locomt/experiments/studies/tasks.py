@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from locomt.experiments.studies.arms import baselines, study
-from locomt.experiments.studies.baselines import figures, report
+from locomt.experiments.studies.baselines import figures, report, summary
 from locomt.experiments.studies.page import Document
 from locomt.experiments.studies.plan import Plan
 
-__all__ = ["NAME", "QUESTION", "TITLE", "figures", "page", "run"]
+__all__ = ["NAME", "QUESTION", "TITLE", "figures", "page", "run", "summary"]
 
 NAME = "tasks"
 TITLE = "Tasks beyond classification"

@@ -78,9 +78,8 @@ def _lines(document: Document) -> dict[str, list[str]]:
     return found
 
 
-def page(document: Document) -> str:
-    lines = head(document, TITLE, QUESTION)
-    lines += ["", "## Answer", ""]
+def summary(document: Document) -> str:
+    found = []
     for task in document["tasks"]:
         arms = arms_of(document, task["name"])
         if not arms:
@@ -95,13 +94,18 @@ def page(document: Document) -> str:
             if sign * means[arm["name"]].value >= sign * means[best["name"]].value - (means[best["name"]].half or 0)
         ]
         least = min(level, key=lambda arm: arm["attention_gflops"])
-        lines += [
+        found.append(
             f"**{task['name']}**: the best mean is that of {best['name']} ({spread(means[best['name']], scale)}); "
             f"within half its interval, {least['name']} ({spread(means[least['name']], scale)}) takes the least "
             f"attention, {least['attention_gflops'] / best['attention_gflops']:.2f} of it. The cheapest of all, "
-            f"{cheapest['name']}, reaches {spread(means[cheapest['name']], scale)}.",
-            "",
-        ]
+            f"{cheapest['name']}, reaches {spread(means[cheapest['name']], scale)}."
+        )
+    return " ".join(found)
+
+
+def page(document: Document) -> str:
+    lines = head(document, TITLE, QUESTION)
+    lines += ["", "## Answer", "", summary(document), ""]
     lines += [f"![test score against attention FLOPs]({NAME}.svg)", ""]
     shares = sorted({arm["facts"]["share"] for arm in document["arms"]})
     layers = sorted({arm["facts"]["layers"] for arm in document["arms"]})
