@@ -32,6 +32,7 @@ lint: $(DEV)
 bench: $(RUNTIME)
 	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/data.py
+	$(BIN)/python benchmarks/augment.py
 	$(BIN)/python benchmarks/model.py
 
 docs: $(DEV)

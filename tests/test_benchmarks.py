@@ -4,6 +4,7 @@ import json
 import sys
 
 import attention
+import augment
 import contenders
 import data_clips
 import data_rivals
@@ -276,3 +277,15 @@ def test_appetite_is_that_of_training():
     found = data.appetite_of({"cases": [{"name": data.APPETITE, "batch": 32, "ms": 128.0}]})
     assert found == 250.0
     assert data.appetite_of(document.read(document.RESULTS / "h200-model.json")) > 0
+
+
+def test_augmentation_from_the_command_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        sys, "argv", ["augment.py", "--device", "cpu", "--samples", "2", "--seconds", "0", "--out", "x.json"]
+    )
+    monkeypatch.chdir(tmp_path)
+    augment.main()
+    written = json.loads((tmp_path / "x.json").read_text())
+    assert [case["name"] for case in written["cases"]] == ["whole", "one by one"]
+    assert all(case["ms_per_sample"] > 0 and case["share_of_training"] > 0 for case in written["cases"])
+    assert "--out" not in written["command"]
