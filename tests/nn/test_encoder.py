@@ -102,6 +102,25 @@ def test_weights_in_several_files(bert, tmp_path):
         fill_towers(model, {"title": tmp_path})
 
 
+def test_weights_as_the_oldest_checkpoints_of_the_hub_name_them(bert, tmp_path, capfd):
+    """`bert-base-uncased` has its encoder under a prefix, beside heads, with the names that norms had in TensorFlow."""
+    theirs, folder = bert
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    renamed = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    weights = {"cls.predictions.bias": torch.zeros(50)}
+    for name, tensor in theirs.state_dict().items():
+        end = next((end for end in renamed if name.endswith(end)), "")
+        weights[f"bert.{name.removesuffix(end)}{renamed.get(end, '')}"] = torch.rand_like(tensor)
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    model = make(folder)
+    capfd.readouterr()
+    fill_towers(model, {"title": tmp_path})
+    assert capfd.readouterr() == ("", "")
+    ours = model.embeddings["title"].project.encoder.embeddings
+    assert torch.equal(ours.LayerNorm.weight, weights["bert.embeddings.LayerNorm.gamma"])
+    assert torch.equal(ours.word_embeddings.weight, weights["bert.embeddings.word_embeddings.weight"])
+
+
 def test_what_is_not_an_encoder_is_named(bert, tmp_path):
     _, folder = bert
     model = make(folder)

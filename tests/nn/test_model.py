@@ -106,7 +106,7 @@ def test_full_lengths_change_nothing():
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_compiles_without_graph_breaks(fusion):
     torch._dynamo.reset()
-    model = make(("audio", "words"), fusion=fusion)
+    model = make(("audio", "words"), fusion=fusion, depth=2, fusion_layers=1)  # a layer of each kind
     inputs = inputs_of(model, 2)
     lengths = {"audio": torch.tensor([12, 4]), "words": torch.tensor([7, 0])}
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")

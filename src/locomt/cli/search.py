@@ -25,16 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         metavar="NAME",
         default="strategies",
-        help="strategies (hand-made tables; the default), random (draws), mass (what a trained Multiall looks at), or "
-        "elastic (one model trained for all tables)",
+        help="strategies (hand-made; the default), random, mass (what a dense model looks at), elastic (one model trained "
+        "for all tables), evolutionary, bayesian",
     )
-    parser.add_argument("--tables", metavar="N", type=int, help="how many tables to try: random (8), elastic (300)")
+    parser.add_argument(
+        "--tables",
+        metavar="N",
+        type=int,
+        help="how many tables to try: random, evolutionary, bayesian (8); elastic (300)",
+    )
     parser.add_argument("--seeds", metavar="N", type=int, help="runs of every table (1)")
     parser.add_argument(
         "--one-way",
         action="store_true",
         default=None,
-        help="let heads look one way too, which the paper does not: random, mass",
+        help="let heads look one way too, which the paper does not: all but strategies, elastic",
     )
     parser.add_argument(
         "--from",
@@ -48,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         type=float,
         help="epochs of training what was found, as a share of the recipe's (0.1): mass; elastic, in the chosen recipe",
+    )
+    parser.add_argument(
+        "--storage",
+        metavar="URL",
+        help="an Optuna storage that several machines may share (a file in --out): evolutionary, bayesian",
     )
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="runs done at a time (1)")
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="CPU threads of each run (1)")
@@ -75,7 +85,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.search.method import Search
     from locomt.search.run import CHOSEN, PLOT, RESULTS
 
-    options = {name: getattr(args, name) for name in ("tables", "seeds", "one_way", "finetune", "source")}
+    options = {name: getattr(args, name) for name in ("tables", "seeds", "one_way", "finetune", "source", "storage")}
     wanted = Search(recipe=recipe, budget=budget, method=args.method, **options)
     document = _search_aloud(wanted, out, jobs=args.jobs, threads=args.threads)
     if args.json:

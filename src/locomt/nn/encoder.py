@@ -98,8 +98,13 @@ def fill_encoder(module: EncodedText, source: str | Path) -> None:
         ConfigError: the checkpoint cannot be read, is not whole, has pickled weights only, or is of another model.
     """
     (AutoModel,) = _transformers("AutoModel")
+    from transformers.utils import logging
+
     folder = checkpoint_folder(str(source))
     weight_files(str(source), folder)  # refuses what is not whole
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # it would list what a head on top has and the encoder has not
+    logging.disable_progress_bar()
     try:
         loaded, report = AutoModel.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
@@ -113,6 +118,10 @@ def fill_encoder(module: EncodedText, source: str | Path) -> None:
     except Exception as error:  # transformers and safetensors raise bare exceptions of many kinds for broken files
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(f"{source}: its weights cannot be loaded into the text encoder: {reason}") from None
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _transformers(*names: str) -> list[Any]:

@@ -23,6 +23,8 @@ METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "strategies": ("seeds",),
         "random": ("seeds", "tables", "one_way"),
         "mass": ("seeds", "one_way", "finetune", "source"),
+        "evolutionary": ("seeds", "tables", "one_way", "storage"),
+        "bayesian": ("seeds", "tables", "one_way", "storage"),
         "elastic": ("seeds", "tables", "finetune", "source"),
     }
 )
@@ -49,6 +51,7 @@ class Search:
         one_way: whether heads may look one way (`a>b`).
         finetune: epochs of training a converted model, as a share of the recipe's; one epoch at least.
         source: a finished run to convert, instead of one trained for it: of Multiall, or an elastic one.
+        storage: URL of an Optuna storage, which many machines may share; a file in the search's directory if left out.
     """
 
     recipe: Recipe
@@ -59,6 +62,7 @@ class Search:
     one_way: bool | None = None
     finetune: float | None = None
     source: Path | None = None
+    storage: str | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -159,6 +163,7 @@ class Work:
         space: of the tables.
         limit: what a table may cost, as `space.cost` says it.
         out: the search's directory; `runs` in it is where runs go.
+        at_once: runs that are done at a time.
         before: training runs that were needed besides those of tables, in runs of the recipe.
     """
 
@@ -170,8 +175,9 @@ class Work:
         out: Path,
         do: Callable[[Sequence[Job], Callable[[Job, Outcome], object]], list[Outcome]],
         on_entry: Callable[[Candidate, Entry], object],
+        at_once: int = 1,
     ) -> None:
-        self.wanted, self.space, self.limit, self.out = wanted, space, limit, out
+        self.wanted, self.space, self.limit, self.out, self.at_once = wanted, space, limit, out, at_once
         self.before = 0.0
         self._do, self._on_entry = do, on_entry
 

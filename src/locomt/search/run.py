@@ -65,7 +65,7 @@ def search(
         found.append((candidate, entry))
         write_text(out / RESULTS, to_json(document(False), indent=2) + "\n")
 
-    work = Work(wanted, space, limit, out, do, keep)
+    work = Work(wanted, space, limit, out, do, keep, at_once)
     method(wanted.method)(work)
     if not found:
         raise SearchError(f"method {wanted.method} found no table within budget {wanted.budget}")

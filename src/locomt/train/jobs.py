@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,12 +30,14 @@ class Job:
         recipe: what to train.
         directory: where the run is, or goes.
         test: whether to score it on the test split too.
+        watch: told the row of every epoch, in whatever process the run is; True stops the run, which can go on later.
     """
 
     label: str
     recipe: Recipe
     directory: Path
     test: bool = True
+    watch: Callable[[Mapping[str, Any]], bool] | None = None
 
     @property
     def found(self) -> bool:
@@ -48,14 +50,24 @@ class Outcome:
     """What a run came to.
 
     Attributes:
-        summary: what `locomt.train.fit` returned.
+        summary: what `locomt.train.fit` returned; of a stopped run, the row of its last epoch.
         scores: what `locomt.train.evaluate` returned for the test split; None where it was not asked for.
         seconds: that it took; 0 where it was found.
+        stopped: whether `Job.watch` stopped it.
     """
 
     summary: dict[str, Any]
     scores: dict[str, Any] | None
     seconds: float
+    stopped: bool = False
+
+
+class StoppedError(Exception):
+    """A run that is not worth going on with."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        super().__init__(row)
+        self.row = row
 
 
 def device_of(recipe: Recipe) -> torch.device:
@@ -75,7 +87,15 @@ def do(job: Job) -> Outcome:
     from locomt.train.run import Run, evaluate
 
     found, start = job.found, time.monotonic()
-    summary = fit(job.recipe, job.directory, resume=True)
+
+    def watch(row: Mapping[str, Any]) -> None:
+        if job.watch is not None and job.watch(row):
+            raise StoppedError(row)
+
+    try:
+        summary = fit(job.recipe, job.directory, resume=True, on_epoch=watch if job.watch else None)
+    except StoppedError as stop:
+        return Outcome(summary=dict(stop.row), scores=None, seconds=time.monotonic() - start, stopped=True)
     scores = None
     if job.test:
         path = job.directory / SCORES

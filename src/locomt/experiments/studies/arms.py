@@ -87,7 +87,7 @@ def task_entry(task: Task, recipe: Recipe) -> Document:
         "fusion_layers": config.fusion_layers,
         "heads": config.num_heads,
         "majority": {"name": NAMES[recipe.data.task], "metrics": constant},
-        "settings": recipe.to_dict(),
+        "settings": {**(settings := recipe.to_dict()), "data": settings["data"] | {"manifest": "manifest.csv"}},
     }
 
 

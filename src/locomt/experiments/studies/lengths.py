@@ -15,7 +15,7 @@ from locomt.data.json_text import to_json
 from locomt.experiments.studies.arms import RESULTS, machine
 from locomt.experiments.studies.figures import drawing
 from locomt.experiments.studies.page import Document, head, table
-from locomt.experiments.studies.plan import Plan
+from locomt.experiments.studies.plan import Plan, StudyError
 from locomt.train.jobs import torch_threads
 from locomt.views import View
 
@@ -32,10 +32,16 @@ COLOURS = {"self": "#3f8fd0", "cross": "#e0662f", "multi": "#2a9d78"}
 
 
 def run(plan: Plan) -> dict[str, Any]:
-    """No training: every ratio is counted by torch's FLOP counter and timed, its three views in turns."""
+    """No training: every ratio is counted by torch's FLOP counter and timed, its three views in turns.
+
+    Raises:
+        StudyError: the plan names tasks, seeds or fields of a recipe, none of which it has.
+    """
+    if plan.tasks or plan.seeds is not None or plan.overrides:
+        raise StudyError("study lengths trains nothing: it takes no --tasks, --seeds or fields of a recipe")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    total = 4160 if plan.full else 520  # whole numbers of tokens for every ratio
+    total = 4160 if plan.full else 520
     batch = (8 if device == "cuda" else 1) if plan.full else 1
     document: dict[str, Any] = {
         "study": NAME,

@@ -8,6 +8,8 @@ from typing import Any
 from locomt.experiments.studies.numbers import Difference, Mean, difference, mean_of
 
 Document = Mapping[str, Any]
+FEWEST = 3
+"""Paired seeds below which no verdict is given."""
 
 
 def head(document: Document, title: str, question: str) -> list[str]:
@@ -117,11 +119,15 @@ def comparison_table(document: Document, pairs: Sequence[tuple[str, str]]) -> li
             found = compared(document, task, first, second)
             if found is not None:
                 rows.append((task["name"], f"{first} less {second}", told(found, scale_of(task["metric"]))))
-    return table(("task", "difference", "points [95 % interval], paired t test"), rows)
+    lines = table(("task", "difference", "points [95 % interval], paired t test"), rows)
+    return [*lines, "", f"{len(rows)} comparisons; p values are not corrected for their number."]
 
 
 def verdict(document: Document, first: str, second: str) -> str:
-    """A sentence that counts the tasks in which one arm is better than another, worse, or neither can be said."""
+    """A sentence that counts the tasks in which one arm is better than another, worse, or neither can be said.
+
+    Of fewer than `FEWEST` seeds nothing is said: two that happen to agree have an interval of no width.
+    """
     found = [
         (task["name"], compared(document, task, first, second))
         for task in document["tasks"]
@@ -131,6 +137,10 @@ def verdict(document: Document, first: str, second: str) -> str:
     for name, what in found:
         assert what is not None
         groups[what.apart].append(name)
+    fewest = min((what.mean.seeds for _, what in found if what is not None), default=0)
+    if fewest < FEWEST:
+        few = f"{fewest} paired {'seed' if fewest == 1 else 'seeds'}"
+        return f"**{first}** against **{second}**: {few} support no verdict."
 
     def names(sign: int) -> str:
         return f" ({', '.join(groups[sign])})" if groups[sign] else ""
@@ -173,7 +183,7 @@ def tasks_note(document: Document) -> list[str]:
         + f"; {task['fusion_layers']} fusion layers of {task['heads']} heads."
         for task in document["tasks"]
     ]
-    return [*lines, "", "How they are made: [tasks](tasks.md)."]
+    return [*lines, "", "How they are made: [data sets of the studies](data.md)."]
 
 
 def convention(document: Document) -> str:

@@ -55,6 +55,7 @@ def run(plan: Plan) -> dict[str, Any]:
             facts = {
                 "method": method,
                 "training_runs": found["training_runs"],
+                "own_training_runs": chosen["training_runs"],
                 "tables": len(found["tables"]),
                 "validation": chosen["mean"],
                 "names": chosen["names"],
@@ -144,7 +145,7 @@ def _costs(document: Document, task: Document) -> list[str]:
             rows.append(
                 (
                     arm["name"],
-                    f"{facts['training_runs']:.3g}",
+                    f"{facts['training_runs']:.3g} ({facts['own_training_runs']:.3g})",
                     facts["tables"],
                     f"{facts['validation']:.3f}",
                     f"{facts['share']:.3f} of {facts['budget']:.3f}",

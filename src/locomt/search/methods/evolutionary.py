@@ -1,0 +1,20 @@
+"""Tables that evolve: NSGA-II over metric and cost (Deb et al., 2002), as Optuna has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from locomt.search.method import Work
+from locomt.search.sampled import Steering, steer
+
+POPULATION = 10
+
+
+def run(work: Work) -> None:
+    steer(work, "evolutionary", Steering(sampler=_sampler, with_cost=True, prune=False))
+
+
+def _sampler(seed: int) -> Any:
+    from optuna.samplers import NSGAIISampler
+
+    return NSGAIISampler(population_size=POPULATION, seed=seed)
