@@ -88,17 +88,21 @@ def prepare(
     make_clips(folder / "clips", clips, lambda: on_clip(next(made), total))
     recipe = folder / "recipe.yaml"
     if not recipe.exists():  # it may have been edited since
-        text = TEMPLATE.format(
-            command=f"locomt train {recipe}",
-            minutes=size.minutes,
-            expected=size.expected,
-            epochs=size.epochs,
-            warmup=2.0 if size.epochs > 2 else 0.0,
-        )
-        write_text(recipe, text)
+        write_text(recipe, recipe_text(size, f"locomt train {recipe}"))
     loaded = load_recipe(recipe)
     return Comparison(
         name="recipe", recipe=loaded, models=all_models(loaded), seeds=tuple(range(seed, seed + size.seeds))
+    )
+
+
+def recipe_text(size: Size, command: str) -> str:
+    """The recipe for clips in `clips/`, headed by the command that trains it."""
+    return TEMPLATE.format(
+        command=command,
+        minutes=size.minutes,
+        expected=size.expected,
+        epochs=size.epochs,
+        warmup=2.0 if size.epochs > 2 else 0.0,
     )
 
 

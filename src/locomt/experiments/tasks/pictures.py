@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,12 @@ COLOURS = {
 SHAPES = ("circle", "square", "triangle", "cross", "ring", "bar")
 SIZES = {"small": 0.26, "large": 0.46}
 """Radius of a shape over the width of its cell."""
+
+DIAGONALS = {"test": (0,), "val": (1,), "train": (2, 3, 4, 5)}
+"""Which diagonals of the square of colours and shapes belong to a split."""
+
+Pair = tuple[str, str]
+"""A colour and a shape."""
 
 PIXELS = 8
 """Width and height of a cell."""
@@ -36,6 +44,13 @@ class Thing:
     size: str
     colour: str
     shape: str
+
+
+@cache
+def pairs_of(split: str) -> tuple[Pair, ...]:
+    """The pairs of colour and shape that are a split's own."""
+    numbered = product(enumerate(COLOURS), enumerate(SHAPES))
+    return tuple((c, s) for (i, c), (j, s) in numbered if (i - j) % len(SHAPES) in DIAGONALS[split])
 
 
 def cell_numbers(side: int) -> int:

@@ -14,31 +14,18 @@ question alone says nothing.
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from locomt.experiments.tasks.pictures import COLOURS, SHAPES, SIZES, Thing, cell_numbers, draw, spell
-from locomt.experiments.tasks.task import Settings, Task, write_manifest
+from locomt.experiments.tasks.pictures import COLOURS, SHAPES, SIZES, Pair, Thing, cell_numbers, draw, pairs_of, spell
+from locomt.experiments.tasks.task import Settings, Task, training, write_manifest
 
 SIDE = 3
 ANSWERS = ("none", "one", "two", "three")
 WORDS = ("coloured", *COLOURS, *(f"{shape}s" for shape in SHAPES), "things")
-DIAGONALS = {"test": (0,), "val": (1,), "train": (2, 3, 4, 5)}
-"""Which diagonals of the square of colours and shapes belong to a split."""
-
-Pair = tuple[str, str]
-"""A colour and a shape; in a question either may be empty: any."""
-
-
-@cache
-def pairs_of(split: str) -> tuple[Pair, ...]:
-    """The pairs of colour and shape that are a split's own."""
-    numbered = product(enumerate(COLOURS), enumerate(SHAPES))
-    return tuple((c, s) for (i, c), (j, s) in numbered if (i - j) % len(SHAPES) in DIAGONALS[split])
 
 
 def questions(split: str) -> list[tuple[Pair, ...]]:
@@ -110,16 +97,7 @@ def recipe(full: bool) -> dict[str, Any]:
             },
             "cache": True,
         },
-        "train": {
-            "epochs": 8 if full else 1,
-            "batch_size": 64,
-            "optimizer": "adamw",
-            "learning_rate": 3e-3,
-            "weight_decay": 0.05,
-            "warmup_epochs": 0.5 if full else 0.0,
-            "accelerator": "cpu",
-            "tensorboard": False,
-        },
+        "train": training(full, epochs=8, batch_size=64),
     }
 
 

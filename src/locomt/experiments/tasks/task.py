@@ -94,6 +94,20 @@ def write_manifest(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
         writer.writerows(rows)
 
 
+def training(full: bool, *, epochs: int, batch_size: int) -> dict[str, Any]:
+    """The section `train` that the drawn tasks share: one epoch where not in full."""
+    return {
+        "epochs": epochs if full else 1,
+        "batch_size": batch_size,
+        "optimizer": "adamw",
+        "learning_rate": 3e-3,
+        "weight_decay": 0.05,
+        "warmup_epochs": 0.5 if full else 0.0,
+        "accelerator": "cpu",
+        "tensorboard": False,
+    }
+
+
 def real_data(data: Path | None, task: str, folder: str, what: str) -> Path:
     """The folder of a data set among the real ones.
 

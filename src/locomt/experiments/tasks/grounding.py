@@ -1,0 +1,95 @@
+"""Grounding: which cell of a picture does the phrase mean, in pairs of colour and shape that training never had.
+
+A picture has eight things in sixteen cells: two sizes of two colours of two shapes, every combination once. So each of
+the three words of a phrase, `large red circle`, halves what is left, and no thing stands out. Every cell is labelled,
+`target` or `other`. A phrase alone names each of sixteen cells equally often, a picture alone each of eight things.
+
+Pairs of colour and shape are divided as for question answering: a training picture shows four of the 24 training pairs;
+one of validation or test shows the held-out pair that its phrase is about and three training pairs.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from locomt.experiments.tasks.pictures import COLOURS, SHAPES, SIZES, Pair, Thing, cell_numbers, draw, pairs_of, spell
+from locomt.experiments.tasks.task import Settings, Task, training, write_manifest
+
+SIDE = 4
+LABELS = ("other", "target")
+WORDS = (*SIZES, *COLOURS, *SHAPES)
+
+
+@cache
+def partners(asked: Pair) -> tuple[Pair, ...]:
+    """(another colour, another shape) with which a pair makes a square whose other three corners are training pairs."""
+    train, (colour, shape) = set(pairs_of("train")), asked
+    others = ((c, s) for c, s in product(COLOURS, SHAPES) if c != colour and s != shape)
+    return tuple((c, s) for c, s in others if train.issuperset(((colour, s), (c, shape), (c, s))))
+
+
+def compose(target: Thing, random: np.random.Generator) -> list[Thing | None]:
+    """The cells of a picture in which this thing is one of eight."""
+    choices = partners((target.colour, target.shape))
+    colour, shape = choices[random.integers(len(choices))]
+    cells: list[Thing | None] = [None] * SIDE**2
+    things = product(SIZES, (target.colour, colour), (target.shape, shape))
+    for place, thing in zip(random.permutation(SIDE**2), things, strict=False):
+        cells[place] = Thing(*thing)
+    return cells
+
+
+def settings(full: bool) -> dict[str, Any]:
+    sizes = {"train": 4000, "val": 400, "test": 1000} if full else {"train": 240, "val": 48, "test": 48}
+    return {**sizes, "noise": 0.3, "seed": 0}
+
+
+def write(folder: Path, data: Path | None, settings: Settings) -> None:
+    for name in ("picture", "phrase"):
+        (folder / name).mkdir()
+    rows = []
+    for split in ("train", "val", "test"):
+        random = np.random.default_rng((settings["seed"], *split.encode()))
+        targets = [Thing(size, *pair) for size, pair in product(SIZES, pairs_of(split))]
+        for number, turn in enumerate(random.permutation(settings[split])):
+            target = targets[turn % len(targets)]
+            cells = compose(target, random)
+            phrase = f"{target.size} {target.colour} {target.shape}"
+            row = {"id": f"{split}-{number:04d}", "split": split, "text": f"the {phrase}"}
+            row |= {"picture": f"picture/{row['id']}.npy", "phrase": f"phrase/{phrase.replace(' ', '-')}.npy"}
+            row["label"] = ";".join(LABELS[cell == target] for cell in cells)
+            np.save(folder / row["phrase"], spell(phrase, WORDS))
+            np.save(folder / row["picture"], draw(cells, settings["noise"], random))
+            rows.append(row)
+    write_manifest(folder, rows)
+
+
+def recipe(full: bool) -> dict[str, Any]:
+    return {
+        "model": {"dim": 32, "heads": 4, "depth": 4, "fusion_layers": 4, "strategy": "spread", "mlp_ratio": 2.0},
+        "data": {
+            "manifest": "manifest.csv",
+            "labels": list(LABELS),
+            "modalities": {
+                "picture": {"kind": "features", "column": "picture", "dim": cell_numbers(SIDE), "max_length": SIDE**2},
+                "phrase": {"kind": "features", "column": "phrase", "dim": len(WORDS), "max_length": 3},
+            },
+            "steps": ["picture"],
+            "cache": True,
+        },
+        "train": training(full, epochs=4, batch_size=64) | {"monitor": "f1"},
+    }
+
+
+TASK = Task(
+    name="grounding",
+    about="Which cell of a picture a phrase means, in pairs of colour and shape that training never showed or named.",
+    settings=settings,
+    write=write,
+    recipe=recipe,
+)

@@ -1,0 +1,138 @@
+"""What the protocols of the drawn tasks promise: held-out pairs, balanced answers, evidence that one modality lacks."""
+
+from collections import Counter, defaultdict
+from itertools import combinations, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from locomt.data import read_manifest
+from locomt.experiments.tasks import grounding, modalities, qa
+from locomt.experiments.tasks.pictures import COLOURS, SHAPES, Thing, pairs_of
+
+SPLITS = ("train", "val", "test")
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+def shown(cells: list[Thing | None]) -> list[Thing]:
+    return [cell for cell in cells if cell is not None]
+
+
+def test_every_pair_belongs_to_one_split_and_every_trait_to_all() -> None:
+    pairs = [pair for split in SPLITS for pair in pairs_of(split)]
+    assert sorted(pairs) == sorted(product(COLOURS, SHAPES))
+    for split in SPLITS:
+        assert {colour for colour, _ in pairs_of(split)} == set(COLOURS)
+        assert {shape for _, shape in pairs_of(split)} == set(SHAPES)
+
+
+@given(split=st.sampled_from(SPLITS), random=seeds)
+def test_a_picture_has_as_many_things_that_fit_as_the_answer_says(split: str, random: np.random.Generator) -> None:
+    for (colour, shape), answer in qa.plan(split, 24, random):
+        things = shown(qa.compose((colour, shape), answer, random))
+        fitting = [t for t in things if colour in ("", t.colour) and shape in ("", t.shape)]
+        assert (len(fitting), 5 <= len(things) <= 8) == (answer, True)
+        assert {(t.colour, t.shape) for t in things} - set(pairs_of("train")) <= {(colour, shape)}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_question_says_nothing_about_its_answer(split: str) -> None:
+    answers = defaultdict(Counter)
+    rounds = 4 * len(pairs_of(split)) * len(qa.questions(split))
+    for question, answer in qa.plan(split, rounds, np.random.default_rng(0)):
+        answers[question][answer] += 1
+    assert {question for asked in qa.questions(split) for question in asked} == set(answers)
+    assert all(len(set(counts.values())) == 1 and len(counts) == 4 for counts in answers.values())
+
+
+def test_questions_of_validation_and_test_are_never_asked_elsewhere() -> None:
+    asked = {split: {question for form in qa.questions(split) for question in form} for split in SPLITS}
+    assert all(asked[one].isdisjoint(asked[other]) for one, other in combinations(SPLITS, 2))
+
+
+@given(split=st.sampled_from(SPLITS), size=st.sampled_from(("small", "large")), random=seeds)
+def test_all_words_of_a_phrase_are_needed_and_all_things_are_alike(
+    split: str, size: str, random: np.random.Generator
+) -> None:
+    pairs = pairs_of(split)
+    target = Thing(size, *pairs[random.integers(len(pairs))])
+    things = shown(grounding.compose(target, random))
+    assert target in things
+    assert len(set(things)) == 8
+    for thing in things:  # each shares any two words with one other thing, and any one with three others
+        for word, other in combinations(("size", "colour", "shape"), 2):
+            same = [
+                getattr(t, word) == getattr(thing, word) and getattr(t, other) == getattr(thing, other) for t in things
+            ]
+            assert sum(same) == 2
+    assert {(t.colour, t.shape) for t in things} - set(pairs_of("train")) <= {(target.colour, target.shape)}
+
+
+def test_a_phrase_may_mean_any_cell() -> None:
+    random = np.random.default_rng(0)
+    target = Thing("small", *pairs_of("train")[0])
+    places = Counter(grounding.compose(target, random).index(target) for _ in range(1600))
+    assert len(places) == 16
+    assert sum((count - 100) ** 2 / 100 for count in places.values()) < 37.7  # chi squared, 15 degrees, p = 0.001
+
+
+def test_every_picture_has_one_target(tmp_path: Path) -> None:
+    grounding.TASK.prepare(tmp_path / "data", False)
+    labels = [row.label.split(";") for row in read_manifest(tmp_path / "data" / "manifest.csv")]
+    assert {(len(label), label.count("target")) for label in labels} == {(16, 1)}
+
+
+@pytest.mark.parametrize(("count", "expected"), [(2, [(0, 1)]), (3, [(0, 1), (0, 2), (1, 2)])])
+def test_modalities_stand_in_a_ring(count: int, expected: list[tuple[int, int]]) -> None:
+    assert modalities.edges(count) == expected
+    for more in (4, 5):
+        assert Counter(i for edge in modalities.edges(more) for i in edge) == dict.fromkeys(range(more), 2)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_symbols_alone_tell_nothing_but_both_ends_do(count: int) -> None:
+    random = np.random.default_rng(0)
+    drawn = [(n % 4, modalities.draw_symbols(count, n % 4, 0.15, 0.6, random)) for n in range(4000)]
+    for i, j in modalities.edges(count):
+        table = np.zeros((4, 4))
+        for label, symbols in drawn:
+            table[label, symbols[i, j]] += 1
+        assert ((table - 250) ** 2 / 250).sum() < 37.7  # 12 degrees would allow 32.9 at p = 0.001
+        together = np.mean([symbols[i, j] ^ symbols[j, i] == label for label, symbols in drawn])
+        assert together == pytest.approx(0.6 + 0.4 / 4, abs=0.03)
+    own = np.mean([symbols[0, 0] == label for label, symbols in drawn])
+    assert own == pytest.approx(0.15 + 0.85 / 4, abs=0.03)
+
+
+def test_the_ceiling_is_what_one_who_reads_all_symbols_reaches() -> None:
+    random, right = np.random.default_rng(0), 0
+    weights = {True: np.log(1 + 4 * 0.15 / 0.85), False: np.log(1 + 4 * 0.6 / 0.4)}
+    for n in range(4000):
+        symbols = modalities.draw_symbols(3, n % 4, 0.15, 0.6, random)
+        scores = np.zeros(4)
+        for (i, j), symbol in symbols.items():
+            if i <= j:
+                scores[symbol if i == j else symbol ^ symbols[j, i]] += weights[i == j]
+        right += scores.argmax() == n % 4
+    assert right / 4000 == pytest.approx(modalities.ceiling(3, 0.15, 0.6), abs=0.025)
+
+
+def test_more_modalities_raise_the_ceiling() -> None:
+    ceilings = [modalities.ceiling(count, 0.15, 0.6) for count in (2, 3, 4, 5)]
+    assert ceilings == sorted(ceilings)
+    assert ceilings[0] < 0.75 < 0.9 < ceilings[-1] < 1
+
+
+def test_vectors_show_every_symbol_of_a_modality_in_a_shuffled_order() -> None:
+    settings = modalities.settings(5, True) | {"noise": 0.0}
+    random = np.random.default_rng(0)
+    symbols = modalities.draw_symbols(5, 1, 0.15, 0.6, random)
+    sequences = modalities.draw_vectors(symbols, settings, random)
+    assert [s.shape for s in sequences] == list(zip(modalities.LENGTHS, modalities.WIDTHS, strict=True))
+    for vectors in sequences:
+        counts = Counter(map(bytes, vectors))
+        assert len(counts) == 3  # its own symbol and one for each neighbour
+        assert max(counts.values()) - min(counts.values()) <= 1
