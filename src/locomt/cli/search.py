@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--method",
         metavar="NAME",
         default="strategies",
-        help="strategies (hand-made; the default), random, mass (what a dense model looks at), elastic (one model trained "
-        "for all tables), evolutionary, bayesian",
+        help="strategies (hand-made; the default), random, mass (what a dense model looks at), elastic (one model "
+        "trained for all tables), evolutionary, bayesian",
     )
     parser.add_argument(
         "--tables",
