@@ -1,6 +1,8 @@
 """Augmentation: forms kept, nothing done at strength 0, one coefficient for all, the same numbers for the same key."""
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locomt.data import Batch, DataConfig
+from locomt.data.batch import within_samples
 from locomt.nn.config import ConfigError
 from locomt.train import fit, load_recipe
 from locomt.train.augment import Augment, AugmentConfig, make_augment
@@ -331,6 +334,22 @@ def test_what_cannot_be_mixed() -> None:
         Augment(AugmentConfig(mixup=0.5), data(modalities={**MODALITIES, **text}), 2, 0)
     with pytest.raises(ConfigError, match=r"data\.steps gives every step a label of its own"):
         Augment(AugmentConfig(mixup=0.5), data(steps=["lips"]), 2, 0)
+    with pytest.raises(ConfigError, match="the events of a temporal task are not mixed"):
+        Augment(AugmentConfig(mixup=0.5), data("temporal", seconds=0.32, step=0.04), 2, 0)
+
+
+def test_time_steps_that_no_modality_reaches_any_more_are_not_scored() -> None:
+    events = data("temporal", seconds=0.32, step=0.04)
+    batch = make_batch(20)
+    labels = within_samples(torch.ones(20, 8, 2), batch.lengths, events)
+    augmented = Augment(AugmentConfig(drop_modality=0.5), events, 2, 0)(replace(batch, labels=labels), 1)
+    kept = augmented.lengths
+    assert any((kept[name] < batch.lengths[name]).any() for name in kept)
+    pace = {"video": 4 / 8, "audio": 4, "lips": 6 / 8}
+    for row in range(20):
+        ends = [math.ceil(int(kept[name][row]) / pace[name]) for name in kept]
+        wanted = [1.0] * max(ends) + [math.nan] * (8 - max(ends))
+        assert augmented.labels[row, :, 0].tolist() == pytest.approx(wanted, nan_ok=True)
 
 
 def test_overrides_and_saving(project: Path, tmp_path: Path) -> None:

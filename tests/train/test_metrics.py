@@ -52,7 +52,7 @@ def test_frames_of_events_agree_with_scikit_learn():
     logits, labels = torch.randn(9, 6, 4), torch.randint(0, 2, (9, 6, 4)).float()
     labels[..., 3] = 0
     labels[2, 4:] = labels[5, 1:] = float("nan")
-    scores = make_scores("temporal", LABELS)
+    scores = make_scores("temporal", LABELS, step=0.1)
     for part in batches(logits, labels, size=4):
         scores.update(*part)
     result, real = scores.compute(), ~labels[..., 0].isnan()

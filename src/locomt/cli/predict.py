@@ -45,19 +45,26 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.json:
         print_json(answers)
     else:
-        steps = any("step" in guess for answer in answers for guess in answer.get("predictions", ()))
+        guesses = [(a["file"], guess) for a in answers for guess in a.get("predictions", a.get("events", ()))]
+        when = [name for name in ("step", "start", "end") if any(name in guess for _, guess in guesses)]
         rows = [
-            (answer["file"], *([guess["step"]] if steps else []), guess["label"], f"{guess['score']:.4f}")
-            for answer in answers
-            for guess in answer.get("predictions", ())
+            (file, *(_cell(guess[name]) for name in when), guess["label"], _cell(guess["score"]))
+            for file, guess in guesses
         ]
         if rows:
-            print_table("", ("file", *(["step"] if steps else []), "label", "score"), rows)
+            print_table("", ("file", *when, "label", "score"), rows)
+        for answer in answers:
+            if answer.get("events") == []:
+                console().print(f"{answer['file']}: no events", markup=False, highlight=False, soft_wrap=True)
     for answer in failed:
         console().print(
             f"locomt predict: {answer['file']}: {answer['error']}", markup=False, highlight=False, soft_wrap=True
         )
     return UNREADABLE if failed else 0
+
+
+def _cell(value: float) -> object:
+    return f"{value:.4f}" if isinstance(value, float) else value
 
 
 def parse_item(text: str, modalities: Iterable[str]) -> str | dict[str, str]:

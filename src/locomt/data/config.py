@@ -48,6 +48,7 @@ class DataConfig:
             `;`. Multiclass or regression, features or text.
         seconds: how much of a clip, from its beginning, the events of a `temporal` task lie in.
         step: seconds from one of its answers to the next.
+        smooth: seconds of the median filter over a class's on and off, from which its events are read; 0 for none.
         train_split, val_split, test_split: what the manifest calls them.
         crop: seconds of a media file that the model sees at once: in training from a random place, the same for all
             modalities, in evaluation from the middle. Left out: pictures from the whole file, sound from its middle.
@@ -67,6 +68,7 @@ class DataConfig:
     steps: tuple[str, ...] = ()
     seconds: float | None = None
     step: float | None = None
+    smooth: float = 0.0
     train_split: str = "train"
     val_split: str = "val"
     test_split: str = "test"
@@ -153,7 +155,9 @@ class DataConfig:
         if self.task != "temporal":
             for name in ("seconds", "step"):
                 _require(getattr(self, name) is None, f"data.{name} is for data.task temporal; leave it out")
+            _require(not self.smooth, "data.smooth is for data.task temporal; leave it out")
             return
+        _require(0 <= self.smooth < math.inf, f"data.smooth: expected seconds from 0, got {self.smooth}")
         for name, what in (("seconds", "how long a clip is"), ("step", "how far apart the answers are")):
             value = getattr(self, name)
             _require(value is not None, f"data.{name}: a temporal task needs it, {what} in seconds")

@@ -111,7 +111,7 @@ def all_models(recipe: Recipe) -> tuple[str, ...]:
     names = tuple(recipe.data.modalities)
     if len(names) == 1:
         return ("selfall",)
-    return (*FUSIONS, *(name for name in names if not recipe.data.steps or name in recipe.data.steps))
+    return (*FUSIONS, *(recipe.data.steps or recipe.data.pace or names))
 
 
 def compare(

@@ -13,14 +13,15 @@ from locomt.data.manifest import read_manifest
 from locomt.train.metrics import make_scores
 
 NAMES = {"multiclass": "majority class", "multilabel": "label frequencies", "regression": "median"}
+NAMES["temporal"] = NAMES["multilabel"]
 """What the answer is, a task each."""
 
 
 def majority(data: DataConfig, labels: Sequence[str]) -> dict[str, float | None]:
     """The test split's metrics for the one best answer that the labels of the training split suggest.
 
-    That is the most frequent class, how frequent each label is, or the median. No sample is opened: those that turn
-    out to be bad are among these.
+    That is the most frequent class, how frequent each label is (of events: in how many steps), or the median. No sample
+    is opened: those that turn out to be bad are among these, and those of a temporal task count in full length.
 
     Raises:
         ValueError: a split has no row with a label.
@@ -28,12 +29,13 @@ def majority(data: DataConfig, labels: Sequence[str]) -> dict[str, float | None]
     train, test = (_labels(data, split, labels) for split in (data.train_split, data.test_split))
     if data.task == "multiclass":
         answer = torch.bincount(train, minlength=len(labels)).float()
-    elif data.task == "multilabel":
-        answer = train.mean(dim=0).logit(eps=1e-6)
+    elif data.task in ("multilabel", "temporal"):
+        answer = train.flatten(0, -2).mean(dim=0).logit(eps=1e-6)
     else:
         answer = train.median(dim=0).values
-    scores = make_scores(data.task, labels)
-    scores.update(answer.expand(len(test), -1), test)
+    scores = make_scores(data.task, labels, data.step, data.smooth)
+    answers = test.shape[: 2 if data.task == "temporal" else 1]
+    scores.update(answer.expand(*answers, -1), test)
     metrics: dict[str, float | None] = scores.compute()["metrics"]
     return metrics
 

@@ -22,6 +22,7 @@ from torchmetrics.functional.classification import binary_auroc, binary_average_
 
 from locomt.data import IGNORED
 from locomt.train import ranks
+from locomt.train.events import Counts, count_events, find_events
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Shaped
@@ -122,15 +123,21 @@ class MultilabelScores(Scores):
 
 
 class TemporalScores(Scores):
-    """Mean average precision over the classes, every real time step counting as a sample.
+    """Mean average precision, every real time step counting as a sample, and F1, precision and recall of the events.
 
     A class that is on in no step has no average precision: it is left out of the mean and stands as None, and
-    `classes_scored` says how many are left.
+    `classes_scored` says how many are left. The events of all classes count together; what of them is true is as long
+    as the steps in which it is on. See `locomt.train.events`.
+
+    Args:
+        labels: the classes.
+        step: seconds from one time step to the next.
+        smooth: as for `find_events`.
     """
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    def __init__(self, labels: Sequence[str], step: float, smooth: float = 0.0) -> None:
         super().__init__()
-        self.labels = tuple(labels)
+        self.labels, self.step, self.smooth = tuple(labels), step, smooth
         self.scores: list[Tensor] = []
         self.targets: list[Tensor] = []
 
@@ -147,15 +154,29 @@ class TemporalScores(Scores):
     def compute(self) -> dict[str, dict[str, Any]]:
         scores, targets = ranks.gather_rows(self.scores), ranks.gather_rows(self.targets)
         real = ~targets[..., 0].isnan()
-        on = targets[real].long()
-        per_class = {label: _average_precision(scores[real][:, i], on[:, i]) for i, label in enumerate(self.labels)}
+        on, likely = targets[real].long(), scores[real]
+        counts = self._count_events(scores.cpu(), targets.cpu(), real.sum(dim=1).tolist())
+        per_class = {
+            label: _average_precision(likely[:, i], on[:, i]) | counts[i].metrics() | {"events": counts[i].true}
+            for i, label in enumerate(self.labels)
+        }
         return {
             "metrics": {
                 "mAP": _mean([entry["average_precision"] for entry in per_class.values()]),
+                **sum(counts, start=Counts()).metrics(),
                 "classes_scored": sum(entry["positives"] > 0 for entry in per_class.values()),
             },
             "per_class": per_class,
         }
+
+    def _count_events(self, scores: Tensor, targets: Tensor, lengths: Sequence[int]) -> list[Counts]:
+        """Of each class; a sample's real steps are the first ones."""
+        counts = [Counts() for _ in self.labels]
+        for sample, length in enumerate(lengths):
+            for i in range(len(self.labels)):
+                found = find_events(scores[sample, :length, i], self.step, self.smooth)
+                counts[i] += count_events(found, find_events(targets[sample, :length, i], self.step))
+        return counts
 
 
 class RegressionScores(Scores):
@@ -197,12 +218,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(defined) / len(defined) if defined else None
 
 
-def make_scores(task: str, labels: Sequence[str]) -> Scores:
-    """The scores of a task: `multiclass`, `multilabel`, `regression` or `temporal`."""
-    kinds: dict[str, type[MulticlassScores | MultilabelScores | RegressionScores | TemporalScores]] = {
-        "multiclass": MulticlassScores,
-        "multilabel": MultilabelScores,
-        "regression": RegressionScores,
-        "temporal": TemporalScores,
-    }
+def make_scores(task: str, labels: Sequence[str], step: float | None = None, smooth: float = 0.0) -> Scores:
+    """The scores of a task: `multiclass`, `multilabel`, `regression` or `temporal`, which needs its `step`."""
+    if task == "temporal":
+        assert step is not None, "a temporal task has a step"
+        return TemporalScores(labels, step, smooth)
+    kinds = {"multiclass": MulticlassScores, "multilabel": MultilabelScores, "regression": RegressionScores}
     return kinds[task](labels)

@@ -49,7 +49,7 @@ class FusionModule(pl.LightningModule):
     def __init__(self, recipe: Recipe, model: FusionModel, labels: Sequence[str], bad: BadSampleLog) -> None:
         super().__init__()
         self.recipe, self.model, self.bad = recipe, model, bad
-        self.scores = make_scores(recipe.data.task, labels)
+        self.scores = make_scores(recipe.data.task, labels, recipe.data.step, recipe.data.smooth)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed)
 

@@ -31,7 +31,7 @@ MONITORS = {
     "multiclass": {"accuracy": "max", "f1": "max", "precision": "max", "recall": "max", "loss": "min"},
     "multilabel": {"mAP": "max", "mAUC": "max", "loss": "min"},
     "regression": {"mae": "min", "pearson": "max", "loss": "min"},
-    "temporal": {"mAP": "max", "loss": "min"},
+    "temporal": {"mAP": "max", "event_f1": "max", "loss": "min"},
 }
 """What a run may be judged by, a task each: name -> whether more or less is better. The first is the default."""
 

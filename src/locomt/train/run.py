@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from locomt.data import BadSample, FileDataset, ManifestDataset, average_clips, collate, read_manifest
+from locomt.data.batch import time_reached
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
+from locomt.train.events import find_events
 from locomt.train.files import RunDirectory, RunError, flatten
 from locomt.train.loading import make_loader
 from locomt.train.metrics import make_scores
@@ -108,7 +110,7 @@ def evaluate(
         raise ValueError(f"{data.manifest}: no row has split {split!r}; there are {', '.join(found)}")
     bad = BadSampleLog({split: len(dataset)}, data.max_bad)
     model = run.model.to(device).eval()
-    scores = make_scores(data.task, run.labels).to(device)
+    scores = make_scores(data.task, run.labels, data.step, data.smooth).to(device)
     loader = make_loader(dataset, run.recipe)
     samples = 0
     for step, batch in enumerate(loader, start=1):
@@ -142,13 +144,15 @@ def predict(
         run: the run.
         items: a sample each: a file, or a mapping from modality to file where a sample takes several (see
             `locomt.data.FileDataset`).
-        top: how many labels to give, the likeliest first.
+        top: how many labels to give, the likeliest first; of a temporal task all events are given.
 
     Returns:
         For each item `{"file": name, "predictions": [{"label":, "score":}, ...]}`; the score is a probability
         (of the label among all for `multiclass`, of the label being there for `multilabel`) or, with label
-        "value", the number of a regression. Where labels belong to steps, each prediction names its `step`. An
-        item that cannot be read has `error` in place of `predictions`.
+        "value", the number of a regression. Where labels belong to steps, each prediction names its `step`. Of a
+        temporal task, `events` in place of `predictions`: `{"label":, "start":, "end":, "score":}` each, in seconds,
+        in the order of their starts, the score being the mean probability over the event. An item that cannot be read
+        has `error`.
 
     Raises:
         ValueError: `top` is below 1, or a mapping names a modality that the run lacks.
@@ -166,8 +170,24 @@ def predict(
             continue
         batch = collate([sample], config=run.recipe.data).to(device)
         logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)[0].cpu()
-        answers.append({"file": sample.id, "predictions": _ranked(run, logits, top)})
+        if run.recipe.data.task == "temporal":
+            length = int(time_reached(batch.lengths, run.recipe.data).sum())
+            answers.append({"file": sample.id, "events": _events(run, logits[:length].sigmoid())})
+        else:
+            answers.append({"file": sample.id, "predictions": _ranked(run, logits, top)})
     return answers
+
+
+def _events(run: Run, scores: Tensor) -> list[dict[str, Any]]:
+    data = run.recipe.data
+    assert data.step is not None
+    assert data.seconds is not None
+    events = [
+        {"label": label, "start": found.start, "end": min(found.end, data.seconds), "score": found.score}
+        for i, label in enumerate(run.labels)
+        for found in find_events(scores[:, i], data.step, data.smooth)
+    ]
+    return sorted(events, key=lambda event: event["start"])
 
 
 def _ranked(run: Run, logits: Tensor, top: int) -> list[dict[str, Any]]:
