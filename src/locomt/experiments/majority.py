@@ -10,7 +10,7 @@ from torch import Tensor
 from locomt.data import DataConfig
 from locomt.data.labels import LabelError, parse_label
 from locomt.data.manifest import read_manifest
-from locomt.train.metrics import make_scores
+from locomt.train.metrics import scores_of
 
 NAMES = {"multiclass": "majority class", "multilabel": "label frequencies", "regression": "median"}
 NAMES["temporal"] = NAMES["multilabel"]
@@ -33,7 +33,7 @@ def majority(data: DataConfig, labels: Sequence[str]) -> dict[str, float | None]
         answer = train.flatten(0, -2).mean(dim=0).logit(eps=1e-6)
     else:
         answer = train.median(dim=0).values
-    scores = make_scores(data.task, labels, data.step, data.smooth)
+    scores = scores_of(data, labels)
     answers = test.shape[: 2 if data.task == "temporal" else 1]
     scores.update(answer.expand(*answers, -1), test)
     metrics: dict[str, float | None] = scores.compute()["metrics"]

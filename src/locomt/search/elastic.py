@@ -18,7 +18,7 @@ from locomt.train.bad import BadSampleLog
 from locomt.train.files import RunError
 from locomt.train.loading import make_loader
 from locomt.train.losses import MeanLoss, task_loss
-from locomt.train.metrics import make_scores
+from locomt.train.metrics import scores_of
 from locomt.train.run import Run
 from locomt.views import ViewTable
 
@@ -40,7 +40,7 @@ def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.de
     assert own is not None
     dataset = ManifestDataset(recipe.data, recipe.data.val_split, run.labels)
     bad = BadSampleLog({recipe.data.val_split: len(dataset)}, recipe.data.max_bad)
-    scores = [make_scores(recipe.data.task, run.labels).to(device) for _ in tables]
+    scores = [scores_of(recipe.data, run.labels).to(device) for _ in tables]
     losses = [MeanLoss() for _ in tables]
     for batch in make_loader(dataset, recipe):
         bad.add(recipe.data.val_split, batch.bad)

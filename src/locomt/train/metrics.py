@@ -20,7 +20,7 @@ from torchmetrics.classification import (
 )
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
-from locomt.data import IGNORED
+from locomt.data import IGNORED, DataConfig
 from locomt.train import ranks
 from locomt.train.events import Counts, count_events, find_events
 
@@ -216,6 +216,11 @@ def _d_prime(area: float | None) -> float | None:
 def _mean(values: Sequence[float | None]) -> float | None:
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None
+
+
+def scores_of(data: DataConfig, labels: Sequence[str]) -> Scores:
+    """The scores of a recipe's task."""
+    return make_scores(data.task, labels, data.step, data.smooth)
 
 
 def make_scores(task: str, labels: Sequence[str], step: float | None = None, smooth: float = 0.0) -> Scores:

@@ -19,7 +19,7 @@ from locomt.train.augment import Augment
 from locomt.train.bad import BadSampleLog
 from locomt.train.elastic import step_tables
 from locomt.train.losses import MeanLoss, answers, task_loss
-from locomt.train.metrics import make_scores
+from locomt.train.metrics import scores_of
 from locomt.train.optim import make_optimizer, make_schedule
 from locomt.train.recipe import Recipe
 
@@ -49,7 +49,7 @@ class FusionModule(pl.LightningModule):
     def __init__(self, recipe: Recipe, model: FusionModel, labels: Sequence[str], bad: BadSampleLog) -> None:
         super().__init__()
         self.recipe, self.model, self.bad = recipe, model, bad
-        self.scores = make_scores(recipe.data.task, labels, recipe.data.step, recipe.data.smooth)
+        self.scores = scores_of(recipe.data, labels)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed)
 

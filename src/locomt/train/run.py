@@ -18,7 +18,7 @@ from locomt.train.bad import BadSampleLog
 from locomt.train.events import find_events
 from locomt.train.files import RunDirectory, RunError, flatten
 from locomt.train.loading import make_loader
-from locomt.train.metrics import make_scores
+from locomt.train.metrics import scores_of
 from locomt.train.recipe import Recipe, load_recipe
 
 
@@ -110,7 +110,7 @@ def evaluate(
         raise ValueError(f"{data.manifest}: no row has split {split!r}; there are {', '.join(found)}")
     bad = BadSampleLog({split: len(dataset)}, data.max_bad)
     model = run.model.to(device).eval()
-    scores = make_scores(data.task, run.labels, data.step, data.smooth).to(device)
+    scores = scores_of(data, run.labels).to(device)
     loader = make_loader(dataset, run.recipe)
     samples = 0
     for step, batch in enumerate(loader, start=1):
