@@ -159,6 +159,20 @@ def test_searches_keep_to_one_budget_and_say_what_they_cost(made: Made) -> None:
             assert f"| {arm['name']} |" in (out / "search.md").read_text()
 
 
+def test_one_elastic_model_meets_models_of_their_own_at_five_budgets(made: Made) -> None:
+    out, document = made["search"]
+    found = [arm for arm in document["arms"] if "shared" in arm["facts"]]
+    budgets = [arm["facts"]["budget"] for arm in found]
+    assert len(budgets) == 5
+    assert budgets == sorted(set(budgets))
+    (task,) = document["tasks"]
+    whole = sum(task["tokens"].values()) ** 2 * task["heads"] * task["fusion_layers"]
+    for arm in found:
+        assert arm["fusion_score_pairs"] <= arm["facts"]["budget"] * whole + 1e-6
+        assert 0 <= arm["facts"]["shared"] <= 1
+    assert "of 5 budgets" in (out / "search.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

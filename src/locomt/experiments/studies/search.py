@@ -8,6 +8,7 @@ from typing import Any
 
 from locomt.data import label_list
 from locomt.experiments.compare import model_recipe
+from locomt.experiments.studies import shared_weights
 from locomt.experiments.studies.arms import Arm, study
 from locomt.experiments.studies.figures import against_cost
 from locomt.experiments.studies.page import (
@@ -64,7 +65,7 @@ def run(plan: Plan) -> dict[str, Any]:
                 **{name: chosen[name] for name in ("mass_kept", "before_finetuning") if name in chosen},
             }
             own.append(Arm(task=task.name, name=method, recipe=with_table(fresh, views), facts=facts))
-        return own
+        return [*own, *shared_weights.arms(plan, task, recipe, fresh)]
 
     return study(plan, NAME, TASKS, arms, lambda recipe: {})
 
@@ -128,7 +129,8 @@ def page(document: Document) -> str:
         *comparison_table(document, pairs),
     ]
     for task in document["tasks"]:
-        lines += ["", f"## {task['name']}", "", *arm_table(document, task), "", *_costs(document, task)]
+        lines += ["", f"## {task['name']}", "", *arm_table(document, task), "", *_costs(document, task), ""]
+        lines += shared_weights.section(document, task)
     lines += ["", "## How it was done", "", *tasks_note(document), "", convention(document)]
     return "\n".join(lines) + "\n"
 
