@@ -10,10 +10,12 @@ from locomt.cost import fusion_pairs
 from locomt.search.budget import Budget, SearchError
 
 
-def test_a_share_and_a_number_of_flops() -> None:
+def test_a_share_a_number_of_flops_and_a_time() -> None:
     assert Budget.parse(" 0.3 ") == Budget(Fraction(3, 10), "share")
     assert Budget.parse("1.5 GFLOPs") == Budget(Fraction(3, 2), "gflops")
     assert str(Budget.parse("12gflops")) == "12gflops"
+    assert Budget.parse("3.5 ms") == Budget(Fraction(7, 2), "ms")
+    assert str(Budget.parse("3.5ms")) == "3.5ms"
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,8 @@ def test_a_share_and_a_number_of_flops() -> None:
         ("0", "a share above 0 and up to 1"),
         ("1.1", "a share above 0 and up to 1"),
         ("0gflops", "expected above 0"),
-        ("8ms", "times are not measured view by view yet"),
+        ("0ms", "expected above 0"),
+        ("8s", "or a time, such as 3.5ms"),
     ],
 )
 def test_what_is_no_budget_is_told(text: str, message: str) -> None:

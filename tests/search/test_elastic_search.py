@@ -12,12 +12,13 @@ import torch
 from feature_project import make_project
 from locomt.cli.main import main
 from locomt.nn.model import FusionModel
+from locomt.search import device
 from locomt.search.budget import Budget, SearchError
 from locomt.search.elastic import FRONT, keep_front, table_within, validation_scores
 from locomt.search.method import Search, with_table
 from locomt.search.run import CHOSEN, search
 from locomt.train import Run, evaluate, load_recipe
-from locomt.views import ViewTable
+from locomt.views import SELF, ViewTable
 
 # 9 and 5 tokens: a self head takes 106 score pairs, a cross head 90, a multi head 196.
 WIDER = ["--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--model.heads", "4"]
@@ -112,6 +113,27 @@ def test_breeding_climbs(
     document = search(plan, tmp_path)
     assert document["chosen"]["views"] == "self:4\nmotion~sound:4"
     assert document["chosen"]["mean"] == 1
+
+
+def test_a_budget_of_time_is_for_the_device_it_is_used_on(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.load(copy(trained, tmp_path / "run"))
+    own, cross = "self:4\nself:4", "motion~sound:4\nmotion~sound:4"
+    front = [{"views": views, "mean": mean, "gflops": 1, "share": 1} for views, mean in ((cross, 1.0), (own, 0.5))]
+    (run.path / FRONT).write_text(json.dumps({"better": "more", "front": front}))
+
+    def clock(candidates: dict[ViewTable, Any], place: str, budget: float) -> dict[ViewTable, float]:
+        return {table: 1e-3 if table.layers[0].heads[0] == SELF else 2e-3 for table in candidates}
+
+    monkeypatch.setattr(device, "paired_seconds", clock)
+    assert str(table_within(run, Budget.parse("3ms"))) == own
+    assert str(table_within(run, Budget.parse("4ms"))) == cross
+    path = run.path / device.DEVICE
+    elsewhere = json.loads(path.read_text()) | {"device": "abacus"}
+    path.write_text(json.dumps(elsewhere | {"ms_per_head": dict.fromkeys(elsewhere["ms_per_head"], 1e-3)}))
+    assert str(table_within(run, Budget.parse("3ms"))) == own
+    assert json.loads(path.read_text())["device"] != "abacus"
 
 
 def test_the_front_serves_predictions_within_a_budget(

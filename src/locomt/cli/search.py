@@ -1,4 +1,4 @@
-"""`locomt search`: which head should look where, under a budget of attention FLOPs."""
+"""`locomt search`: which head should look where, under a budget of attention FLOPs or of time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-HELP = "find a view table under a budget of attention FLOPs: the Pareto front, and the chosen table as a recipe"
+HELP = "find a view table under a budget of FLOPs or time: the Pareto front, and the chosen table as a recipe"
 EXAMPLE = "locomt search clips.yaml --budget 0.5 --method random --tables 12 --seeds 3 --jobs 2"
 TAKES_OVERRIDES = True
 
@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--budget",
         metavar="B",
         required=True,
-        help="0.5: a share of Multiall's attention FLOPs in the fusion layers; 12gflops: a number of them",
+        help="0.5: a share of Multiall's attention FLOPs in the fusion layers; 12gflops: a number of them; 3.5ms: time "
+        "that they take on this device, which is measured",
     )
     parser.add_argument(
         "--method",
@@ -108,10 +109,15 @@ def _search_aloud(wanted: Any, out: Path, *, jobs: int, threads: int) -> dict[st
 def _show(document: dict[str, Any]) -> None:
     from locomt.cli.output import print_table
 
-    budget, chosen = document["budget"], document["chosen"]
+    budget, chosen, times = document["budget"], document["chosen"], document.get("times")
+    limit = f"{budget['ms']:.4g} ms" if times else f"{budget['gflops']:.4g} GFLOPs"
     print_table(
-        f"{document['metric']} within {budget['gflops']:.4g} GFLOPs, {budget['share']:.1%} of Multiall's",
-        ("table", document["metric"], "seeds", "attention GFLOPs", "of Multiall's", "front", "chosen"),
+        f"{document['metric']} within {limit}, {budget['share']:.1%} of Multiall's",
+        (
+            *("table", document["metric"], "seeds", "attention GFLOPs", "of Multiall's"),
+            *(["attention ms"] if times else []),
+            *("front", "chosen"),
+        ),
         [
             (
                 ", ".join(entry["names"]),
@@ -119,6 +125,7 @@ def _show(document: dict[str, Any]) -> None:
                 len(entry["seeds"]),
                 f"{entry['gflops']:.4g}",
                 f"{entry['share']:.1%}",
+                *([f"{entry['ms']:.4g}"] if times else []),
                 "yes" if entry in document["front"] else "",
                 "yes" if entry == chosen else "",
             )
@@ -128,3 +135,18 @@ def _show(document: dict[str, Any]) -> None:
     print(f"chosen by {document['metric']}: {', '.join(chosen['names'])}\n{chosen['views']}")
     print(f"cost of this search: {document['training_runs']:.4g} training runs")
     print(f"FLOPs: attention of the fusion layers; {document['convention']}.")
+    if times:
+        _show_times(chosen["ms"], times)
+
+
+def _show_times(estimate: float, times: dict[str, Any]) -> None:
+    print(f"ms: the sum over heads of their views' times on {times['device']}; forward, one sample.")
+    if measured := times["chosen"]:
+        print(
+            f"chosen table: {estimate:.4g} ms by that sum, {measured['ms']:.4g} ms measured "
+            f"(Multiall in the same rounds: {measured['multiall_ms']:.4g} ms)"
+        )
+    else:
+        print(
+            f"chosen table: {estimate:.4g} ms by that sum; not measured, since device, torch or threads are others here"
+        )

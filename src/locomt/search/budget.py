@@ -1,8 +1,9 @@
-"""What the fusion layers' attention may cost, and what each view and table does cost."""
+"""What the fusion layers' attention may cost, and what each view and table does cost: in FLOPs, or in time."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -12,7 +13,9 @@ from locomt.nn.config import FusionConfig
 from locomt.views import MULTI, View, ViewTable, view_set
 
 GIGA = 10**9
-FORM = re.compile(r"(\d+\.?\d*|\.\d+)\s*([a-z]*)")
+NANOSECONDS = 10**6
+"""In a millisecond."""
+FORM = re.compile(r"(\d+\.?\d*|\.\d+)\s*(|gflops|ms)")
 
 
 class SearchError(ValueError):
@@ -21,11 +24,11 @@ class SearchError(ValueError):
 
 @dataclass(frozen=True)
 class Budget:
-    """A bound on the attention FLOPs of the fusion layers: forward pass of one sample with all its tokens.
+    """A bound on the attention of the fusion layers: forward pass of one sample with all its tokens.
 
     Attributes:
         amount: how much.
-        unit: `share` (of Multiall's attention FLOPs in the fusion layers) or `gflops`.
+        unit: `share` (of Multiall's attention FLOPs in the fusion layers), `gflops`, or `ms` (on a measured device).
     """
 
     amount: Fraction
@@ -33,21 +36,16 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """Read `0.5` or `12gflops`.
+        """Read `0.5`, `12gflops` or `3.5ms`.
 
         Raises:
-            SearchError: it is neither, or a share outside (0, 1].
+            SearchError: it is none of these, or a share outside (0, 1].
         """
         found = FORM.fullmatch(text.strip().lower())
-        if found and found[2] == "ms":
+        if not found:
             raise SearchError(
-                f"budget: got {text!r}, but times are not measured view by view yet; give a share of Multiall's "
-                "attention FLOPs, such as 0.5, or a number of them, such as 12gflops"
-            )
-        if not found or found[2] not in ("", "gflops"):
-            raise SearchError(
-                "budget: expected a share of Multiall's attention FLOPs in the fusion layers, such as 0.5, or a number "
-                f"of them, such as 12gflops, got {text!r}"
+                "budget: expected a share of Multiall's attention FLOPs in the fusion layers, such as 0.5, a number of "
+                f"them, such as 12gflops, or a time, such as 3.5ms, got {text!r}"
             )
         budget = cls(Fraction(found[1]), found[2] or "share")
         if budget.amount <= 0 or (budget.unit == "share" and budget.amount > 1):
@@ -56,20 +54,25 @@ class Budget:
         return budget
 
     def __str__(self) -> str:
-        return f"{float(self.amount):g}" + ("gflops" if self.unit == "gflops" else "")
+        return f"{float(self.amount):g}" + ("" if self.unit == "share" else self.unit)
 
 
 @dataclass(frozen=True)
 class Space:
     """The tables that a search chooses from: one view out of `views` for every head of every fusion layer.
 
+    What counts against a budget, `price`, `cost`, `multiall` and `limit`, is a whole number of score pairs, or of
+    nanoseconds where there are `times`.
+
     Attributes:
         config: a model of the size searched, whatever its fusion.
         one_way: whether heads may look one way besides (`a>b`), which is not in the paper's set.
+        times: nanoseconds of one head of each view, `multi` and the one-way views too, on some device.
     """
 
     config: FusionConfig
     one_way: bool = False
+    times: Mapping[View, int] | None = None
 
     def __post_init__(self) -> None:
         if len(self.config.modalities) < 2:
@@ -90,6 +93,10 @@ class Space:
     def heads(self) -> int:
         return self.config.num_heads
 
+    @property
+    def head_width(self) -> int:
+        return self.config.width // self.config.num_heads
+
     @cached_property
     def tokens(self) -> dict[str, int]:
         """L_i of full samples."""
@@ -98,42 +105,84 @@ class Space:
     @cached_property
     def views(self) -> tuple[View, ...]:
         """The paper's set P, and the one-way views where they are asked for."""
-        ones = (View(f"{a}>{b}") for a in self.modalities for b in self.modalities if a != b)
-        return (*view_set(self.modalities), *(ones if self.one_way else ()))
+        return (*view_set(self.modalities), *(self._one_way_views if self.one_way else ()))
+
+    @cached_property
+    def all_views(self) -> tuple[View, ...]:
+        """All that any search of this model may have."""
+        return (MULTI, *view_set(self.modalities), *self._one_way_views)
+
+    @property
+    def _one_way_views(self) -> tuple[View, ...]:
+        return tuple(View(f"{a}>{b}") for a in self.modalities for b in self.modalities if a != b)
 
     def pairs(self, view: View) -> int:
-        """C of one head."""
+        """C of one head, whatever the unit of budgets."""
         return view.score_pairs(self.tokens)
+
+    def price(self, view: View) -> int:
+        """What one head counts against the budget."""
+        return self.pairs(view) if self.times is None else self.times[view]
+
+    def cost(self, table: ViewTable) -> int:
+        """What a table counts against the budget: the sum over its heads."""
+        return sum(self.price(view) for layer in table.layers for view in layer.heads)
+
+    @cached_property
+    def dense(self) -> ViewTable:
+        """Multiall's table."""
+        return ViewTable.uniform(MULTI, self.modalities, self.layers, self.heads)
 
     @cached_property
     def multiall(self) -> int:
-        """C of Multiall, all heads of all fusion layers."""
-        return self.layers * self.heads * self.pairs(MULTI)
+        """The cost of Multiall."""
+        return self.cost(self.dense)
 
     def limit(self, budget: Budget) -> int:
-        """The budget in score pairs, all heads of all fusion layers.
+        """The most that a table's cost may be.
 
         Raises:
-            SearchError: no table is as cheap.
+            SearchError: no table is as cheap, or a time is asked for where none was measured.
         """
-        one = self.multiall if budget.unit == "share" else Fraction(GIGA, 4 * self._head_width)
-        most = int(budget.amount * one)
-        least = self.layers * self.heads * min(map(self.pairs, self.views))
-        if most < least:
+        if budget.unit == "ms" and self.times is None:
             raise SearchError(
-                f"budget {budget} is below what any table costs: the cheapest takes {least / self.multiall:.4f} of "
-                f"Multiall's attention FLOPs in the fusion layers, or {self.gflops(least):.4g} GFLOPs"
+                f"budget: got {str(budget)!r}, but the views' times have not been measured here; give a share of "
+                "Multiall's attention FLOPs, such as 0.5, or a number of them, such as 12gflops"
             )
+        assert (budget.unit == "ms") == (self.times is not None)
+        units: dict[str, int | Fraction] = {
+            "share": self.multiall,
+            "gflops": Fraction(GIGA, 4 * self.head_width),
+            "ms": NANOSECONDS,
+        }
+        most = int(budget.amount * units[budget.unit])
+        least = self.layers * self.heads * min(map(self.price, self.views))
+        if most < least:
+            raise SearchError(f"budget {budget} is below what any table costs: the cheapest takes {self.worded(least)}")
         return most
 
     @property
-    def _head_width(self) -> int:
-        return self.config.width // self.config.num_heads
+    def unit(self) -> str:
+        """What costs are told in: `gflops` or `ms`."""
+        return "gflops" if self.times is None else "ms"
+
+    def amount(self, cost: int) -> float:
+        """A cost in `unit`."""
+        return self.gflops(cost) if self.times is None else cost / NANOSECONDS
+
+    def worded(self, cost: int) -> str:
+        """A cost for a message."""
+        share, amount = f"{cost / self.multiall:.4f} of Multiall's", f"{self.amount(cost):.4g}"
+        if self.times is None:
+            return f"{share} attention FLOPs in the fusion layers, or {amount} GFLOPs"
+        return f"{amount} ms, {share}, by the times measured"
 
     def gflops(self, pairs: int) -> float:
         """Score pairs as 10^9 FLOPs: 4 d C."""
-        return 4 * self._head_width * pairs / GIGA
+        return 4 * self.head_width * pairs / GIGA
 
-    def cost(self, table: ViewTable) -> int:
-        """C of a table."""
-        return table.score_pairs(self.tokens)
+    def figures(self, table: ViewTable) -> dict[str, float]:
+        """What is told of a table's cost: `gflops`, their `share` of Multiall's, and `ms` where there are times."""
+        pairs = table.score_pairs(self.tokens)
+        found = {"gflops": self.gflops(pairs), "share": pairs / self.dense.score_pairs(self.tokens)}
+        return found if self.times is None else found | {"ms": self.amount(self.cost(table))}

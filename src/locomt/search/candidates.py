@@ -13,10 +13,10 @@ def strategies(space: Space, limit: int, *, cross: float, seed: int) -> Mapping[
     """A table by each of `locomt.views.STRATEGIES`, all of the same cost.
 
     They have the fewest cross heads that the budget takes. Where it would take none, since all heads self fit, they
-    have the share `cross`.
+    have the share `cross`, or none at all where cross heads are the slower ones and that share does not fit.
 
     Args:
-        limit: score pairs, all heads of all fusion layers.
+        limit: what a table may cost, as `space.cost` says it.
         cross: as `model.cross`.
         seed: of strategy `random`.
 
@@ -30,15 +30,20 @@ def strategies(space: Space, limit: int, *, cross: float, seed: int) -> Mapping[
             name, space.modalities, layers=space.layers, heads=space.heads, cross=share, seed=seed
         )
 
-    fitting = (n / places for n in range(places + 1) if space.cost(make("spread", n / places)) <= limit)
-    share = next(fitting, None)
+    def fits(share: float) -> bool:
+        return space.cost(make("spread", share)) <= limit
+
+    shares = [n / places for n in range(places + 1)]
+    share = next(filter(fits, shares), None)
     if share is None:
-        least = space.cost(make("spread", 1.0))
+        least = min(space.cost(make("spread", share)) for share in shares)
         raise SearchError(
-            "the budget is below what the strategies can reach: with all heads cross, over all pairs in turn, they "
-            f"take {least / space.multiall:.4f} of Multiall's attention FLOPs in the fusion layers"
+            "the budget is below what the strategies can reach: whatever the number of cross heads, over all pairs in "
+            f"turn, they take {space.worded(least)} or more"
         )
-    return {name: make(name, share or cross) for name in STRATEGIES}
+    if share == 0 and fits(cross):
+        share = cross
+    return {name: make(name, share) for name in STRATEGIES}
 
 
 def draws(space: Space, limit: int, count: int, seed: int) -> Mapping[str, ViewTable]:
@@ -48,7 +53,7 @@ def draws(space: Space, limit: int, count: int, seed: int) -> Mapping[str, ViewT
     the budget for the heads that are still to come.
 
     Args:
-        limit: score pairs, all heads of all fusion layers.
+        limit: what a table may cost, as `space.cost` says it.
         count: how many; fewer come where there are hardly as many tables within the budget.
         seed: the first so many tables of a seed are the same for any count.
     """
@@ -67,7 +72,7 @@ TRIES = 20
 
 
 def _draw(space: Space, limit: int, rng: random.Random) -> ViewTable:
-    costs = {view: space.pairs(view) for view in space.views}
+    costs = {view: space.price(view) for view in space.views}
     cheapest = min(costs.values())
     places = [(layer, head) for layer in range(space.layers) for head in range(space.heads)]
     rng.shuffle(places)

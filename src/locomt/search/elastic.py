@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from locomt.data import ManifestDataset
 from locomt.data.atomic import write_text
 from locomt.data.json_text import to_json
 from locomt.search.budget import Budget, SearchError, Space
+from locomt.search.device import DEVICE, view_times
 from locomt.search.results import Entry, best, front
 from locomt.train.bad import BadSampleLog
 from locomt.train.files import RunError
@@ -91,7 +93,8 @@ def table_within(run: Run, budget: Budget) -> ViewTable:
 
     Args:
         run: an elastic one, whose tables were searched.
-        budget: for one sample of the run's model with all its tokens.
+        budget: for one sample of the run's model with all its tokens. One of milliseconds is for this device: the
+            views are timed at its first use, and the times put into the run's directory.
 
     Raises:
         RunError: the run is not elastic, or there is no front yet.
@@ -109,16 +112,16 @@ def table_within(run: Run, budget: Budget) -> ViewTable:
             f"`locomt search --from {run.path} --method elastic --budget 1` makes it"
         )
     document, space = _read(path), Space(run.model.config)
+    if budget.unit == "ms":
+        space = replace(space, times=view_times(space, run.recipe, run.path / DEVICE, here=True).views)
     limit = space.limit(budget)
     tables = {entry["views"]: ViewTable.parse(entry["views"], space.modalities) for entry in document["front"]}
-    cheap = [entry for entry in document["front"] if space.cost(tables[entry["views"]]) <= limit]
+    entries = [entry | space.figures(tables[entry["views"]]) for entry in document["front"]]
+    cheap = [entry for entry in entries if space.cost(tables[entry["views"]]) <= limit]
     if not cheap:
         least = min(map(space.cost, tables.values()))
-        raise SearchError(
-            f"budget {budget}: the cheapest table in {path} takes {least / space.multiall:.4f} of Multiall's attention "
-            "FLOPs in the fusion layers"
-        )
-    return tables[best(cheap, document["better"])["views"]]
+        raise SearchError(f"budget {budget}: the cheapest table in {path} takes {space.worded(least)}")
+    return tables[best(cheap, document["better"], space.unit)["views"]]
 
 
 def _read(path: Path) -> dict[str, Any]:

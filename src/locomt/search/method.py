@@ -230,12 +230,11 @@ class Work:
         self, candidate: Candidate, scores: Sequence[float], *, training_runs: float, runs: Sequence[Path]
     ) -> Entry:
         """Put down what a table came to, a score for each of the search's seeds."""
-        cost = self.space.cost(candidate.table)
+        assert self.space.cost(candidate.table) <= self.limit, f"{candidate.names[0]} is above the budget"
         entry = {
             "views": str(candidate.table),
             "names": list(candidate.names),
-            "gflops": self.space.gflops(cost),
-            "share": cost / self.space.multiall,
+            **self.space.figures(candidate.table),
             "seeds": list(self.wanted.all_seeds),
             "scores": list(scores),
             "mean": statistics.fmean(scores),

@@ -21,31 +21,31 @@ def key(entry: Mapping[str, Any]) -> tuple[str, str | None]:
     return entry["views"], entry["start"]
 
 
-def merged(old: Sequence[Entry], new: Sequence[Entry]) -> list[Entry]:
+def merged(old: Sequence[Entry], new: Sequence[Entry], unit: str = "gflops") -> list[Entry]:
     """All entries, each once, the cheapest first; a table that was tried anew has the names of both times."""
     entries = {key(entry): entry for entry in old}
     for entry in new:
         names = entries.get(key(entry), entry)["names"]
         entries[key(entry)] = entry | {"names": list(dict.fromkeys([*names, *entry["names"]]))}
-    return sorted(entries.values(), key=lambda entry: (entry["gflops"], *map(str, key(entry))))
+    return sorted(entries.values(), key=lambda entry: (entry[unit], *map(str, key(entry))))
 
 
-def front(entries: Sequence[Entry], better: str) -> list[Entry]:
+def front(entries: Sequence[Entry], better: str, unit: str = "gflops") -> list[Entry]:
     """The entries than which none is both cheaper and as good, or as cheap and better; the cheapest first."""
     sign = 1 if better == "more" else -1
     kept: list[Entry] = []
-    for entry in sorted(entries, key=lambda entry: (entry["gflops"], -sign * entry["mean"])):
+    for entry in sorted(entries, key=lambda entry: (entry[unit], -sign * entry["mean"])):
         last = kept[-1] if kept else None
-        same = last and (entry["gflops"], entry["mean"]) == (last["gflops"], last["mean"])
+        same = last and (entry[unit], entry["mean"]) == (last[unit], last["mean"])
         if last is None or same or sign * entry["mean"] > sign * last["mean"]:
             kept.append(entry)
     return kept
 
 
-def best(entries: Sequence[Entry], better: str) -> Entry:
+def best(entries: Sequence[Entry], better: str, unit: str = "gflops") -> Entry:
     """The entry of the best mean; among equals the cheapest, then the first."""
     sign = 1 if better == "more" else -1
-    return max(entries, key=lambda entry: (sign * entry["mean"], -entry["gflops"]))
+    return max(entries, key=lambda entry: (sign * entry["mean"], -entry[unit]))
 
 
 def read_tables(path: Path, recipe: Recipe) -> list[Entry]:
@@ -79,7 +79,7 @@ def describe(space: Space, recipe: Recipe) -> Entry:
         "tokens": space.tokens,
         "layers": space.layers,
         "heads": space.heads,
-        "multiall_gflops": space.gflops(space.multiall),
+        **{f"multiall_{unit}": amount for unit, amount in space.figures(space.dense).items() if unit != "share"},
         "convention": CONVENTION,
         "settings": recipe.to_dict(),
     }

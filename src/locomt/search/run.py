@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from locomt.data import label_list
 from locomt.data.atomic import write_text
 from locomt.data.json_text import to_json
 from locomt.search.budget import SearchError, Space
+from locomt.search.device import DEVICE, table_times, view_times
 from locomt.search.method import Candidate, Search, Work, method
 from locomt.search.results import Entry, best, describe, front, key, merged, read_tables
 from locomt.train.jobs import Job, Outcome, do_all
+from locomt.views import ViewTable
 
 RESULTS, CHOSEN, PLOT = "results.json", "chosen.yaml", "front.svg"
 
@@ -33,6 +36,7 @@ def search(
         out: gets `runs/`, a directory each, of which those found finished are not done again and those begun are gone
             on with; `results.json`, renewed with every table that is scored; and at the end `chosen.yaml`, a recipe,
             and `front.svg`. A directory may serve several searches of one recipe, whose tables come together there.
+            With a budget of milliseconds, the times of views are read from `device.json`, or measured and put there.
         at_once: runs done at a time, each in a process of its own. The results do not depend on it.
         threads: of each run.
         on_plan: told how many runs are about to be had, each time that a method has some done.
@@ -46,8 +50,10 @@ def search(
     """
     recipe = wanted.recipe
     space = Space(recipe.fusion_config(label_list(recipe.data)), bool(wanted.option("one_way")))
-    limit = space.limit(wanted.budget)
     before = read_tables(out / RESULTS, recipe)
+    times = view_times(space, recipe, out / DEVICE) if wanted.budget.unit == "ms" else None
+    space = space if times is None else replace(space, times=times.views)
+    limit = space.limit(wanted.budget)
     found: list[tuple[Candidate, Entry]] = []
 
     def do(jobs: Sequence[Job], on_done: Callable[[Job, Outcome], object]) -> list[Outcome]:
@@ -70,6 +76,9 @@ def search(
     if not found:
         raise SearchError(f"method {wanted.method} found no table within budget {wanted.budget}")
     whole = document(True)
+    if times is not None:
+        chosen = ViewTable.parse(whole["chosen"]["views"], space.modalities)
+        whole["times"] = {**times.machine, "chosen": table_times(chosen, space, recipe, out / DEVICE)}
     write_text(out / RESULTS, to_json(whole, indent=2) + "\n")
     _write_chosen(whole, [candidate for candidate, _ in found], out)
     return whole
@@ -86,15 +95,17 @@ def _document(
     complete: bool,
 ) -> dict[str, Any]:
     common = describe(space, wanted.recipe)
-    tables = merged(before, scored)
-    chosen = key(best(scored, common["better"]))
+    # those of an earlier search at a budget of FLOPs have no times yet
+    known = [entry | space.figures(ViewTable.parse(entry["views"], space.modalities)) for entry in before]
+    tables = merged(known, scored, space.unit)
+    chosen = key(best(scored, common["better"], space.unit))
     return {
         "method": wanted.method,
-        "budget": {"text": str(wanted.budget), "gflops": space.gflops(limit), "share": limit / space.multiall},
+        "budget": {"text": str(wanted.budget), space.unit: space.amount(limit), "share": limit / space.multiall},
         "complete": complete,
         "training_runs": other_runs + sum(entry["training_runs"] for entry in scored),
         "chosen": next(entry for entry in tables if key(entry) == chosen),
-        "front": front(tables, common["better"]),
+        "front": front(tables, common["better"], space.unit),
         "tables": tables,
         **common,
     }

@@ -85,7 +85,7 @@ def _open(work: Work, name: str, steering: Steering) -> Any:
         recipe.to_dict() | {"data": None},
         work.limit,
         list(work.wanted.all_seeds),
-        [str(v) for v in work.space.views],
+        [f"{view} {work.space.price(view)}" for view in work.space.views],
     )
     question = hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
     best = "maximize" if recipe.monitor_mode == "max" else "minimize"
@@ -252,14 +252,14 @@ def _within(table: ViewTable, work: Work, seed: int) -> ViewTable:
     """The table with the cheapest view in as many heads, drawn at random, as the budget asks for."""
     space = work.space
     rows = [list(layer.heads) for layer in table.layers]
-    cheapest = min(space.views, key=space.pairs)
+    cheapest = min(space.views, key=space.price)
     places = [(layer, head) for layer in range(space.layers) for head in range(space.heads)]
     random.Random(seed).shuffle(places)
     excess = space.cost(table) - work.limit
     for layer, head in places:
         if excess <= 0:
             break
-        excess -= space.pairs(rows[layer][head]) - space.pairs(cheapest)
+        excess -= space.price(rows[layer][head]) - space.price(cheapest)
         rows[layer][head] = cheapest
     made = ViewTable(tuple(LayerViews(space.modalities, tuple(row)) for row in rows))
     return _canonical(made, space)

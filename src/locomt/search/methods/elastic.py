@@ -87,7 +87,7 @@ class Elastic:
     def _bred(self, count: int) -> dict[ViewTable, list[str]]:
         """Changed copies, of the best and as many of any on the front, so that all of it moves; a few are random."""
         known, better = list(self.entries.values()), self.common["better"]
-        top, ahead = best(known, better), front(known, better)
+        top, ahead = best(known, better, self.space.unit), front(known, better, self.space.unit)
         found: dict[ViewTable, list[str]] = {}
         for _ in range(count * TRIES):
             if len(found) == count:
@@ -113,17 +113,17 @@ class Elastic:
         """The table, as many heads of it made as cheap as can be as the limit asks for."""
         heads = [view for layer in table.layers for view in layer.heads]
         least = _cheapest(self.space)
-        cost = sum(map(self.space.pairs, heads))
+        cost = sum(map(self.space.price, heads))
         for place in self.rng.permutation(len(heads)):
             if cost <= self.work.limit:
                 break
-            cost -= self.space.pairs(heads[place]) - self.space.pairs(least)
+            cost -= self.space.price(heads[place]) - self.space.price(least)
             heads[place] = least
         return _table(self.space, heads)
 
 
 def _cheapest(space: Space) -> View:
-    return min(space.views, key=space.pairs)
+    return min(space.views, key=space.price)
 
 
 def _table(space: Space, heads: list[View]) -> ViewTable:

@@ -48,7 +48,7 @@ def choose_table(work: Work, mass: AttentionMass) -> ViewTable:
     """The table that keeps the most mass, the mean over all heads, within the budget."""
     space = work.space
     values = mass.kept(space.views).flatten(0, 1).numpy()
-    chosen = iter(choose(values, [space.pairs(view) for view in space.views], work.limit))
+    chosen = iter(choose(values, [space.price(view) for view in space.views], work.limit))
     rows = [tuple(space.views[next(chosen)] for _ in range(space.heads)) for _ in range(space.layers)]
     return ViewTable(tuple(LayerViews(space.modalities, row) for row in rows))
 

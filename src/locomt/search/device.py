@@ -1,0 +1,166 @@
+"""What the views of a model take in time on a device: measured once, kept in a file, and read from it ever after."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from locomt.cost.timing import paired_seconds
+from locomt.data.atomic import write_text
+from locomt.data.json_text import to_json
+from locomt.layout import TokenLayout
+from locomt.ops import view_attention
+from locomt.search.budget import NANOSECONDS, SearchError, Space
+from locomt.train.jobs import device_of
+from locomt.train.recipe import Recipe
+from locomt.views import LayerViews, View, ViewTable
+
+DEVICE = "device.json"
+SECONDS = 3.0
+"""For all views together; no fewer than `locomt.cost.timing.FEWEST_ROUNDS` rounds."""
+
+
+@dataclass(frozen=True)
+class DeviceTimes:
+    """Times of the views of a model of one size.
+
+    Attributes:
+        machine: `device`, `torch` (its version) and `precision`, as they were when the times were taken.
+        size: `tokens` of each modality, `heads` and `head_width` of the attention timed.
+        views: nanoseconds of one head: those of a layer all of whose heads hold the view, over its heads.
+        tables: what whole tables took, as far as they were timed: `ms`, and `multiall_ms` in the same rounds.
+    """
+
+    machine: dict[str, str]
+    size: dict[str, Any]
+    views: dict[View, int]
+    tables: dict[str, dict[str, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `device.json` has it."""
+        heads = {str(view): time / NANOSECONDS for view, time in self.views.items()}
+        return {**self.machine, **self.size, "ms_per_head": heads, "tables": self.tables}
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> DeviceTimes:
+        """Raises KeyError, TypeError, ValueError or AttributeError where it is no such document."""
+        views = {View(view): round(NANOSECONDS * float(ms)) for view, ms in document["ms_per_head"].items()}
+        if min(views.values()) <= 0:
+            raise ValueError("a time is not above 0")
+        return cls(
+            machine={name: str(document[name]) for name in ("device", "torch", "precision")},
+            size={name: document[name] for name in ("tokens", "heads", "head_width")},
+            views=views,
+            tables={table: {name: float(ms) for name, ms in own.items()} for table, own in document["tables"].items()},
+        )
+
+
+def view_times(space: Space, recipe: Recipe, path: Path, *, here: bool = False) -> DeviceTimes:
+    """The times in a file; where there are none, those of this device, which are put down there.
+
+    The forward pass of `view_attention` alone is timed, at batch 1, with all tokens, in the recipe's precision and
+    where it is trained: the median over rounds in which every view has its turn.
+
+    Args:
+        here: times of another machine, torch or number of threads are no times; they are replaced.
+
+    Raises:
+        SearchError: the file is none of these, or of a model of another size.
+    """
+    if path.is_file():
+        known = _read(path, space, recipe)
+        if not here or known.machine == _machine(recipe):
+            return known
+    layers = {view: ViewTable.uniform(view, space.modalities, 1, space.heads) for view in space.all_views}
+    seconds = _time(layers.values(), space, recipe)
+    views = {view: max(1, round(1e9 * seconds[layer] / space.heads)) for view, layer in layers.items()}
+    found = DeviceTimes(_machine(recipe), _size(space), views, {})
+    _write(found, path)
+    return found
+
+
+def table_times(table: ViewTable, space: Space, recipe: Recipe, path: Path) -> dict[str, float] | None:
+    """What the attention of a table and of Multiall takes, layer after layer, beside the views' times in a file.
+
+    It is timed once and put down there.
+
+    Returns:
+        `ms` and `multiall_ms`; None where the file's times are of another machine, torch or number of threads.
+    """
+    times = _read(path, space, recipe)
+    if str(table) not in times.tables:
+        if times.machine != _machine(recipe):
+            return None
+        seconds = _time([table, space.dense], space, recipe)
+        own = {"ms": 1e3 * seconds[table], "multiall_ms": 1e3 * seconds[space.dense]}
+        times = replace(times, tables={**times.tables, str(table): own})
+        _write(times, path)
+    return times.tables[str(table)]
+
+
+def _time(tables: Iterable[ViewTable], space: Space, recipe: Recipe) -> dict[ViewTable, float]:
+    device = device_of(recipe).type
+    dtype = torch.bfloat16 if recipe.train.precision == "bf16-mixed" else torch.float32
+    layout = TokenLayout(space.tokens)
+    # strides as the projections of `ViewAttention` leave them
+    qkv = torch.randn(1, layout.total, 3, space.heads, space.head_width, device=device, dtype=dtype)
+    q, k, v = (t.transpose(1, 2) for t in qkv.unbind(2))
+
+    def attention(layers: list[LayerViews]) -> Callable[[], Tensor]:
+        @torch.inference_mode()
+        def run() -> Tensor:
+            return [view_attention(q, k, v, layout, layer) for layer in layers][-1]
+
+        return run
+
+    runs = {table: attention([layer.ordered(layer.grouped) for layer in table.layers]) for table in tables}
+    return paired_seconds(runs, device, SECONDS)
+
+
+def _machine(recipe: Recipe) -> dict[str, str]:
+    on_gpu = device_of(recipe).type == "cuda"
+    device = torch.cuda.get_device_name() if on_gpu else f"{_processor()}, {torch.get_num_threads()} threads"
+    return {"device": device, "torch": torch.__version__, "precision": str(recipe.train.precision)}
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _size(space: Space) -> dict[str, Any]:
+    return {"tokens": space.tokens, "heads": space.heads, "head_width": space.head_width}
+
+
+def _read(path: Path, space: Space, recipe: Recipe) -> DeviceTimes:
+    try:
+        times = DeviceTimes.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SearchError(
+            f"{path}: expected the times of views, as `locomt search` with a budget in ms measures them, got something "
+            f"else ({error}); remove it to have them measured"
+        ) from None
+    had = {**times.size, "precision": times.machine["precision"]}
+    for name, wanted in {**_size(space), "precision": recipe.train.precision}.items():
+        if had[name] != wanted:
+            raise SearchError(
+                f"{path} holds times for {name} {had[name]}, the recipe now says {wanted}; remove it to have them "
+                "measured again, or name another directory"
+            )
+    if missing := [str(view) for view in space.all_views if view not in times.views]:
+        raise SearchError(f"{path} lacks the time of {', '.join(missing)}; remove it to have all measured")
+    return times
+
+
+def _write(times: DeviceTimes, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, to_json(times.to_dict(), indent=2) + "\n")
