@@ -8,7 +8,7 @@ import pytest
 from locomt.data import ManifestDataset, label_list
 from locomt.experiments.tasks import TASKS, TaskError
 from locomt.experiments.tasks.task import Task
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe import build_recipe, load_recipe
 
 DRAWN = [task for task in TASKS.values() if task.needs is None]
 
@@ -85,3 +85,11 @@ def test_real_data_that_are_missing_are_asked_for(task: Task, tmp_path: Path) ->
 
 def test_names_are_those_of_the_table() -> None:
     assert all(name == task.name and task.about.endswith(".") for name, task in TASKS.items())
+
+
+@pytest.mark.parametrize("name", ["digits", "mosi"])
+def test_recipes_in_the_package_are_those_beside_it(name: str) -> None:
+    recipe = load_recipe(Path(__file__).parents[2] / "recipes" / f"{name}.yaml")
+    sections = {section: dict(values) for section, values in TASKS[name].recipe(True).items()}
+    own = build_recipe(sections, name)
+    assert replace(own, data=replace(own.data, manifest=recipe.data.manifest)) == recipe
