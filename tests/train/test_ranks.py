@@ -3,8 +3,6 @@
 import csv
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 from itertools import chain
@@ -41,40 +39,43 @@ def test_shares_of_a_batch_are_the_batch(samples: int, count: int) -> None:
     assert sorted(chain(*batches)) == list(range(samples))
 
 
-def work(root: Path, port: int, place: int) -> None:
-    """One of two processes, as torchrun begins them: a whole run, one that is stopped and goes on, one to compare."""
-    names = {"RANK": place, "LOCAL_RANK": place, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "GROUP_RANK": 0}
-    os.environ |= {name: str(value) for name, value in names.items()}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+def work(root: Path) -> None:
+    """The program of both processes: a whole run, one that is stopped and goes on, one to compare.
+
+    The first run is a command line, which begins the other process: this same program.
+    """
+    from locomt.cli.main import main
     from locomt.train.loop import fit
     from locomt.train.module import FusionModule
 
     step, taken = FusionModule.training_step, []
+    place = os.environ.get("LOCAL_RANK", "0")
 
     def watched(self: Any, batch: Any, index: int) -> Any:
         taken.append((self.current_epoch, batch.ids + [bad.id for bad in batch.bad]))
         return step(self, batch, index)
 
     FusionModule.training_step = watched  # type: ignore[method-assign]
-    recipe = load_recipe(root / "clips.yaml", [*OPTIONS, "--train.devices", "2", "--data.workers", "1"])
+    options = [*OPTIONS, "--train.devices", "2", "--data.workers", "1"]
+    assert main(["train", str(root / "clips.yaml"), "--run", str(root / "whole"), "--json", *options]) == 0
+    whole = list(taken)
+    recipe = load_recipe(root / "clips.yaml", options)
 
     def stop(done: int, total: int) -> None:
         if done == STEPS + 2:
             raise PowerCut
 
     told: list[Any] = []
-    summary = fit(recipe, root / "whole", on_epoch=told.append)
-    whole = list(taken)
     try:
         fit(recipe, root / "stopped", on_step=stop)
     except PowerCut:
         taken.clear()
-    resumed = fit(recipe, root / "stopped", resume=True)
+    fit(recipe, root / "stopped", resume=True, on_epoch=told.append)
     rest = list(taken)
     fit(load_recipe(root / "clips.yaml", [*OPTIONS, *STILL, "--train.devices", "2"]), root / "still")
-    same = {**summary, "seconds": 0} == {**resumed, "seconds": 0}
-    answer = {"whole": whole, "rest": rest, "told": len(told), "same": same}
+    answer = {"whole": whole, "rest": rest, "told": len(told)}
     (root / f"{place}.json").write_text(json.dumps(answer))
+    torch.distributed.barrier()  # the first process, which is waited for, ends last
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +83,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What both processes left, of 12 training samples with a bad one."""
     root = make_project(tmp_path_factory.mktemp("ranks") / "project").parent
     (root / "train3_motion.npy").unlink()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = [sys.executable, __file__, str(root), str(port)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    processes = [subprocess.Popen([*program, str(place)], env=environment) for place in range(2)]
-    assert [process.wait(300) for process in processes] == [0, 0]
+    program = [sys.executable, __file__, str(root)]
+    with (root / "out.txt").open("w") as out, (root / "err.txt").open("w") as err:
+        done = subprocess.run(program, env=environment, stdout=out, stderr=err, timeout=300)
+    assert done.returncode == 0, (root / "err.txt").read_text()
     return root
 
 
@@ -124,25 +123,18 @@ def test_it_comes_to_what_one_process_comes_to(root: Path) -> None:
 def test_a_stopped_run_goes_on_with_the_shares_that_are_left(root: Path) -> None:
     for answer in answers(root):
         assert answer["rest"] == answer["whole"][STEPS + 1 :]
-        assert answer["same"]
     models = [(root / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "stopped")]
     assert models[0] == models[1]
     assert history(root / "whole") == history(root / "stopped")
-    assert [answer["told"] for answer in answers(root)] == [2, 0]
+    assert [answer["told"] for answer in answers(root)] == [1, 0]
 
 
-def test_one_answer_from_the_command_line(root: Path, tmp_path: Path) -> None:
-    """Which begins the other process itself."""
-    shutil.copytree(root, tmp_path / "project")
-    command = ["train", "project/clips.yaml", "--run", "run", "--json", *OPTIONS, "--train.devices", "2"]
-    program = [sys.executable, "-m", "locomt", *command]
-    done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert (answer["run"], answer["skipped"]) == ("run", 1)
-    said = [line for line in done.stderr.splitlines() if "reducer.cpp" not in line]  # from torch's C++ alone
+def test_one_answer_from_the_command_line(root: Path) -> None:
+    answer = json.loads((root / "out.txt").read_text())
+    assert (answer["run"], answer["skipped"]) == (str(root / "whole"), 1)
+    said = [line for line in (root / "err.txt").read_text().splitlines() if "reducer.cpp" not in line]  # torch's C++
     assert [line.split()[:2] for line in said] == [["epoch", "1/2"], ["epoch", "2/2"], ["1", "samples"]]
 
 
 if __name__ == "__main__":
-    work(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    work(Path(sys.argv[1]))
