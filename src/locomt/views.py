@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations, groupby
+from itertools import combinations, groupby, permutations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -99,10 +99,14 @@ def check_modalities(modalities: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def view_set(modalities: Iterable[str]) -> tuple[View, ...]:
-    """The paper's set P: self and one cross view for each pair, m(m-1)/2 + 1 in all."""
+def view_set(modalities: Iterable[str], *, one_way: bool = False) -> tuple[View, ...]:
+    """The paper's set P: self and one cross view for each pair, m(m-1)/2 + 1 in all.
+
+    With `one_way` the m(m-1) views `a>b`, which are not in the paper's set, follow them.
+    """
     names = check_modalities(modalities)
-    return (SELF, *(View(f"{a}~{b}") for a, b in combinations(names, 2)))
+    ones = (View(f"{a}>{b}") for a, b in permutations(names, 2)) if one_way else ()
+    return (SELF, *(View(f"{a}~{b}") for a, b in combinations(names, 2)), *ones)
 
 
 @dataclass(frozen=True)

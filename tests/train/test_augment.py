@@ -16,8 +16,8 @@ from locomt.data import Batch, DataConfig
 from locomt.data.batch import within_samples
 from locomt.nn.config import ConfigError
 from locomt.train import fit, load_recipe
-from locomt.train.augment import Augment, AugmentConfig, make_augment
-from locomt.train.recipe import RecipeError
+from locomt.train.augment import Augment, AugmentConfig
+from locomt.train.recipe import RecipeError, TrainConfig
 from locomt.train.transforms import AT_ONCE, GREY, drop_modalities, jitter_frames, mask_spectrograms, mix
 
 CLASSES = 5
@@ -325,7 +325,7 @@ def test_a_gpu_does_what_the_cpu_does() -> None:
 )
 def test_refusals(value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        make_augment(value)
+        TrainConfig(augment=value)
 
 
 def test_what_cannot_be_mixed() -> None:

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         default="strategies",
         help="strategies (hand-made; the default), random, mass (what a dense model looks at), elastic (one model "
-        "trained for all tables), evolutionary, bayesian",
+        "trained for all tables), learned (by gradients, in one run), evolutionary, bayesian",
     )
     parser.add_argument(
         "--tables",
@@ -53,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--finetune",
         metavar="SHARE",
         type=float,
-        help="epochs of training what was found, as a share of the recipe's (0.1): mass; elastic, in the chosen recipe",
+        help="epochs of training what was found, as a share of the recipe's (0.1): mass; elastic, learned: in the "
+        "chosen recipe",
     )
     parser.add_argument(
         "--storage",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,22 @@ from torch import Tensor, nn
 from locomt.layout import TokenLayout
 from locomt.nn.modality import PerModality, Streams
 from locomt.ops import view_attention
-from locomt.views import LayerViews
+from locomt.views import LayerViews, View
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+
+
+class ViewMixture(NamedTuple):
+    """Heads that attend by several views at once, what comes out weighted and added up, in place of a view each.
+
+    Attributes:
+        views: V of them.
+        weights: `[..., heads, V]`, heads in the order of the table; one-hot rows amount to a table.
+    """
+
+    views: tuple[View, ...]
+    weights: Float[Tensor, "*layers heads views"]
 
 
 class ViewAttention(nn.Module):
@@ -116,14 +129,23 @@ class ViewAttention(nn.Module):
         streams = dict(zip(layout.modalities, x.split(layout.lengths, dim=1), strict=True))
         return torch.cat(list(self.streams(streams, lengths).values()), dim=1)
 
-    def streams(self, streams: Streams, lengths: Tensor | None = None) -> Streams:
-        """Attend over every modality's tokens, given and returned one by one."""
+    def streams(self, streams: Streams, lengths: Tensor | None = None, mixture: ViewMixture | None = None) -> Streams:
+        """Attend over every modality's tokens, given and returned one by one; by a mixture `[heads, V]` if given."""
         layout = TokenLayout({name: tokens.shape[1] for name, tokens in streams.items()})
         qkv = torch.cat(list(self.qkv(streams).values()), dim=1).unflatten(2, (3, self.heads, -1))
         q, k, v = (t.transpose(1, 2) for t in qkv.unbind(2))
-        attended = view_attention(
-            q, k, v, layout, self._ordered, lengths=lengths, on_missing=self.on_missing, backend=self.backend
-        )
+
+        def attend(views: LayerViews) -> Tensor:
+            return view_attention(
+                q, k, v, layout, views, lengths=lengths, on_missing=self.on_missing, backend=self.backend
+            )
+
+        if mixture is None:
+            attended = attend(self._ordered)
+        else:
+            weights = mixture.weights[list(self._order)].to(q.dtype)[..., None, None]
+            each = (attend(LayerViews(layout.modalities, (view,) * self.heads)) for view in mixture.views)
+            attended = reduce(torch.add, (weights[:, n] * part for n, part in enumerate(each)))
         parts = attended.transpose(1, 2).flatten(2).split(layout.lengths, dim=1)
         return self.out(dict(zip(layout.modalities, parts, strict=True)))  # type: ignore[no-any-return]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from locomt.nn.attention import ViewAttention
+from locomt.nn.attention import ViewAttention, ViewMixture
 from locomt.nn.modality import PerModality, Streams
 from locomt.views import LayerViews
 
@@ -61,9 +61,9 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, streams: Streams, lengths: Tensor | None = None) -> Streams:
+    def forward(self, streams: Streams, lengths: Tensor | None = None, mixture: ViewMixture | None = None) -> Streams:
         """Tokens of every modality in and out; `lengths` `[B, m]` as for `view_attention`."""
-        attended = self.attention.streams(self.norm1(streams), lengths)
+        attended = self.attention.streams(self.norm1(streams), lengths, mixture)
         streams = {n: x + self.drop_path(self.dropout(attended[n])) for n, x in streams.items()}
         mixed = self.mlp(self.norm2(streams))
         return {n: x + self.drop_path(mixed[n]) for n, x in streams.items()}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from locomt.nn.attention import ViewMixture
 from locomt.nn.block import Block
 from locomt.nn.bottleneck import BottleneckBlock
 from locomt.nn.config import AudioSpec, FeatureSpec, FusionConfig, VideoSpec, unimodal_layers
@@ -79,6 +80,7 @@ class FusionModel(nn.Module, Pretrained):
         self,
         inputs: Mapping[str, Tensor],
         lengths: Mapping[str, Int[Tensor, " batch"]] | None = None,
+        mixture: ViewMixture | None = None,
     ) -> Float[Tensor, "batch *steps outputs"]:
         """Logits (or, for regression, values).
 
@@ -87,13 +89,14 @@ class FusionModel(nn.Module, Pretrained):
                 `[B, T, mels]`, features `[B, T, dim]`, text `[B, T]` (integer).
             lengths: for each modality `[B]`, how many input steps (frames, vectors, ids) of each sample are real, 0
                 where the sample lacks it. A name left out stands for full samples. Best kept on the CPU.
+            mixture: of views for every head, weights `[fusion layers, heads, V]`, in place of the table.
 
         Returns:
             `[B, num_outputs]`, or `[B, T, num_outputs]` with `config.steps` or `config.time_steps`; what it says for
             steps beyond the end of all of a sample's modalities means nothing.
 
         Raises:
-            ValueError: no input, an unknown name, or an input of another shape than its spec says.
+            ValueError: no input, an unknown name, an input of another shape than its spec says, or a mixture for `mbt`.
         """
         names = tuple(self.config.modalities)
         if not inputs or any(name not in names for name in inputs):
@@ -115,9 +118,11 @@ class FusionModel(nn.Module, Pretrained):
                 for block in tower:
                     streams |= block({name: streams[name]}, own)
         if self.bottleneck is None:
-            for block in self.fusion:
-                streams = block(streams, tokens)
+            for i, block in enumerate(self.fusion):
+                streams = block(streams, tokens, mixture and ViewMixture(mixture.views, mixture.weights[i]))
         else:
+            if mixture is not None:
+                raise ValueError("expected no mixture of views: a model of fusion 'mbt' follows none")
             bottleneck = self.bottleneck.expand(first.shape[0], -1, -1)
             for block in self.fusion:
                 streams, bottleneck = block(streams, bottleneck, tokens)

@@ -105,16 +105,12 @@ class Space:
     @cached_property
     def views(self) -> tuple[View, ...]:
         """The paper's set P, and the one-way views where they are asked for."""
-        return (*view_set(self.modalities), *(self._one_way_views if self.one_way else ()))
+        return view_set(self.modalities, one_way=self.one_way)
 
     @cached_property
     def all_views(self) -> tuple[View, ...]:
         """All that any search of this model may have."""
-        return (MULTI, *view_set(self.modalities), *self._one_way_views)
-
-    @property
-    def _one_way_views(self) -> tuple[View, ...]:
-        return tuple(View(f"{a}>{b}") for a in self.modalities for b in self.modalities if a != b)
+        return (MULTI, *view_set(self.modalities, one_way=True))
 
     def pairs(self, view: View) -> int:
         """C of one head, whatever the unit of budgets."""

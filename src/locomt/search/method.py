@@ -26,6 +26,7 @@ METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "evolutionary": ("seeds", "tables", "one_way", "storage"),
         "bayesian": ("seeds", "tables", "one_way", "storage"),
         "elastic": ("seeds", "tables", "finetune", "source"),
+        "learned": ("one_way", "finetune"),
     }
 )
 """Method -> the options of `Search` that it takes. A method is a module of its name in `locomt.search.methods`, with a
@@ -49,7 +50,7 @@ class Search:
         tables: how many tables to try.
         seeds: runs of every table, with `train.seed` and those that follow it.
         one_way: whether heads may look one way (`a>b`).
-        finetune: epochs of training a converted model, as a share of the recipe's; one epoch at least.
+        finetune: epochs of training a model whose weights are there, as a share of the recipe's; one epoch at least.
         source: a finished run to convert, instead of one trained for it: of Multiall, or an elastic one.
         storage: URL of an Optuna storage, which many machines may share; a file in the search's directory if left out.
     """

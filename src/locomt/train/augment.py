@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from locomt.data.batch import Batch, within_samples
 from locomt.data.config import DataConfig
-from locomt.hints import did_you_mean
 from locomt.nn.config import ConfigError
+from locomt.train.subsection import check_types
 from locomt.train.transforms import drop_modalities, jitter_frames, mask_spectrograms, mix
 
 
@@ -55,12 +53,7 @@ class AugmentConfig:
     drop_modality: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, kinds = getattr(self, field.name), (int,) if field.type == "int" else (int, float)
-            _require(
-                isinstance(value, kinds) and not isinstance(value, bool),
-                f"{field.name}: expected {field.type}, got {value!r}",
-            )
+        check_types(self)
         for name in ("mixup", "time_masks", "frequency_masks"):
             _require(0 <= getattr(self, name) < float("inf"), f"{name}: expected 0 or more, got {getattr(self, name)}")
         for name in ("time_mask", "frequency_mask"):
@@ -75,25 +68,6 @@ class AugmentConfig:
         """No batch is changed."""
         switches = ("mixup", "time_masks", "frequency_masks", "color", "gray", "scale", "flip", "drop_modality")
         return not any(getattr(self, name) for name in switches)
-
-
-def make_augment(value: AugmentConfig | Mapping[str, Any]) -> AugmentConfig:
-    """A configuration out of `{"mixup": 0.5, ...}`.
-
-    Raises:
-        ConfigError: unknown field, or a value that cannot be.
-    """
-    if isinstance(value, AugmentConfig):
-        return value
-    _require(isinstance(value, Mapping), f"train.augment: expected {{mixup: 0.5, ...}}, got {value!r}")
-    known = [field.name for field in fields(AugmentConfig)]
-    for name in value:
-        hint = did_you_mean(name, known, f"expected one of {', '.join(known)}")
-        _require(name in known, f"train.augment: unknown name {name!r}; {hint}")
-    try:
-        return AugmentConfig(**value)
-    except ConfigError as error:
-        raise ConfigError(f"train.augment.{error}") from None
 
 
 class Augment:

@@ -52,8 +52,9 @@ class EpochKeeper(Checkpoint):
     is the data module's).
 
     The best epoch has the best monitored metric and, among equals, the lowest validation loss: on a small split
-    accuracy reaches its top long before the model does. Without a validation split it is the last epoch. All that is
-    remembered are the rows, which travel in the checkpoint: a resumed run has its whole history.
+    accuracy reaches its top long before the model does. Without a validation split it is the last epoch. While views
+    are being learned no epoch counts: its weights fit no table yet. All that is remembered are the rows, which travel
+    in the checkpoint: a resumed run has its whole history.
 
     Args:
         run: where to write.
@@ -74,17 +75,18 @@ class EpochKeeper(Checkpoint):
         self.begun: dict[str, Any] = NOT_BEGUN
         self.monitor = f"val_{recipe.monitor}"
         self.sign = 1 if recipe.monitor_mode == "max" else -1
+        self.passed = recipe.searching_epochs
         self.rows: list[Row] = []
 
     @property
-    def best(self) -> Row:
+    def best(self) -> Row | None:
         """The row of the best epoch so far."""
-        scored = []
-        for row in self.rows:
+        scored, rows = [], self.rows[self.passed :]
+        for row in rows:
             score, loss = row.get(self.monitor), row.get("val_loss")
             if score is not None:
                 scored.append((self.sign * score, -math.inf if loss is None else -loss, row))
-        return max(scored, key=lambda entry: entry[:2])[2] if scored else self.rows[-1]
+        return max(scored, key=lambda entry: entry[:2])[2] if scored else next(reversed(rows), None)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.saved = time.monotonic()

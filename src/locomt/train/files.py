@@ -55,6 +55,11 @@ class RunDirectory:
         return self.path / "summary.json"
 
     @property
+    def views(self) -> Path:
+        """How often each layer held each view, epoch by epoch, where views were learned."""
+        return self.path / "views.json"
+
+    @property
     def bad_samples(self) -> Path:
         return self.path / "bad_samples.jsonl"
 

@@ -25,6 +25,7 @@ from locomt.train.bad import BadSampleLog
 from locomt.train.checkpoint import AtomicCheckpointIO, EpochKeeper
 from locomt.train.datamodule import SplitsModule
 from locomt.train.files import RunDirectory
+from locomt.train.learning import LearningModule
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
 from locomt.train.recipe import Recipe
@@ -93,10 +94,15 @@ def fit(
         else:
             fill_from_run(model, recipe.train.start)
     freeze(model, recipe.train.frozen)
-    if first and not (resume and run.holds_run):
-        run.begin(recipe, labels)
     bad = BadSampleLog(splits.sizes, recipe.data.max_bad, run.bad_samples if first else None)
     keeper = EpochKeeper(run, recipe, bad, on_epoch if first else None)
+    module = (
+        LearningModule(recipe, model, labels, bad, run.views)
+        if recipe.train.views == "learned"
+        else FusionModule(recipe, model, labels, bad)
+    )
+    if first and not (resume and run.holds_run):
+        run.begin(recipe, labels)
     if recipe.train.compile:
         model.compile()
     with _quiet(), _deterministic(recipe.train.deterministic):
@@ -118,8 +124,8 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        module = FusionModule(recipe, model, labels, bad)
         trainer.fit(module, splits, ckpt_path=run.last if run.last.exists() else None, weights_only=True)
+    assert keeper.best is not None
     summary = {"monitor": keeper.monitor, **keeper.best}
     if not first:
         return summary

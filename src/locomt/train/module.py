@@ -69,7 +69,7 @@ class FusionModule(pl.LightningModule):
     def _train_loss(self, batch: Batch, index: int) -> Tensor:
         """The loss of the model's own table, or the mean over the tables of the step."""
         smoothing, own = self.recipe.train.label_smoothing, self.model.table
-        if self.recipe.train.views == "fixed":
+        if self.recipe.train.views != "elastic":
             return self._loss(batch, self.train_loss, smoothing)[0]
         assert own is not None
         losses = []
@@ -86,10 +86,13 @@ class FusionModule(pl.LightningModule):
 
     def _loss(self, batch: Batch, mean: MeanLoss, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """The loss and the logits of a batch."""
-        logits = self.model(batch.inputs, batch.lengths)
+        logits = self._logits(batch)
         loss = task_loss(self.recipe.data.task, logits, batch.labels, smoothing)
         mean.update(loss, len(batch.ids))
         return loss, logits
+
+    def _logits(self, batch: Batch) -> Tensor:
+        return self.model(batch.inputs, batch.lengths)  # type: ignore[no-any-return]
 
     def _weight(self, batch: Batch) -> float | None:
         """What to multiply this process's mean by, of which the mean over all processes is taken; None of no samples.

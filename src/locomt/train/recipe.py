@@ -18,14 +18,16 @@ import yaml
 from locomt.data.config import DataConfig, TextSource
 from locomt.hints import did_you_mean
 from locomt.nn.config import INFLATIONS, Architecture, FusionConfig
-from locomt.train.augment import check_augment, make_augment
+from locomt.train.augment import AugmentConfig, check_augment
+from locomt.train.learn_views import LearnViews
+from locomt.train.subsection import make_section
 
 OPTIMIZERS = ("sgd", "adamw")
 PARTS = ("fusion", "head")
 """Parts of every model that are no modality's."""
 PRECISIONS = ("32", "bf16-mixed")
 SAMPLINGS = ("shuffled", "balanced")
-VIEWS = ("fixed", "elastic")
+VIEWS = ("fixed", "elastic", "learned")
 ACCELERATORS = ("auto", "cpu", "cuda")
 MONITORS = {
     "multiclass": {"accuracy": "max", "f1": "max", "precision": "max", "recall": "max", "loss": "min"},
@@ -66,7 +68,9 @@ class TrainConfig:
         inflation: how a pretrained patch embedding is spread over a tubelet: `central` or `average`.
         start: a finished run, or the `model/` of one, that all weights start from. It may have other views.
         views: `fixed`, the model's table, or `elastic`: other tables at every step, so that any of them runs from the
-            weights that come out; see `locomt.train.elastic`. Only for `model.fusion` locomt.
+            weights that come out; see `locomt.train.elastic`. `learned`: the table is found in training, see
+            `locomt.train.learn_views`. Only for `model.fusion` locomt.
+        learn_views: how they are learned; a mapping such as `{"budget": 0.5}` is turned into a `LearnViews`.
         momentum: of `sgd`.
         weight_decay: not applied to biases, norms, positions, [CLS] and bottleneck tokens.
         warmup_epochs: linear warm-up from 0, in epochs; fractions are allowed. Then the rate follows a cosine
@@ -99,6 +103,7 @@ class TrainConfig:
     inflation: str = "central"
     start: str | None = None
     views: str = "fixed"
+    learn_views: Any = field(default_factory=dict)
     momentum: float = 0.9
     weight_decay: float = 0.0
     warmup_epochs: float = 0.0
@@ -118,7 +123,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", str(self.precision))  # YAML reads 32 as a number
-        object.__setattr__(self, "augment", make_augment(self.augment))
+        for name, kind, example in (
+            ("augment", AugmentConfig, "{mixup: 0.5, ...}"),
+            ("learn_views", LearnViews, "{budget: 0.5, ...}"),
+        ):
+            object.__setattr__(self, name, make_section(kind, getattr(self, name), f"train.{name}", example))
         object.__setattr__(self, "frozen", tuple(self.frozen))
         for name, choices in (
             ("optimizer", OPTIMIZERS),
@@ -151,6 +160,8 @@ class TrainConfig:
             self.warmup_epochs <= self.epochs,
             f"train.warmup_epochs {self.warmup_epochs} is longer than train.epochs {self.epochs}",
         )
+        if self.views == "learned":
+            self.learn_views.check(self.epochs)
         _require(self.seed < 2**32, f"train.seed: expected below 2**32, got {self.seed}")
 
 
@@ -210,6 +221,11 @@ class Recipe:
             not self.train.compile,
             f"{how} changes the model at every step, which cannot be compiled; set train.compile to false",
         )
+
+    @property
+    def searching_epochs(self) -> int:
+        """The first so many epochs, after which the table that they found is fixed."""
+        return self.train.learn_views.epochs(self.train.epochs) if self.train.views == "learned" else 0
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -434,7 +450,7 @@ def _override(values: dict[str, Any], name: str, value: Any) -> None:
     place[last] = value
 
 
-_OPEN = ("train.augment.", "train.learning_rates.", "train.pretrained.")
+_OPEN = ("train.augment.", "train.learn_views.", "train.learning_rates.", "train.pretrained.")
 _SECTIONS: dict[str, type] = {"model": Architecture, "data": DataConfig, "train": TrainConfig}
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from torch.utils.data import Subset
 
+from locomt.cost.knapsack import choose
 from locomt.data import ManifestDataset
 from locomt.data.atomic import write_text
 from locomt.data.json_text import to_json
 from locomt.nn.model import FusionModel
-from locomt.search.knapsack import choose
 from locomt.search.mass import AttentionMass, measure_mass
 from locomt.search.method import Candidate, Work, tuned_from
 from locomt.train.jobs import Job, device_of

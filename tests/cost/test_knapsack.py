@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from locomt.search.budget import SearchError
-from locomt.search.knapsack import choose
+from locomt.cost.knapsack import BudgetError, choose
 
 
 @settings(max_examples=60, deadline=None)
@@ -35,5 +34,5 @@ def test_a_limit_that_just_fits_is_kept_and_one_below_the_cheapest_is_refused():
     values = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 3.0]])
     assert choose(values, [1, 10], 12) == (0, 0, 1)
     assert choose(values, [1, 10], 11.5) == (0, 0, 0)
-    with pytest.raises(SearchError, match="expected a budget of 3 or more for 3 heads, got 2"):
+    with pytest.raises(BudgetError, match="expected a budget of 3 or more for 3 heads, got 2"):
         choose(values, [1, 10], 2)

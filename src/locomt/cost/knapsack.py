@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from locomt.search.budget import SearchError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jaxtyping import Float
     from numpy.typing import NDArray
+
+
+class BudgetError(ValueError):
+    """A budget that no choice of views keeps, or nothing to choose with."""
 
 
 def choose(values: Float[NDArray[np.float64], "places views"], costs: Sequence[float], limit: float) -> tuple[int, ...]:
@@ -30,18 +32,18 @@ def choose(values: Float[NDArray[np.float64], "places views"], costs: Sequence[f
         The number of the view chosen for each place.
 
     Raises:
-        SearchError: even the cheapest view in every place is above the limit, or scipy is not installed.
+        BudgetError: even the cheapest view in every place is above the limit, or scipy is not installed.
     """
     try:
         from scipy.optimize import Bounds, LinearConstraint, milp
         from scipy.sparse import csr_array
     except ImportError:
-        raise SearchError("choosing views within a budget needs scipy: pip install 'locomt[search]'") from None
+        raise BudgetError("choosing views within a budget needs scipy: pip install 'locomt[search]'") from None
     places, views = values.shape
     assert len(costs) == views
     assert np.isfinite(values).all()
     if places * min(costs) > limit:
-        raise SearchError(f"expected a budget of {places * min(costs):g} or more for {places} heads, got {limit:g}")
+        raise BudgetError(f"expected a budget of {places * min(costs):g} or more for {places} heads, got {limit:g}")
     variables = places * views
     rows = np.repeat(np.arange(places), views)
     one_each = csr_array((np.ones(variables), (rows, np.arange(variables))), shape=(places, variables))

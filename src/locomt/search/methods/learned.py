@@ -1,0 +1,61 @@
+"""Views that are learned along with the weights, in one run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from locomt.cost import flops
+from locomt.data import label_list
+from locomt.search.budget import SearchError
+from locomt.search.method import Candidate, Work, tuned_from
+from locomt.train.jobs import Job
+from locomt.train.recipe import Recipe
+from locomt.train.run import Run
+
+
+def run(work: Work) -> None:
+    """The table's score is that of the run itself, whose weights fit it."""
+    if work.space.times is not None:
+        raise SearchError(
+            f"method learned bounds FLOPs, got budget {work.wanted.budget}; give a share of Multiall's, such as 0.5, or "
+            "a number of them, such as 12gflops"
+        )
+    (seed,) = work.wanted.all_seeds
+    learning = learned_recipe(work)
+    share = learning.train.learn_views.budget
+    ways = "-one-way" if work.space.one_way else ""
+    job = Job(
+        label=f"learned seed {seed}",
+        recipe=learning,
+        directory=work.runs / f"learned-{share:.9g}{ways}" / f"seed-{seed}",
+        test=False,
+    )
+    (outcome,) = work.do([job])
+    table = Run.load(job.directory).model.table
+    assert table is not None
+    recipe = tuned_from(work.recipe, table, job.directory, work.wanted.option("finetune"))
+    candidate = Candidate(table=table, names=("learned",), recipe=recipe)
+    cost = cost_in_runs(work, learning, table.score_pairs(work.space.tokens))
+    work.tell(candidate, [work.score(job, outcome)], training_runs=cost, runs=[job.directory])
+
+
+def learned_recipe(work: Work) -> Recipe:
+    """The search's recipe, its views to be learned within the search's budget."""
+    recipe = work.recipe.fused("locomt")
+    settings = replace(recipe.train.learn_views, budget=work.limit / work.space.multiall, one_way=work.space.one_way)
+    return replace(recipe, train=replace(recipe.train, views="learned", learn_views=settings))
+
+
+def cost_in_runs(work: Work, learning: Recipe, pairs: int) -> float:
+    """FLOPs of a run that learns its views, over those of one that has the table, of so many score pairs, all the time.
+
+    While views are learned, every head attends by all of them: with the paper's set, that is what Multiall takes.
+    """
+    space = work.space
+    all_views = space.layers * space.heads * sum(map(space.pairs, space.views))
+    selfall = learning.fused("selfall").fusion_config(label_list(learning.data))
+    own = space.layers * space.heads * space.pairs(space.views[0])
+    pair = 14 * selfall.width // selfall.num_heads  # 4 d forward and 10 d backward
+    rest = flops(selfall, backward=True).total - pair * own
+    share = learning.searching_epochs / learning.train.epochs
+    return share * (rest + pair * all_views) / (rest + pair * pairs) + 1 - share

@@ -1,0 +1,42 @@
+"""Parts of the section `train` that have fields of their own: flat dataclasses of numbers and switches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from locomt.hints import did_you_mean
+from locomt.nn.config import ConfigError
+
+Section = TypeVar("Section")
+KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
+
+
+def check_types(section: Any) -> None:
+    """Raises `ConfigError` at the first field of a dataclass whose value is not of the declared kind."""
+    for field in fields(section):
+        value, kind = getattr(section, field.name), str(field.type)
+        if not isinstance(value, KINDS[kind]) or isinstance(value, bool) != (kind == "bool"):
+            raise ConfigError(f"{field.name}: expected {kind}, got {value!r}")
+
+
+def make_section(kind: type[Section], value: Any, where: str, example: str) -> Section:
+    """A dataclass out of a mapping, or what is one already.
+
+    Raises:
+        ConfigError: unknown field, or a value that cannot be; `where` heads the message.
+    """
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where}: expected {example}, got {value!r}")
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    for name in value:
+        if name not in known:
+            hint = did_you_mean(name, known, f"expected one of {', '.join(known)}")
+            raise ConfigError(f"{where}: unknown name {name!r}; {hint}")
+    try:
+        return kind(**value)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from None

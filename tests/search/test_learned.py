@@ -1,0 +1,111 @@
+"""`locomt search --method learned`: one run finds the table, and what it costs is what is counted."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from feature_project import make_project
+from locomt import FusionModel
+from locomt.cli.main import main
+from locomt.nn.attention import ViewMixture
+from locomt.search.budget import Budget, Space
+from locomt.search.method import Search, Work
+from locomt.search.methods.learned import cost_in_runs, learned_recipe
+from locomt.train import Run, load_recipe
+from locomt.train.files import RunDirectory
+
+WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "3")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
+    folder = tmp_path_factory.mktemp("learned")
+    recipe = make_project(folder / "project")
+    line = ["search", str(recipe), "--method", "learned", "--budget", "0.5", "--out", str(folder / "out"), *WIDER]
+    assert main([*line, "--json"]) == 0
+    return line, folder / "out"
+
+
+def read(out: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((out / "results.json").read_text())
+    return document
+
+
+def test_the_run_that_found_the_table_is_its_model(made: tuple[list[str], Path]) -> None:
+    _, out = made
+    document = read(out)
+    (entry,) = document["tables"]
+    assert document["chosen"] == entry
+    assert entry["names"] == ["learned"]
+    assert entry["share"] <= 0.5
+    (folder,) = entry["runs"]
+    assert str(Run.load(folder).model.table) == entry["views"]
+    assert entry["scores"] == [RunDirectory(Path(folder)).read_summary()["val_accuracy"]]
+    assert 1 < document["training_runs"] == entry["training_runs"] < 2
+
+
+def test_the_recipe_tunes_that_model(made: tuple[list[str], Path], tmp_path: Path) -> None:
+    _, out = made
+    entry = read(out)["chosen"]
+    recipe = load_recipe(out / "chosen.yaml")
+    assert (recipe.train.views, recipe.train.epochs, recipe.model.views) == ("fixed", 1, entry["views"])
+    assert recipe.train.start == entry["start"] == str(Path(entry["runs"][0]).absolute())
+    assert main(["train", str(out / "chosen.yaml"), "--run", str(tmp_path / "tuned")]) == 0
+
+
+def test_again_it_is_found_done_and_another_budget_is_another_run(
+    made: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line, out = made
+    before = read(out)
+    assert main(line) == 0
+    captured = capsys.readouterr()
+    assert "found done" in captured.err
+    assert f"cost of this search: {before['training_runs']:.4g} training runs" in captured.out
+    assert read(out) == before
+    assert main([*line, "--budget", "0.46", "--one-way"]) == 0  # the last one counts
+    document = read(out)
+    assert document["chosen"]["share"] <= 0.46
+    assert len(list((out / "runs").iterdir())) == 2
+
+
+@pytest.mark.parametrize("one_way", [False, True])
+def test_its_cost_is_that_of_counted_flops(tmp_path: Path, one_way: bool) -> None:
+    recipe = load_recipe(make_project(tmp_path), [*WIDER, "--train.learn_views.until", "0.34"])
+    wanted = Search(recipe=recipe, budget=Budget.parse("0.5"), method="learned", one_way=one_way)
+    space = Space(recipe.fusion_config(("left", "right", "up")), one_way)
+    work = Work(wanted, space, space.limit(wanted.budget), tmp_path, lambda *_: [], lambda *_: None, at_once=1)
+    learning = learned_recipe(work)
+    model = FusionModel(space.config)
+    assert model.table is not None
+    shape = (space.layers, space.heads, len(space.views))
+    counts = []
+    for mixture in (None, ViewMixture(space.views, torch.ones(shape, requires_grad=True))):
+        with FlopCounterMode(display=False) as counter:
+            model(model.example_inputs(), None, mixture).sum().backward()
+        counts.append(counter.get_total_flops())
+    assert learning.searching_epochs == 1  # of 3
+    ratio = counts[1] / counts[0]
+    assert cost_in_runs(work, learning, space.cost(model.table)) == pytest.approx(ratio / 3 + 2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seeds", "2"], "method learned takes no option 'seeds'"),
+        (["--tables", "2"], "method learned takes no option 'tables'"),
+        (["--train.epochs", "1"], "expected train.epochs of 2 or more"),
+        (["--budget", "9ms"], "method learned bounds FLOPs, got budget 9ms"),
+    ],
+)
+def test_mistakes_are_one_line(
+    made: tuple[list[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main([*made[0], "--out", str(tmp_path / "out"), *options]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
