@@ -99,6 +99,14 @@ def test_any_subset_that_has_a_time_axis_runs(fusion):
             torch.testing.assert_close(out, model(inputs, missing))
 
 
+def test_lengths_of_some_leave_the_others_full():
+    model = make(("video", "lips", "words"))
+    inputs = inputs_of(model, 2)
+    some = {"lips": torch.tensor([6, 2])}
+    every = some | {"video": torch.tensor([6, 6]), "words": torch.tensor([7, 7])}
+    assert torch.equal(model(inputs, some), model(inputs, every))
+
+
 def test_steps_beyond_one_modality_come_from_the_others():
     """All self, so that nothing but the head joins the modalities; a video of 3 of 6 frames reaches 3 of 5 steps."""
     model = make(("video", "lips"), fusion="selfall")
@@ -173,3 +181,16 @@ def test_autocast_runs_in_bf16():
 def test_refusals(options, message):
     with pytest.raises(ConfigError, match=message):
         make(**options)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_a_gpu_gives_what_a_cpu_gives(where):
+    model = make().float()
+    inputs = model.example_inputs(2)
+    lengths = {"audio": torch.tensor([23, 0]), "lips": torch.tensor([2, 6])}
+    wanted = model(inputs, lengths), model(inputs)
+    model.cuda()
+    inputs = {n: t.cuda() for n, t in inputs.items()}
+    found = model(inputs, {n: t.to(where) for n, t in lengths.items()}), model(inputs)
+    torch.testing.assert_close([out.cpu() for out in found], list(wanted), atol=1e-4, rtol=1e-4)

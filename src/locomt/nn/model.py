@@ -203,6 +203,7 @@ class FusionModel(nn.Module, Pretrained):
     ) -> Tensor:
         """The mean over the modalities with a time axis of what their tokens say around each time step."""
         outputs, steps, counts = {}, {}, {}
+        device = next(iter(lengths.values())).device if lengths else None  # best the CPU, see `forward`
         for i, (name, stream) in enumerate(streams.items()):
             if name not in self.config.pace or stream.shape[1] == 0:
                 continue
@@ -210,13 +211,11 @@ class FusionModel(nn.Module, Pretrained):
             beside = math.prod(spec.grid[1:])  # tokens of the same time
             output = self.norm.of(name)(stream[:, spec.class_tokens :])
             outputs[name] = output.unflatten(1, (-1, beside)).mean(dim=2)
-            full = torch.tensor([inputs[name].shape[1]])
-            steps[name] = lengths.get(name, full)
-            counts[name] = (
-                torch.tensor([outputs[name].shape[1]])
-                if tokens is None
-                else (tokens[:, i] - spec.class_tokens).clamp(min=0) // beside
-            )
+            steps[name] = lengths.get(name, torch.tensor([inputs[name].shape[1]], device=device))
+            if tokens is None:
+                counts[name] = torch.tensor([outputs[name].shape[1]], device=device)
+            else:
+                counts[name] = (tokens[:, i] - spec.class_tokens).clamp(min=0) // beside
         if not outputs:
             raise ValueError(
                 f"expected inputs for one or more of {', '.join(self.config.pace)}, which have a time axis"
