@@ -17,8 +17,8 @@ def run(work: Work) -> None:
     """The table's score is that of the run itself, whose weights fit it."""
     if work.space.times is not None:
         raise SearchError(
-            f"method learned bounds FLOPs, got budget {work.wanted.budget}; give a share of Multiall's, such as 0.5, or "
-            "a number of them, such as 12gflops"
+            f"method learned bounds FLOPs, got budget {work.wanted.budget}; give a share of Multiall's, such as 0.5, "
+            "or a number of them, such as 12gflops"
         )
     (seed,) = work.wanted.all_seeds
     learning = learned_recipe(work)
