@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 from torchmetrics import MeanAbsoluteError, Metric, MetricCollection, PearsonCorrCoef
 from torchmetrics.classification import (
@@ -22,7 +23,7 @@ from torchmetrics.functional.classification import binary_auroc, binary_average_
 
 from locomt.data import IGNORED, DataConfig
 from locomt.train import ranks
-from locomt.train.events import Counts, count_events, find_events
+from locomt.train.events import THRESHOLD, Counts, count_events, find_events
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Shaped
@@ -155,7 +156,7 @@ class TemporalScores(Scores):
         scores, targets = ranks.gather_rows(self.scores), ranks.gather_rows(self.targets)
         real = ~targets[..., 0].isnan()
         on, likely = targets[real].long(), scores[real]
-        counts = self._count_events(scores.cpu(), targets.cpu(), real.sum(dim=1).tolist())
+        counts = self._count_events(scores.cpu(), targets.cpu(), real.cpu())
         per_class = {
             label: _average_precision(likely[:, i], on[:, i]) | counts[i].metrics() | {"events": counts[i].true}
             for i, label in enumerate(self.labels)
@@ -169,13 +170,14 @@ class TemporalScores(Scores):
             "per_class": per_class,
         }
 
-    def _count_events(self, scores: Tensor, targets: Tensor, lengths: Sequence[int]) -> list[Counts]:
+    def _count_events(self, scores: Tensor, targets: Tensor, real: Tensor) -> list[Counts]:
         """Of each class; a sample's real steps are the first ones."""
-        counts = [Counts() for _ in self.labels]
-        for sample, length in enumerate(lengths):
-            for i in range(len(self.labels)):
-                found = find_events(scores[sample, :length, i], self.step, self.smooth)
-                counts[i] += count_events(found, find_events(targets[sample, :length, i], self.step))
+        counts, lengths = [Counts() for _ in self.labels], real.sum(dim=1).tolist()
+        on = (torch.maximum(scores, targets) >= THRESHOLD).any(dim=1)  # all others have no events; NaN is never on
+        for sample, i in on.nonzero().tolist():
+            steps = slice(lengths[sample])
+            found = find_events(scores[sample, steps, i], self.step, self.smooth)
+            counts[i] += count_events(found, find_events(targets[sample, steps, i], self.step))
         return counts
 
 
