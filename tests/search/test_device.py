@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from search_spaces import make_space
@@ -22,7 +23,9 @@ from locomt.search import device
 from locomt.search.budget import Budget, SearchError, Space
 from locomt.search.candidates import draws, strategies
 from locomt.search.device import DEVICE, table_times, view_times
-from locomt.search.method import Search
+from locomt.search.mass import AttentionMass
+from locomt.search.method import Search, Work
+from locomt.search.methods.mass import choose_table
 from locomt.search.run import search
 from locomt.train import load_recipe
 from locomt.train.recipe import Recipe
@@ -134,8 +137,7 @@ def test_a_limit_of_time_is_exact() -> None:
 OPTIONS: dict[str, dict[str, Any]] = {
     "strategies": {},
     "random": {"tables": 2},
-    "mass": {"finetune": 1.0},
-    "evolutionary": {"tables": 3},
+    "evolutionary": {"tables": 2},
     "elastic": {"tables": 12},
 }
 
@@ -153,6 +155,20 @@ def test_a_search_within_a_time(recipe: Recipe, tmp_path: Path, method: str) -> 
         assert entry["ms"] == sum(SLOW_CROSS[str(view)] for layer in heads.layers for view in layer.heads) <= 1.75
     assert document["times"] == {"device": "abacus", "torch": "0", "precision": "32", "chosen": None}
     assert document["multiall_ms"] == 5
+
+
+def test_views_that_keep_mass_are_chosen_within_a_time(recipe: Recipe, tmp_path: Path) -> None:
+    space = space_of(recipe)
+    space = replace(space, times={view: round(1e6 * SLOW_CROSS[str(view)]) for view in space.all_views})
+    wanted = Search(recipe=recipe, budget=Budget.parse("2.4ms"), method="mass")
+    mass = AttentionMass(2, 2, space.modalities)
+    mass.samples += 1
+    share = torch.tensor([[0.6, 0.7], [0.9, 0.8]], dtype=torch.float64)  # that falls on the other modality
+    mass.sums = torch.stack([torch.stack([1 - share, share], -1), torch.stack([share, 1 - share], -1)], -2)
+    work = Work(
+        wanted, space, space.limit(wanted.budget), tmp_path, lambda jobs, tell: [], lambda candidate, entry: None
+    )
+    assert str(choose_table(work, mass)) == "self:2\nmotion~sound:1 self:1"  # by FLOPs all could be cross
 
 
 def test_tables_of_a_budget_of_flops_are_on_the_front_of_time(
