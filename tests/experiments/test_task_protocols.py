@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locomt.data import read_manifest
-from locomt.experiments.tasks import grounding, modalities, qa
+from locomt.data.labels import parse_events
+from locomt.experiments.tasks import TASKS, grounding, modalities, qa, temporal
+from locomt.experiments.tasks.digits import IMAGES, TAKES
 from locomt.experiments.tasks.pictures import COLOURS, SHAPES, Thing, pairs_of
 
 SPLITS = ("train", "val", "test")
@@ -136,3 +138,79 @@ def test_vectors_show_every_symbol_of_a_modality_in_a_shuffled_order() -> None:
         counts = Counter(map(bytes, vectors))
         assert len(counts) == 3  # its own symbol and one for each neighbour
         assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def spoken_and_shown(random: np.random.Generator) -> tuple[list[int], np.ndarray, np.ndarray, list]:
+    """A clip whose words and images tell their digits: the words in order, sound, pictures and events."""
+    words: list[int] = []
+
+    def say(digit: int, random: np.random.Generator) -> np.ndarray:
+        words.append(digit)
+        return np.ones(int(random.uniform(0.2, 0.6) * temporal.RATE))
+
+    clip = temporal.compose(say, lambda digit, _: np.full((8, 8), digit + 1.0), random)
+    return words[:-1], *clip  # the last word found no room
+
+
+@given(random=seeds)
+def test_an_event_is_a_digit_that_is_heard_and_shown(random: np.random.Generator) -> None:
+    words, sound, pictures, events = spoken_and_shown(random)
+    assert len(events) <= len(words)
+    assert {name for name, _, _ in events} <= {temporal.NAMES[word] for word in words}
+    for name, start, end in events:
+        middle = (start + end) / 2
+        assert 0 <= start < end <= temporal.SECONDS
+        assert sound[int(middle * temporal.RATE)] > 0
+        frame = pictures[int(middle * temporal.FRAMES / temporal.SECONDS)]
+        assert temporal.NAMES[int(frame.max()) - 1] == name
+
+
+def test_a_track_alone_is_wrong_half_the_time() -> None:
+    random = np.random.default_rng(0)
+    clips = [spoken_and_shown(random) for _ in range(800)]
+    heard = sum(len(words) for words, *_ in clips)
+    events = sum(len(clip[3]) for clip in clips)
+    assert events / heard == pytest.approx(0.5, abs=0.04)
+    shown = 0
+    for _, _, pictures, _ in clips:
+        digits = pictures[:, 0, 0]
+        shown += np.count_nonzero((digits > 0) & (digits != np.append(0, digits[:-1])))
+    assert events / shown == pytest.approx(0.5, abs=0.05)
+
+
+def test_events_can_be_read_and_lie_in_the_clip(tmp_path: Path) -> None:
+    TASKS["tones"].prepare(tmp_path / "data", False)
+    cells = [row.label for row in read_manifest(tmp_path / "data" / "manifest.csv")]
+    events = [event for cell in cells for event in parse_events(cell)]
+    assert {event.label for event in events} == set(temporal.NAMES)
+    assert all(0 <= event.start < event.end <= temporal.SECONDS for event in events)
+
+
+def test_displays_and_tone_words_differ_from_digit_to_digit() -> None:
+    random = np.random.default_rng(0)
+    assert len({frozenset(temporal.SEGMENTS[digit]) for digit in range(10)}) == 10
+    peaks = set()
+    for digit in range(10):
+        word = temporal.tone_word(digit, random)
+        halves = np.array_split(word, 2)
+        spectra = [np.abs(np.fft.rfft(half, 8192)) for half in halves]
+        peaks.add(
+            tuple(min(temporal.PITCHES, key=lambda p: abs(p - s.argmax() * temporal.RATE / 8192)) for s in spectra)
+        )
+    assert len(peaks) == 10
+
+
+def test_recordings_and_images_are_of_one_split() -> None:
+    assert all(set(TAKES[one]).isdisjoint(TAKES[other]) for one, other in combinations(SPLITS, 2))
+    places = {split: set(range(1797)[IMAGES[split]]) for split in SPLITS}
+    assert all(places[one].isdisjoint(places[other]) for one, other in combinations(SPLITS, 2))
+
+
+@pytest.mark.shared_data
+def test_spoken_digits_in_time(shared_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    recipe = TASKS["temporal"].prepare(tmp_path / "data", False, shared_data)
+    rows = read_manifest(recipe.data.manifest)
+    sound = np.concatenate([np.load(tmp_path / "data" / row.cells["sound"])[:, : temporal.MELS] for row in rows])
+    assert (abs(sound.astype(float).mean()) < 0.3, 0.7 < sound.astype(float).std() < 1.3) == (True, True)
+    assert any(parse_events(row.label) for row in rows)

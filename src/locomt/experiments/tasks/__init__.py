@@ -1,10 +1,20 @@
 """The tasks of the studies: data made from a seed, or from real data, and their recipes."""
 
-from locomt.experiments.tasks import clips, digits, grounding, modalities, mosi, qa
+from locomt.experiments.tasks import clips, digits, grounding, modalities, mosi, qa, temporal
 from locomt.experiments.tasks.task import Task, TaskError
 
 __all__ = ["TASKS", "Task", "TaskError"]
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (qa.TASK, grounding.TASK, *modalities.TASKS, digits.TASK, mosi.TASK, clips.TASK)
+    task.name: task
+    for task in (
+        qa.TASK,
+        grounding.TASK,
+        *modalities.TASKS,
+        temporal.TASK,
+        temporal.TONES,
+        digits.TASK,
+        mosi.TASK,
+        clips.TASK,
+    )
 }

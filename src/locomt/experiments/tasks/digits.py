@@ -128,7 +128,7 @@ def add_white_noise(samples: Array, snr: float, random: np.random.Generator) -> 
     """The recording with white noise `snr` dB below its own power, the sum scaled to a peak of 0.9."""
     power = np.mean(samples**2) / 10 ** (snr / 10)
     noisy = samples + random.normal(0, np.sqrt(power), len(samples))
-    return noisy * (0.9 / np.abs(noisy).max())
+    return noisy * float(0.9 / np.abs(noisy).max())
 
 
 def spoil(image: Array, blur: float, hole: int, random: np.random.Generator) -> Array:
