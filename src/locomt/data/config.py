@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 DECODERS = ("pyav", "torchcodec", "torchcodec-cuda")
+MOST_STEPS = 100_000
+"""Answers along time of a sample: what a slip of the comma would ask for fits into no memory."""
 TASKS = ("multiclass", "multilabel", "regression", "temporal")
 
 
@@ -167,6 +169,10 @@ class DataConfig:
         _require(
             self.step <= self.seconds,
             f"data.step: expected at most data.seconds = {self.seconds:g}, got {self.step:g}",
+        )
+        _require(
+            self.time_steps <= MOST_STEPS,
+            f"data.step: expected at most {MOST_STEPS:,} steps in data.seconds = {self.seconds:g}, got {self.step:g} s",
         )
         _require(
             self.crop is None,
