@@ -18,6 +18,7 @@ from feature_project import make_project, write_manifest
 from locomt import FusionConfig, FusionModel
 from locomt.cost.knapsack import BudgetError
 from locomt.nn import FeatureSpec
+from locomt.nn.config import ConfigError
 from locomt.train import Run, evaluate, fit, load_recipe
 from locomt.train.files import RunError
 from locomt.train.learn_views import LearnViews, ViewChoice
@@ -103,6 +104,16 @@ def test_a_budget_below_every_table_is_refused_before_anything_is_made(project: 
     ):
         fit(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_prices_of_ones_own_take_the_place_of_flops() -> None:
+    prices = {"self": 1, "a~b": 3, "multi": 4}
+    choice = ViewChoice(make_config(heads=2, fusion_layers=1, dim=4), LearnViews(budget=0.5, prices=prices))
+    with torch.no_grad():
+        choice.logits.copy_(torch.tensor([[0.0, 2.0], [0.0, 1.0]]))
+    assert str(choice.table(choice.best())) == "a~b:1 self:1"  # 4 of 8 is half; both a~b would be 6
+    with pytest.raises(ConfigError, match="expected a price of each of multi, self, a~b, got none of a~b"):
+        ViewChoice(make_config(), LearnViews(prices={"self": 1, "multi": 4}))
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +234,7 @@ def test_it_is_resumed_with_the_settings_that_it_was_begun_with(
         (["--train.learn_views.temperature", "0"], "train.learn_views.temperature: expected above 0, got 0"),
         (["--train.learn_views.cost_weight", "-1"], "train.learn_views.cost_weight: expected 0 or more, got -1"),
         (["--train.learn_views.one_way", "2"], "train.learn_views.one_way: expected bool, got 2"),
+        (["--train.learn_views.prices", "{self: 0}"], "prices.self: expected a number above 0, got 0"),
         (["--train.learn_views.budgte", "1"], "unknown name 'budgte'; did you mean 'budget'"),
     ],
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +16,7 @@ from locomt.cost.knapsack import BudgetError, choose
 from locomt.nn.attention import ViewMixture
 from locomt.nn.config import ConfigError, FusionConfig
 from locomt.train.subsection import check_types
-from locomt.views import MULTI, LayerViews, ViewTable, view_set
+from locomt.views import MULTI, LayerViews, View, ViewTable, view_set
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -26,7 +27,8 @@ class LearnViews:
     """The field `learn_views` of a recipe's section `train`: how views are learned where `views` is `learned`.
 
     Attributes:
-        budget: bound on the attention FLOPs of the fusion layers, as a share of Multiall's.
+        budget: bound on what the fusion layers' attention costs, as a share of what Multiall's does.
+        prices: what a head of each view, and of `multi`, costs in some unit, such as a time; left out, its FLOPs.
         one_way: whether heads may look one way besides (`a>b`), which is not in the paper's set.
         until: the share of the epochs after which the table is fixed; one epoch at least comes before and after.
         learning_rate: of the logits, which have an Adam of their own, without a schedule.
@@ -36,6 +38,7 @@ class LearnViews:
     """
 
     budget: float = 0.5
+    prices: dict[str, float] = field(default_factory=dict)
     one_way: bool = False
     until: float = 0.7
     learning_rate: float = 0.05
@@ -52,6 +55,9 @@ class LearnViews:
         for name in ("learning_rate", "temperature", "last_temperature"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}: expected above 0, got {getattr(self, name)}")
+        for view, price in self.prices.items():
+            if isinstance(price, bool) or not isinstance(price, int | float) or not 0 < price < math.inf:
+                raise ConfigError(f"prices.{view}: expected a number above 0, got {price!r}")
         if not 0 <= self.cost_weight < math.inf:
             raise ConfigError(f"cost_weight: expected 0 or more, got {self.cost_weight}")
 
@@ -72,6 +78,19 @@ class LearnViews:
         return float(self.temperature * (self.last_temperature / self.temperature) ** min(1.0, progress))
 
 
+def _prices(views: Sequence[View], config: FusionConfig, settings: LearnViews) -> list[float]:
+    """What one head of each view counts against the budget."""
+    if not settings.prices:
+        tokens = token_counts(config)
+        return [view.score_pairs(tokens) for view in views]
+    if missing := [view.text for view in views if view.text not in settings.prices]:
+        raise ConfigError(
+            f"train.learn_views.prices: expected a price of each of {', '.join(map(str, views))}, got none of "
+            f"{', '.join(missing)}"
+        )
+    return [settings.prices[view.text] for view in views]
+
+
 class ViewChoice(nn.Module):
     """One categorical variable a head over the views of the paper's set P, and what the tables they make cost.
 
@@ -84,6 +103,7 @@ class ViewChoice(nn.Module):
 
     Raises:
         BudgetError: no table is as cheap as the budget wants it.
+        ConfigError: a view has no price.
     """
 
     chosen: Tensor
@@ -91,15 +111,14 @@ class ViewChoice(nn.Module):
 
     def __init__(self, config: FusionConfig, settings: LearnViews) -> None:
         super().__init__()
-        tokens = token_counts(config)
         self.modalities = tuple(config.modalities)
         self.views = view_set(self.modalities, one_way=settings.one_way)
-        self.pairs = [view.score_pairs(tokens) for view in self.views]
-        self.multiall = config.fusion_layers * config.num_heads * MULTI.score_pairs(tokens)
-        # A share that was made from a whole number of score pairs must come out as that number again.
+        multi, *self.prices = _prices((MULTI, *self.views), config, settings)
+        self.multiall = config.fusion_layers * config.num_heads * multi
+        # A share that was made from a whole number must come out as that number again.
         self.limit = math.floor(settings.budget * self.multiall * (1 + 1e-12))
         places = (config.fusion_layers, config.num_heads)
-        least = math.prod(places) * min(self.pairs)
+        least = math.prod(places) * min(self.prices)
         if least > self.limit:
             raise BudgetError(
                 f"train.learn_views.budget: expected {least / self.multiall:.4f} or more, which the cheapest table "
@@ -107,7 +126,7 @@ class ViewChoice(nn.Module):
             )
         self.logits = nn.Parameter(torch.zeros(*places, len(self.views)))
         self.register_buffer("chosen", torch.full(places, -1))
-        self.register_buffer("costs", torch.tensor([n / self.limit for n in self.pairs]), persistent=False)
+        self.register_buffer("costs", torch.tensor([n / self.limit for n in self.prices]), persistent=False)
 
     @property
     def fixed(self) -> bool:
@@ -135,7 +154,7 @@ class ViewChoice(nn.Module):
     def best(self) -> Int[Tensor, "layers heads"]:
         """The likeliest views that together are within the budget, exactly."""
         values = self.logits.detach().double().log_softmax(-1).flatten(0, 1).cpu().numpy()
-        return torch.tensor(choose(values, self.pairs, self.limit)).view(self.chosen.shape)
+        return torch.tensor(choose(values, self.prices, self.limit)).view(self.chosen.shape)
 
     def table(self, chosen: Int[Tensor, "layers heads"]) -> ViewTable:
         """Numbers of views as a table."""

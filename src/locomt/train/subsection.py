@@ -1,4 +1,4 @@
-"""Parts of the section `train` that have fields of their own: flat dataclasses of numbers and switches."""
+"""Parts of the section `train` that have fields of their own: dataclasses of numbers and switches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from locomt.hints import did_you_mean
 from locomt.nn.config import ConfigError
 
 Section = TypeVar("Section")
-KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
+KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "dict[str, float]": (dict,),
+}
 
 
 def check_types(section: Any) -> None:

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 from locomt.cost import flops
 from locomt.data import label_list
-from locomt.search.budget import SearchError
 from locomt.search.method import Candidate, Work, tuned_from
 from locomt.train.jobs import Job
 from locomt.train.recipe import Recipe
 from locomt.train.run import Run
+from locomt.views import MULTI
 
 
 def run(work: Work) -> None:
     """The table's score is that of the run itself, whose weights fit it."""
-    if work.space.times is not None:
-        raise SearchError(
-            f"method learned bounds FLOPs, got budget {work.wanted.budget}; give a share of Multiall's, such as 0.5, "
-            "or a number of them, such as 12gflops"
-        )
     (seed,) = work.wanted.all_seeds
     learning = learned_recipe(work)
-    share = learning.train.learn_views.budget
-    ways = "-one-way" if work.space.one_way else ""
+    settings = learning.train.learn_views
+    asked = (settings.budget, settings.one_way, sorted(settings.prices.items()))
     job = Job(
         label=f"learned seed {seed}",
         recipe=learning,
-        directory=work.runs / f"learned-{share:.9g}{ways}" / f"seed-{seed}",
+        directory=work.runs / f"learned-{hashlib.sha256(repr(asked).encode()).hexdigest()[:12]}" / f"seed-{seed}",
         test=False,
     )
     (outcome,) = work.do([job])
@@ -42,7 +38,13 @@ def run(work: Work) -> None:
 def learned_recipe(work: Work) -> Recipe:
     """The search's recipe, its views to be learned within the search's budget."""
     recipe = work.recipe.fused("locomt")
-    settings = replace(recipe.train.learn_views, budget=work.limit / work.space.multiall, one_way=work.space.one_way)
+    space = work.space
+    settings = replace(
+        recipe.train.learn_views,
+        budget=work.limit / space.multiall,
+        prices={} if space.times is None else {str(view): float(space.price(view)) for view in (MULTI, *space.views)},
+        one_way=space.one_way,
+    )
     return replace(recipe, train=replace(recipe.train, views="learned", learn_views=settings))
 
 
