@@ -138,7 +138,7 @@ def fit(
 
 
 def _strategy(devices: int) -> str | DDPStrategy:
-    """Batches may lack a modality, whose parameters are then unused; the only buffers are constants."""
+    """Batches may lack a modality, whose parameters are then unused; buffers are the same everywhere."""
     return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto"
 
 
