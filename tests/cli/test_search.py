@@ -43,7 +43,7 @@ def test_a_search_and_what_it_leaves(
     [
         (["--budget", "much"], "budget: expected a share of Multiall's attention FLOPs"),
         (["--budget", "0.1"], "budget 0.1 is below what any table costs"),
-        (["--budget", "8ms"], "times are not measured view by view yet"),
+        (["--budget", "8min"], "or a time, such as 3.5ms, got '8min'"),
         (["--budget", "0.5", "--method", "guess"], "method: expected one of strategies, random"),
         (["--budget", "0.5", "--seeds", "0"], "seeds: expected 1 or more, got 0"),
         (["--budget", "0.5", "--data.val_split", "none"], "by which to choose"),
