@@ -24,7 +24,7 @@ QUESTION = (
     "Does LoCoMT keep the accuracy of full fusion at less attention cost than no fusion at all (the paper's first "
     "experiment)?"
 )
-TASKS = ("digits", "qa")
+TASKS = ("digits", "modalities2")
 PAIRS = (("locomt", "selfall"), ("locomt", "multiall"), ("locomt", "mbt"))
 
 
