@@ -70,13 +70,10 @@ class Plan:
         """
         if self.tasks:
             return tuple(TASKS[name] for name in self.tasks)
-        had = tuple(TASKS[name] for name in own if not self._lacks(TASKS[name]))
+        had = tuple(TASKS[name] for name in own if TASKS[name].needs is None or self.data is not None)
         if not had:
             raise StudyError(f"tasks {', '.join(own)} need real data: --data DIR says where they are")
         return had
-
-    def _lacks(self, task: Task) -> bool:
-        return task.needs is not None and (self.data is None or not (self.data / task.needs).is_dir())
 
     def recipe(self, task: Task) -> Recipe:
         """A task's recipe, its data made or found under `out`."""

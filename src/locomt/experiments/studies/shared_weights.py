@@ -26,7 +26,8 @@ BUDGETS = 5
 def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe) -> list[Arm]:
     """For each budget, from the cheapest table to all self, an arm: the elastic model's best table, trained alone.
 
-    The elastic model's own test score with that table is in the facts, as `shared`.
+    The elastic model is the one that the search by `elastic` has trained. Its own test score with a table is in the
+    facts, as `shared`.
 
     Args:
         plan: the study's.
@@ -37,11 +38,13 @@ def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe) -> list[Arm]:
     places = space.layers * space.heads
     least, most = places * min(map(space.pairs, space.views)), places * space.pairs(SELF)
     limits = [least + (most - least) * step // (BUDGETS - 1) for step in range(BUDGETS)]
+    trained = plan.out / "searches" / task.name / "elastic" / "runs" / "elastic" / f"seed-{recipe.train.seed}"
     wanted = Search(
         recipe=recipe,
         budget=Budget(Fraction(most, space.multiall), "share"),
         method="elastic",
         tables=300 if plan.full else 12,
+        source=trained,
     )
     folder = plan.out / "searches" / task.name / "elastic-front"
     search(
@@ -52,7 +55,7 @@ def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe) -> list[Arm]:
         on_plan=plan.on_plan,
         on_run=plan.on_run,
     )
-    run = Run.load(folder / "runs" / "elastic" / f"seed-{recipe.train.seed}")
+    run = Run.load(trained)
     found = []
     for limit in limits:
         chosen = table_within(run, Budget(Fraction(limit, space.multiall), "share"))
