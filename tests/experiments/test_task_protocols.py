@@ -36,7 +36,7 @@ def test_a_picture_has_as_many_things_that_fit_as_the_answer_says(split: str, ra
     for (colour, shape), answer in qa.plan(split, 24, random):
         things = shown(qa.compose((colour, shape), answer, random))
         fitting = [t for t in things if colour in ("", t.colour) and shape in ("", t.shape)]
-        assert (len(fitting), 5 <= len(things) <= 8) == (answer, True)
+        assert (len(fitting), 4 <= len(things) <= 7) == (answer, True)
         assert {(t.colour, t.shape) for t in things} - set(pairs_of("train")) <= {(colour, shape)}
 
 

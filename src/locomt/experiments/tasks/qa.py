@@ -1,6 +1,6 @@
 """Question answering over a picture: how many of its things are of a colour, of a shape, or both, in new pairs.
 
-A picture has nine cells, five to eight of which have a thing: a shape of a colour and of a size that does not matter.
+A picture has nine cells, four to seven of which have a thing: a shape of a colour and of a size that does not matter.
 Questions are `how many red things`, `how many coloured circles`, `how many red circles`, of which models get the two
 words that differ; the answer is none, one, two or three.
 
@@ -53,7 +53,7 @@ def compose(asked: Pair, answer: int, random: np.random.Generator) -> list[Thing
     fit = [pair for pair in train if _fits(pair, asked)] or [asked]
     other = [pair for pair in train if not _fits(pair, asked)]
     things = [fit[random.integers(len(fit))] for _ in range(answer)]
-    things += [other[random.integers(len(other))] for _ in range(random.integers(5, 9) - answer)]
+    things += [other[random.integers(len(other))] for _ in range(random.integers(4, 8) - answer)]
     cells: list[Thing | None] = [None] * SIDE**2
     for place, (colour, shape) in zip(random.permutation(SIDE**2), things, strict=False):
         cells[place] = Thing(tuple(SIZES)[random.integers(len(SIZES))], colour, shape)
@@ -65,8 +65,8 @@ def _fits(pair: Pair, asked: Pair) -> bool:
 
 
 def settings(full: bool) -> dict[str, Any]:
-    sizes = {"train": 6000, "val": 600, "test": 1800} if full else {"train": 240, "val": 48, "test": 48}
-    return {**sizes, "noise": 0.1, "seed": 0}
+    sizes = {"train": 9000, "val": 600, "test": 1200} if full else {"train": 240, "val": 48, "test": 48}
+    return {**sizes, "noise": 0.05, "seed": 0}
 
 
 def write(folder: Path, data: Path | None, settings: Settings) -> None:
@@ -97,7 +97,7 @@ def recipe(full: bool) -> dict[str, Any]:
             },
             "cache": True,
         },
-        "train": training(full, epochs=8, batch_size=64),
+        "train": training(full, epochs=5, batch_size=64),
     }
 
 
