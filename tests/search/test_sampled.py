@@ -117,6 +117,7 @@ def test_a_run_that_falls_behind_is_given_up(tmp_path: Path) -> None:
     outcome = do(job)
     assert outcome.stopped
     assert outcome.summary["epoch"] < 3
+    assert outcome.summary[outcome.summary["monitor"]] is not None  # as of a run that has finished
     assert not job.found
     finished = do(replace(job, watch=None))  # it can go on
     assert not finished.stopped

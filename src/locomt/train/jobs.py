@@ -95,7 +95,8 @@ def do(job: Job) -> Outcome:
     try:
         summary = fit(job.recipe, job.directory, resume=True, on_epoch=watch if job.watch else None)
     except StoppedError as stop:
-        return Outcome(summary=dict(stop.row), scores=None, seconds=time.monotonic() - start, stopped=True)
+        summary = {"monitor": f"val_{job.recipe.monitor}", **stop.row}
+        return Outcome(summary=summary, scores=None, seconds=time.monotonic() - start, stopped=True)
     scores = None
     if job.test:
         path = job.directory / SCORES
