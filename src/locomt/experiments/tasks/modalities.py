@@ -91,7 +91,7 @@ def _votes(count: int, reliability: float) -> dict[tuple[int, ...], float]:
 
 
 def settings(count: int, full: bool) -> dict[str, Any]:
-    sizes = {"train": 7000, "val": 400, "test": 1000} if full else {"train": 240, "val": 40, "test": 40}
+    sizes = {"train": 4000, "val": 400, "test": 1000} if full else {"train": 240, "val": 40, "test": 40}
     return {"modalities": count, **sizes, "own": 0.15, "pair": 0.6, "noise": 0.7, "seed": 0}
 
 
@@ -118,7 +118,7 @@ def _names(count: int) -> tuple[str, ...]:
 
 def recipe(count: int, full: bool) -> dict[str, Any]:
     return {
-        "model": {"dim": 32, "heads": 8, "depth": 2, "fusion_layers": 2, "strategy": "spread", "mlp_ratio": 2.0},
+        "model": {"dim": 32, "heads": 8, "depth": 3, "fusion_layers": 2, "strategy": "spread", "mlp_ratio": 2.0},
         "data": {
             "manifest": "manifest.csv",
             "labels": list(LABELS),
@@ -128,7 +128,7 @@ def recipe(count: int, full: bool) -> dict[str, Any]:
             },
             "cache": True,
         },
-        "train": training(full, epochs=2, batch_size=32),
+        "train": training(full, epochs=3, batch_size=32),
     }
 
 

@@ -74,7 +74,7 @@ class Task:
         recipe = build_recipe({name: dict(section) for name, section in self.recipe(full).items()}, self.name)
         manifest = (folder / recipe.data.manifest).absolute()
         recipe = replace(recipe, data=replace(recipe.data, manifest=str(manifest)))
-        head = f"# {self.about}\n# The data beside this file were made for it; docs/studies/protocols.md tells how.\n"
+        head = f"# {self.about}\n# The data beside this file were made for it; docs/studies/data.md tells how.\n"
         write_text(folder / "recipe.yaml", head + recipe.to_yaml(folder))
         return recipe
 
