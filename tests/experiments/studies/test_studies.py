@@ -159,6 +159,19 @@ def test_searches_keep_to_one_budget_and_say_what_they_cost(made: Made) -> None:
             assert f"| {arm['name']} |" in (out / "search.md").read_text()
 
 
+def test_what_was_learned_is_told_epoch_by_epoch(made: Made) -> None:
+    out, document = made["search"]
+    (arm,) = (arm for arm in document["arms"] if arm["name"] == "learned")
+    history = arm["facts"]["history"]
+    assert [row["epoch"] for row in history] == [1, 2]
+    for row in history:
+        assert len(row["frequencies"]) == 2  # layers
+        for layer in row["frequencies"]:
+            assert sum(layer.values()) == pytest.approx(1)
+    assert "from the first epoch to the last" in (out / "search.md").read_text()
+    assert (out / "search-learned.svg").is_file()
+
+
 def test_one_elastic_model_meets_models_of_their_own_at_five_budgets(made: Made) -> None:
     out, document = made["search"]
     found = [arm for arm in document["arms"] if "shared" in arm["facts"]]

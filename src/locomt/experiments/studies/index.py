@@ -6,6 +6,7 @@ from pathlib import Path
 
 from locomt.data.atomic import write_text
 from locomt.experiments.studies import load_study, read_results
+from locomt.experiments.studies.search import LEARNED, frequencies
 
 QUESTIONS = (
     ("Open: which head should look where?", "search"),
@@ -13,7 +14,7 @@ QUESTIONS = (
     ("Open: tasks beyond classification, and events in time", "tasks"),
     ("Next check: across tasks", "layerwise"),
     ("Next check: length sensitivity", "lengths"),
-    ("Next check: view frequencies", "tradeoff"),
+    ("Next check: view frequencies, fixed and changing", "tradeoff"),
     ("The paper's first experiment", "baselines"),
 )
 """Headings, and the studies that answer them."""
@@ -46,6 +47,13 @@ def write_index(pages: Path) -> Path:
         figure = next(iter(study.figures(document)), None)
         lines += ["", f"## {heading}", "", f"*{study.QUESTION}*", "", study.summary(document)]
         lines += ["", f"![{study.TITLE}]({figure}.svg)"] if figure else []
+        if name == "search" and (changing := frequencies(document)):
+            lines += [
+                "",
+                f"View frequencies that are learned: {changing}",
+                "",
+                f"![learned frequencies]({LEARNED}.svg)",
+            ]
         lines += ["", f"[{study.TITLE}: the whole study]({name}.md)"]
     write_text(pages / "index.md", "\n".join(lines) + "\n")
     return pages / "index.md"

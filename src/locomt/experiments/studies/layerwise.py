@@ -28,7 +28,7 @@ QUESTION = (
     "At the same number of cross heads, does it matter in which layers they are? The paper finds self below and cross "
     "above to be better; `descending` is the mirror of that."
 )
-TASKS = ("digits", "qa", "grounding", "temporal", "mosi")
+TASKS = ("grounding", "qa", "modalities3", "digits", "mosi")
 PAIRS = (("ascending", "descending"), ("ascending", "spread"), ("descending", "spread"), ("bottleneck", "spread"))
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from locomt.data import label_list
 from locomt.experiments.compare import model_recipe
 from locomt.experiments.studies import shared_weights
 from locomt.experiments.studies.arms import Arm, study
-from locomt.experiments.studies.figures import against_cost
+from locomt.experiments.studies.figures import against_cost, drawing
 from locomt.experiments.studies.page import (
     Document,
     arm_table,
@@ -38,6 +40,7 @@ QUESTION = (
 )
 TASKS = ("modalities3", "qa", "grounding")
 HAND_MADE = "strategies"
+LEARNED = "search-learned"
 FRESH = 100
 """Added to the seeds of the runs that are scored on the test split: the search has seen none of them."""
 
@@ -65,6 +68,9 @@ def run(plan: Plan) -> dict[str, Any]:
                 "budget": found["budget"]["share"],
                 **{name: chosen[name] for name in ("mass_kept", "before_finetuning") if name in chosen},
             }
+            if method == "learned":
+                history = json.loads((Path(chosen["runs"][0]) / "views.json").read_text(encoding="utf-8"))
+                facts["history"] = [{"epoch": row["epoch"], "frequencies": row["frequencies"]} for row in history]
             own.append(Arm(task=task.name, name=method, recipe=with_table(fresh, views), facts=facts))
         return [*own, *shared_weights.arms(plan, task, recipe, fresh)]
 
@@ -113,6 +119,20 @@ def summary(document: Document) -> str:
     return verdicts(document, _pairs(document))
 
 
+def frequencies(document: Document) -> str:
+    """How far the layers of learned views came apart."""
+    found = []
+    for arm in document["arms"]:
+        if history := arm["facts"].get("history"):
+            first, last = ([1 - row.get("self", 0.0) for row in history[place]["frequencies"]] for place in (0, -1))
+            shares = ", ".join(f"{a:.2f} to {b:.2f}" for a, b in zip(first, last, strict=True))
+            found.append(
+                f"**{arm['task']}**: from the first epoch to the last, the expected share of cross heads went, layer "
+                f"by layer from the lowest, {shares}."
+            )
+    return " ".join(found)
+
+
 def page(document: Document) -> str:
     lines = head(document, TITLE, QUESTION)
     pairs = _pairs(document)
@@ -129,6 +149,9 @@ def page(document: Document) -> str:
     for task in document["tasks"]:
         lines += ["", f"## {task['name']}", "", *arm_table(document, task), "", *_costs(document, task), ""]
         lines += shared_weights.section(document, task)
+    if any(arm["facts"].get("history") for arm in document["arms"]):
+        lines += ["", "## Frequencies that change while training", "", frequencies(document), ""]
+        lines += [f"![expected view frequencies, layer by layer, epoch by epoch]({LEARNED}.svg)"]
     lines += ["", "## How it was done", "", *tasks_note(document), "", convention(document)]
     return "\n".join(lines) + "\n"
 
@@ -166,4 +189,18 @@ def _costs(document: Document, task: Document) -> list[str]:
 def figures(document: Document) -> dict[str, str]:
     found: dict[str, str] = {}
     against_cost(document, found, NAME)
+    learned = [arm for arm in document["arms"] if arm["facts"].get("history")]
+    if learned:
+        with drawing(len(learned), found, LEARNED) as axes:
+            for own, arm in zip(axes, learned, strict=True):
+                history = arm["facts"]["history"]
+                for layer in range(len(history[0]["frequencies"])):
+                    crossing = [1 - row["frequencies"][layer].get("self", 0.0) for row in history]
+                    own.plot(
+                        [row["epoch"] for row in history], crossing, "o-", label=f"layer {layer + 1}", markersize=4
+                    )
+                own.set_title(arm["task"])
+                own.set_xlabel("epoch")
+                own.set_ylabel("expected share of cross heads")
+                own.set_ylim(0, 1)
     return found

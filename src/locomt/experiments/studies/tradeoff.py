@@ -31,7 +31,7 @@ QUESTION = (
     "How do accuracy and cost go with the share of cross heads and with the number of fusion layers (the paper's "
     "second experiment)?"
 )
-TASKS = ("digits", "qa")
+TASKS = ("digits", "grounding")
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SMALL_SHARES = (0.0, 0.5, 1.0)
 
