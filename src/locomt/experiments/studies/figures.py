@@ -24,7 +24,8 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
-SHARE_OF_CANVAS = 3.4  # inches, a panel
+PANEL = 3.4  # inches
+MEAN, SEED = "#e0662f", "#7d8794"
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def drawing(panels: int, into: dict[str, str], name: str, *, legend: bool = True
     columns = min(3, panels)
     rows = -(-panels // columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(SHARE_OF_CANVAS * columns + 1.4 * legend, 2.9 * rows), layout="constrained")
+        figure = Figure(figsize=(PANEL * columns + 1.4 * legend, 2.9 * rows), layout="constrained")
         FigureCanvasSVG(figure)
         axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         for spare in axes[panels:]:
@@ -92,4 +93,26 @@ def against_cost(
                 own.axhline(scale * constant, color="#7d8794", linestyle=":", linewidth=1)
             own.set_title(task["name"])
             own.set_xlabel("attention MFLOPs a sample")
+            own.set_ylabel(f"test {task['metric']}" + (", %" if scale == 100 else ""))
+
+
+def by_arm(document: Document, into: dict[str, str], name: str) -> None:
+    """A panel a task, for arms of one cost: each arm's mean with its 95 % interval, and every seed beside it."""
+    shown = [task for task in document["tasks"] if arms_of(document, task["name"])]
+    if not shown:
+        return
+    with drawing(len(shown), into, name, legend=False) as axes:
+        for own, task in zip(axes, shown, strict=True):
+            scale = scale_of(task["metric"])
+            arms = arms_of(document, task["name"])
+            for place, arm in enumerate(arms):
+                values = list(scores(arm).values())
+                mean = mean_of(values)
+                own.plot(
+                    [place - 0.2] * len(values), [scale * value for value in values], ".", color=SEED, markersize=4
+                )
+                half = scale * (mean.half or 0)
+                own.errorbar(place, scale * mean.value, yerr=half, fmt="o", color=MEAN, markersize=5, capsize=3)
+            own.set_xticks(range(len(arms)), [arm["name"] for arm in arms], rotation=30, ha="right")
+            own.set_title(task["name"])
             own.set_ylabel(f"test {task['metric']}" + (", %" if scale == 100 else ""))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from locomt.experiments.studies.arms import Arm, study
-from locomt.experiments.studies.figures import against_cost
+from locomt.experiments.studies.figures import by_arm
 from locomt.experiments.studies.page import (
     Document,
     arm_table,
@@ -67,7 +67,7 @@ def summary(document: Document) -> str:
 def page(document: Document) -> str:
     lines = head(document, TITLE, QUESTION)
     lines += ["", "## Answer", "", summary(document), ""]
-    lines += [f"![test score against attention FLOPs]({NAME}.svg)", "", *comparison_table(document, PAIRS)]
+    lines += [f"![test score of every strategy]({NAME}.svg)", "", *comparison_table(document, PAIRS)]
     for task in document["tasks"]:
         lines += ["", f"## {task['name']}", "", *arm_table(document, task)]
         same = [arm["facts"]["strategies"] for arm in document["arms"] if arm["task"] == task["name"]]
@@ -78,5 +78,5 @@ def page(document: Document) -> str:
 
 def figures(document: Document) -> dict[str, str]:
     found: dict[str, str] = {}
-    against_cost(document, found, NAME)
+    by_arm(document, found, NAME)
     return found
