@@ -91,12 +91,17 @@ def arm_table(document: Document, task: Document) -> list[str]:
 
 def compared(document: Document, task: Document, first: str, second: str) -> Difference | None:
     """One arm less another, seed by seed, so that more is better; None where one of them is missing."""
-    found = {arm["name"]: scores(arm) for arm in arms_of(document, task["name"])}
+    found = {name: scores(arm) for arm in arms_of(document, task["name"]) for name in _names(arm)}
     if first not in found or second not in found or not found[first].keys() & found[second].keys():
         return None
     if task["better"] == "less":
         first, second = second, first
     return difference(found[first], found[second])
+
+
+def _names(arm: Document) -> list[str]:
+    """What an arm goes by: strategies that make one table share an arm."""
+    return [arm["name"], *arm["facts"].get("strategies", [])]
 
 
 def told(what: Difference, scale: float) -> str:
