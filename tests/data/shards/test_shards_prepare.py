@@ -482,16 +482,12 @@ def test_places_that_cannot_serve(clips: Path, config: DataConfig, shards: Path,
         prepare(on(shards, config), tmp_path / "again", EXACT)
     with pytest.raises(ConfigError, match=r"data\.crop .* --fps"):
         prepare(replace(config, crop=0.2), tmp_path / "crop", EXACT)
-    with (
-        locked(shards),
-        pytest.raises(PrepareError, match="another process prepares data in"),
-    ):
+    with locked(shards), pytest.raises(PrepareError, match="another process prepares data in"):
         prepare(config, shards, EXACT)
     with locked(tmp_path / "new"), pytest.raises(PrepareError, match="another process prepares data in"):
         prepare(config, tmp_path / "new", EXACT)
-    assert list(contents(tmp_path / "new")) == [
-        "journal/lock"
-    ]  # nothing was put down that the other would take for its own
+    # Nothing was put down that the other would take for its own.
+    assert list(contents(tmp_path / "new")) == ["journal/lock"]
 
 
 def test_nothing_to_be_read_is_an_error(config: DataConfig, tmp_path: Path) -> None:
