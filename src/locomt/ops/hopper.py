@@ -45,7 +45,7 @@ MODALITIES = 25  # as many as the message of a tile has words for
 KEYS = 128  # of a tile of the backward kernel
 QUERIES = 64  # of a block of it
 BACKWARD_TILES = 2  # as Shape.tiles
-SUMS_BYTES = 2**27  # of the float32 sums of gradients of queries that are held at a time; see docs/performance.md
+SUMS_BYTES = 2**28  # of the float32 sums of gradients of queries that are held at a time; see docs/performance.md
 TESTED = ("3.6.",)  # Gluon is experimental: releases of Triton with which the tests ran on such a GPU
 TRITON = version("triton") if find_spec("triton") else ""  # read once: torch.compile traces through `available`
 
