@@ -8,12 +8,9 @@ from locomt.experiments.studies.arms import baselines, study
 from locomt.experiments.studies.figures import against_cost
 from locomt.experiments.studies.page import (
     Document,
-    arm_table,
     comparison_table,
-    convention,
+    ending,
     head,
-    tasks_note,
-    tuning_note,
     verdicts,
 )
 from locomt.experiments.studies.plan import Plan
@@ -46,9 +43,7 @@ def report(document: Document, title: str, question: str) -> str:
     lines += ["", "## Answer", "", verdicts(document, PAIRS), ""]
     lines += [f"![test score against attention FLOPs]({document['study']}.svg)", ""]
     lines += comparison_table(document, PAIRS)
-    for task in document["tasks"]:
-        lines += ["", f"## {task['name']}", "", *arm_table(document, task)]
-    lines += ["", "## How it was done", "", *tasks_note(document), "", *tuning_note(document), "", convention(document)]
+    lines += ending(document)
     return "\n".join(lines) + "\n"
 
 

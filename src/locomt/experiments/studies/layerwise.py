@@ -11,10 +11,8 @@ from locomt.experiments.studies.page import (
     Document,
     arm_table,
     comparison_table,
-    convention,
     head,
-    tasks_note,
-    tuning_note,
+    how,
     verdicts,
 )
 from locomt.experiments.studies.plan import Plan
@@ -72,7 +70,7 @@ def page(document: Document) -> str:
         lines += ["", f"## {task['name']}", "", *arm_table(document, task)]
         same = [arm["facts"]["strategies"] for arm in document["arms"] if arm["task"] == task["name"]]
         lines += [f"\n{' and '.join(own)} are one table here." for own in same if len(own) > 1]
-    lines += ["", "## How it was done", "", *tasks_note(document), "", *tuning_note(document), "", convention(document)]
+    lines += how(document)
     return "\n".join(lines) + "\n"
 
 

@@ -10,15 +10,12 @@ from locomt.experiments.studies.figures import drawing
 from locomt.experiments.studies.numbers import mean_of
 from locomt.experiments.studies.page import (
     Document,
-    arm_table,
     arms_of,
     comparison_table,
-    convention,
+    ending,
     head,
     scores,
     table,
-    tasks_note,
-    tuning_note,
     verdicts,
 )
 from locomt.experiments.studies.plan import Plan
@@ -69,9 +66,7 @@ def page(document: Document) -> str:
     lines += table(("task", "modalities", *FUSIONS), rows)
     lines += ["", f"![accuracy and cost against the number of modalities]({NAME}.svg)", ""]
     lines += comparison_table(document, PAIRS)
-    for task in document["tasks"]:
-        lines += ["", f"## {task['name']}", "", *arm_table(document, task)]
-    lines += ["", "## How it was done", "", *tasks_note(document), "", *tuning_note(document), "", convention(document)]
+    lines += ending(document)
     return "\n".join(lines) + "\n"
 
 

@@ -191,5 +191,17 @@ def tasks_note(document: Document) -> list[str]:
     return [*lines, "", "How they are made: [data sets of the studies](data.md)."]
 
 
+def ending(document: Document) -> list[str]:
+    """Every task's table, and how it all was done."""
+    tables = [line for task in document["tasks"] for line in ("", f"## {task['name']}", "", *arm_table(document, task))]
+    return [*tables, *how(document)]
+
+
+def how(document: Document) -> list[str]:
+    """What the tasks are, how much tuning there was, and what a FLOP is."""
+    lines = ["", "## How it was done", "", *tasks_note(document), "", *tuning_note(document)]
+    return [*lines, "", convention(document)]
+
+
 def convention(document: Document) -> str:
     return f"FLOPs: one full sample forward, {document['convention']}."

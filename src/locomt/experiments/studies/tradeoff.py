@@ -10,16 +10,13 @@ from locomt.experiments.studies.figures import against_cost
 from locomt.experiments.studies.numbers import mean_of
 from locomt.experiments.studies.page import (
     Document,
-    arm_table,
     arms_of,
     comparison_table,
-    convention,
+    ending,
     head,
     scale_of,
     scores,
     spread,
-    tasks_note,
-    tuning_note,
 )
 from locomt.experiments.studies.plan import Plan
 from locomt.experiments.tasks import Task
@@ -111,9 +108,7 @@ def page(document: Document) -> str:
     layers = sorted({arm["facts"]["layers"] for arm in document["arms"]})
     pairs = [(arm_name(n, share), arm_name(n, 0.0)) for n in layers for share in shares if share]
     lines += ["Cross heads against none, at the same number of fusion layers:", "", *comparison_table(document, pairs)]
-    for task in document["tasks"]:
-        lines += ["", f"## {task['name']}", "", *arm_table(document, task)]
-    lines += ["", "## How it was done", "", *tasks_note(document), "", *tuning_note(document), "", convention(document)]
+    lines += ending(document)
     return "\n".join(lines) + "\n"
 
 
