@@ -22,6 +22,7 @@ from locomt.train.jobs import Job, Outcome
 from locomt.views import LayerViews, View, ViewTable
 
 STORAGE = "study.db"
+STARTUP = 4  # runs that are had whole before any is given up
 TRIES = 50  # proposals for each table wanted, before it is taken that there are no new ones
 
 
@@ -75,12 +76,16 @@ def _optuna() -> Any:
     return optuna
 
 
+def _url(work: Work) -> str:
+    """Of the study's storage."""
+    return str(work.wanted.option("storage") or f"sqlite:///{work.out / STORAGE}")
+
+
 def _open(work: Work, name: str, steering: Steering) -> Any:
     """The study of this question: of this method, recipe, budget and seeds, whoever asks it."""
     optuna = _optuna()
     work.out.mkdir(parents=True, exist_ok=True)
-    url = work.wanted.option("storage") or f"sqlite:///{work.out / STORAGE}"
-    recipe = work.recipe
+    url, recipe = _url(work), work.recipe
     asked = (
         recipe.to_dict() | {"data": None},
         work.limit,
@@ -89,15 +94,16 @@ def _open(work: Work, name: str, steering: Steering) -> Any:
     )
     question = hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
     best = "maximize" if recipe.monitor_mode == "max" else "minimize"
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         return optuna.create_study(
             storage=url,
             study_name=f"locomt-{name}-{question}",
             directions=[best, "minimize"] if steering.with_cost else [best],
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=4) if steering.prune else optuna.pruners.NopPruner(),
             load_if_exists=True,
         )
-    except Exception as error:  # every database has exceptions of its own
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, ValueError) as error:  # no driver, no such URL
         reason = str(error).strip().partition("\n")[0]
         raise SearchError(f"storage {url!r} cannot be used: {reason or type(error).__name__}") from None
 
@@ -164,14 +170,13 @@ def _is_tried(trial: Any) -> bool:
 
 def _train(study: Any, work: Work, batch: list[tuple[Any, ViewTable]], steering: Steering) -> None:
     state = _optuna().trial.TrialState
-    url = work.wanted.option("storage") or f"sqlite:///{work.out / STORAGE}"
     jobs: list[tuple[int, Job]] = []
     for place, (trial, table) in enumerate(batch):
         candidate = _candidate(work, table, trial.number)
         for seed in work.wanted.all_seeds:
             job = candidate.job(work.runs, seed)
             if steering.prune and seed == work.recipe.train.seed:
-                watch = Watch(url, study.study_name, trial._trial_id, f"val_{work.recipe.monitor}")
+                watch = Watch(_url(work), study.study_name, trial._trial_id, f"val_{work.recipe.monitor}")
                 job = replace(job, watch=watch)
             jobs.append((place, job))
     outcomes: dict[int, list[tuple[Job, Outcome]]] = {}
@@ -179,8 +184,7 @@ def _train(study: Any, work: Work, batch: list[tuple[Any, ViewTable]], steering:
         outcomes.setdefault(place, []).append((job, outcome))
     for place, (trial, table) in enumerate(batch):
         found = outcomes[place]
-        epochs = work.recipe.train.epochs
-        cost = sum((o.summary["epoch"] + 1) / epochs if o.stopped else 1.0 for _, o in found)
+        cost = sum(cost_in_runs(outcome, work.recipe.train.epochs) for _, outcome in found)
         trial.set_user_attr("cost", cost)
         if any(outcome.stopped for _, outcome in found):
             study.tell(trial, state=state.PRUNED)
@@ -192,6 +196,11 @@ def _train(study: Any, work: Work, batch: list[tuple[Any, ViewTable]], steering:
         study.tell(trial, [mean, float(work.space.cost(table))] if steering.with_cost else mean)
         runs = [job.directory for job, _ in found]
         work.tell(_candidate(work, table, trial.number), scores, training_runs=cost, runs=runs)
+
+
+def cost_in_runs(outcome: Outcome, epochs: int) -> float:
+    """What a run took: 1, or the share of its epochs (counted from 1) that it had when it was given up."""
+    return float(outcome.summary["epoch"]) / epochs if outcome.stopped else 1.0
 
 
 @dataclass(frozen=True)
@@ -206,7 +215,7 @@ class Watch:
     def __call__(self, row: Mapping[str, Any]) -> bool:
         """Whether to stop."""
         optuna = _optuna()
-        study = optuna.load_study(storage=self.url, study_name=self.study, pruner=optuna.pruners.MedianPruner(4))
+        study = optuna.load_study(storage=self.url, study_name=self.study, pruner=optuna.pruners.MedianPruner(STARTUP))
         trial = optuna.trial.Trial(study, self.trial)
         if row.get(self.metric) is None:
             return False
