@@ -25,6 +25,10 @@ def test_strategies_have_the_fewest_cross_heads_that_fit(
         fewest = strategies(space, own, cross=1.0, seed=0)
         assert all(space.cost(table) > limit for table in fewest.values())
         return
+    crossing = tables.pop("all cross", None)
+    if crossing:
+        assert all(view.is_cross for layer in crossing.layers for view in layer.heads)
+        assert space.cost(crossing) <= limit
     assert tuple(tables) == STRATEGIES
     assert len({space.cost(table) for table in tables.values()}) == 1
     cost = space.cost(tables["spread"])

@@ -11,10 +11,11 @@ import torch
 
 from feature_project import make_project
 from locomt.cli.main import main
+from locomt.data import read_manifest
 from locomt.search.budget import Budget, SearchError
 from locomt.search.method import Search
 from locomt.search.methods.mass import MASS
-from locomt.search.run import CHOSEN, search
+from locomt.search.run import CHOSEN, RESULTS, search
 from locomt.train import Run, evaluate, load_recipe
 
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "2")
@@ -24,7 +25,7 @@ WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("convert")
     recipe = load_recipe(make_project(folder / "project"), WIDER)
-    plan = Search(recipe=recipe, budget=Budget.parse("0.5"), method="mass", finetune=0.5)
+    plan = Search(recipe=recipe, budget=Budget.parse("0.5"), method="mass", finetune=0.25)
     return plan, folder / "out", search(plan, folder / "out")
 
 
@@ -32,11 +33,15 @@ def test_the_chosen_table_is_fine_tuned_from_the_dense_model(made: tuple[Search,
     _, out, document = made
     chosen = document["chosen"]
     assert chosen["share"] <= 0.5
-    assert document["training_runs"] == 1 + 0.5
-    assert chosen["training_runs"] == 0.5
+    samples = json.loads((out / RESULTS).read_text())["settings"]
+    assert samples["train"]["epochs"] == 2
+    count = sum(row.split == "train" for row in read_manifest(samples["data"]["manifest"]))
+    assert chosen["training_runs"] == pytest.approx(0.25)
+    assert document["training_runs"] == pytest.approx(1 + 0.25 + 1 / 6)  # mass: half of the forward pass of two epochs
     tuned = load_recipe(out / CHOSEN)
     dense = out / "runs" / "multiall" / "seed-0"
     assert (tuned.train.start, tuned.train.epochs) == (str(dense.absolute()), 1)
+    assert tuned.train.epoch_samples == count // 2
     assert str(tuned.model.views) == chosen["views"]
     (folder,) = chosen["runs"]
     assert str(Run.load(folder).model.table) == chosen["views"]
@@ -71,10 +76,10 @@ def test_a_finished_run_is_converted_from_the_command_line(
 ) -> None:
     _, out, document = made
     dense = out / "runs" / "multiall" / "seed-0"
-    line = ["search", "--from", str(dense), "--method", "mass", "--finetune", "0.5", "--budget", "0.5", "--json"]
+    line = ["search", "--from", str(dense), "--method", "mass", "--finetune", "0.25", "--budget", "0.5", "--json"]
     assert main([*line, "--out", str(tmp_path / "converted")]) == 0
     converted = json.loads(capsys.readouterr().out)
-    assert converted["training_runs"] == 0.5
+    assert converted["training_runs"] == pytest.approx(0.25 + 1 / 6)
     assert converted["chosen"]["views"] == document["chosen"]["views"]
     assert converted["chosen"]["scores"] == document["chosen"]["scores"]
 

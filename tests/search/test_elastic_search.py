@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ CHEAPEST = 90 / 196
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("elastic")
     recipe = load_recipe(make_project(folder / "project"), WIDER)
-    plan = Search(recipe=recipe, budget=Budget.parse("0.52"), method="elastic", tables=60)
+    plan = Search(recipe=recipe, budget=Budget.parse("0.52"), method="elastic", tables=60, epochs=1)
     return plan, folder / "out", search(plan, folder / "out")
 
 
@@ -49,13 +50,14 @@ def copy(run: Path, folder: Path) -> Path:
 def test_one_training_serves_many_tables(made: tuple[Search, Path, dict[str, Any]], trained: Path) -> None:
     _, out, document = made
     assert len({entry["views"] for entry in document["tables"]}) == 60
-    assert document["training_runs"] == 3
+    assert document["training_runs"] == 1 + 3
     assert max(entry["share"] for entry in document["tables"]) <= 0.52
     assert {tuple(entry["runs"]) for entry in document["tables"]} == {(str(trained),)}
     assert {entry["training_runs"] for entry in document["tables"]} == {0}
     names = {name.split()[0] for entry in document["tables"] for name in entry["names"]}
     assert names >= {"cheapest", "spread", "drawn", "bred"}
-    assert [path.name for path in (out / "runs").iterdir()] == ["elastic"]
+    assert sorted(path.name for path in (out / "runs").iterdir()) == ["elastic", "multiall"]
+    assert load_recipe(trained / "config.yaml").train.start == str((out / "runs" / "multiall" / "seed-0").absolute())
 
 
 def test_scores_are_those_of_the_tables_own_models(made: tuple[Search, Path, dict[str, Any]], trained: Path) -> None:
@@ -90,8 +92,7 @@ def test_the_same_search_finds_the_same_tables(
     made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path
 ) -> None:
     plan, _, document = made
-    copy(trained, tmp_path / "runs" / "elastic" / "seed-0")
-    again = search(plan, tmp_path)
+    again = search(replace(plan, source=copy(trained, tmp_path / "run"), epochs=None), tmp_path / "out")
     found = [[(entry["views"], entry["names"], entry["scores"]) for entry in d["tables"]] for d in (document, again)]
     assert found[0] == found[1]
 
@@ -109,8 +110,7 @@ def test_breeding_climbs(
 
     monkeypatch.setattr("locomt.search.methods.elastic.validation_scores", scores)
     plan, _, _ = made
-    copy(trained, tmp_path / "runs" / "elastic" / "seed-0")
-    document = search(plan, tmp_path)
+    document = search(replace(plan, source=copy(trained, tmp_path / "run"), epochs=None), tmp_path / "out")
     assert document["chosen"]["views"] == "self:4\nmotion~sound:4"
     assert document["chosen"]["mean"] == 1
 
@@ -189,9 +189,21 @@ def test_what_cannot_serve_is_told(
     FusionModel(fixed.fusion_config()).save_pretrained(bare / "model")
     assert "trained with train.views 'fixed'" in message("evaluate", str(bare), "--budget", "0.5")
     line = ("search", "--budget", "0.5", "--method", "elastic", "--from")
-    assert "expected a run of train.views 'elastic', got 'fixed'" in message(*line, str(bare))
+    assert "or of train.views 'elastic', got one of 'locomt' and 'fixed'" in message(*line, str(bare))
+    assert "is trained already; leave --epochs out" in message(*line, str(trained), "--epochs", "2")
     assert "is one run, of one seed" in message(*line, str(trained), "--seeds", "2")
     assert "has heads 4, the recipe asks for 2" in message(*line, str(trained), "--model.heads", "2")
+
+
+def test_a_dense_run_becomes_elastic(
+    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dense = made[1] / "runs" / "multiall" / "seed-0"
+    line = ["search", "--from", str(dense), "--method", "elastic", "--budget", "1", "--tables", "4", "--json"]
+    assert main([*line, "--epochs", "2", "--out", str(tmp_path / "out")]) == 0
+    assert json.loads(capsys.readouterr().out)["training_runs"] == 3 * 2  # one epoch is a run
+    own = load_recipe(tmp_path / "out" / "runs" / "elastic" / "seed-0" / "config.yaml").train
+    assert (own.epochs, own.views, own.start) == (2, "elastic", str(dense))
 
 
 def test_an_elastic_run_is_searched_from_the_command_line(

@@ -17,7 +17,7 @@ from locomt.data.batch import within_samples
 from locomt.nn.config import ConfigError
 from locomt.train import fit, load_recipe
 from locomt.train.augment import Augment, AugmentConfig
-from locomt.train.recipe import RecipeError, TrainConfig
+from locomt.train.config import RecipeError, TrainConfig
 from locomt.train.transforms import AT_ONCE, GREY, drop_modalities, jitter_frames, mask_spectrograms, mix
 
 CLASSES = 5

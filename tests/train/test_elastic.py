@@ -9,8 +9,8 @@ import torch
 
 from locomt.nn.model import FusionModel
 from locomt.train import fit, load_recipe
+from locomt.train.config import RecipeError
 from locomt.train.elastic import PASSES, step_tables
-from locomt.train.recipe import RecipeError
 from locomt.train.run import Run, evaluate
 from locomt.views import View, ViewTable
 

@@ -20,9 +20,10 @@ from locomt.cost.knapsack import BudgetError
 from locomt.nn import FeatureSpec
 from locomt.nn.config import ConfigError
 from locomt.train import Run, evaluate, fit, load_recipe
+from locomt.train.config import RecipeError
 from locomt.train.files import RunError
 from locomt.train.learn_views import LearnViews, ViewChoice
-from locomt.train.recipe import Recipe, RecipeError
+from locomt.train.recipe import Recipe
 from locomt.views import view_set
 
 # 9 and 5 tokens: a self head takes 106 score pairs, a cross head 90, a multi head 196.

@@ -5,8 +5,8 @@ import torch
 
 from locomt.nn.config import FeatureSpec, FusionConfig, TextSpec
 from locomt.nn.model import FusionModel
+from locomt.train.config import TrainConfig
 from locomt.train.optim import UNDECAYED, make_optimizer, make_schedule, parameter_groups, warmup_cosine
-from locomt.train.recipe import TrainConfig
 
 
 @pytest.fixture

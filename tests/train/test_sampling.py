@@ -55,3 +55,17 @@ def test_labels_of_a_sample_add_up_and_bad_rows_weigh_little(tmp_path):
 def test_numbers_cannot_be_balanced(tmp_path):
     with pytest.raises(ValueError, match="needs classes"):
         balancing_weights(dataset(tmp_path, ["1.5"], "regression"), [])
+
+
+def test_a_short_epoch_takes_other_samples_each_time() -> None:
+    sampler = EpochSampler(50, seed=3, draws=20)
+    seen = []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        assert len(list(sampler)) == len(set(sampler)) == len(sampler) == 20
+        assert set(sampler) <= set(range(50))
+        seen.append(list(sampler))
+    assert seen[0] != seen[1]
+    assert len(EpochSampler(50, seed=3, draws=60)) == 50  # no sample comes twice
+    balanced = EpochSampler(2, 0, torch.tensor([1.0, 1.0]), draws=60)
+    assert len(list(balanced)) == len(balanced) == 60

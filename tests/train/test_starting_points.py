@@ -17,8 +17,8 @@ from locomt.nn import AudioSpec, FeatureSpec, VideoSpec
 from locomt.nn.config import FUSIONS
 from locomt.nn.pretrained import fill_towers
 from locomt.train import Run, evaluate, fit, load_recipe
+from locomt.train.config import RecipeError, TrainConfig
 from locomt.train.optim import freeze, make_optimizer, make_schedule, part_of
-from locomt.train.recipe import RecipeError, TrainConfig
 from text_encoders import save_encoder
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

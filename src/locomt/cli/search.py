@@ -50,11 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a finished run to begin with: of Multiall, to convert: mass; or an elastic one: elastic",
     )
     parser.add_argument(
+        "--epochs", metavar="N", type=int, help="of training the elastic model (7/3 of the recipe's): elastic"
+    )
+    parser.add_argument(
         "--finetune",
         metavar="SHARE",
         type=float,
-        help="epochs of training what was found, as a share of the recipe's (0.1): mass; elastic, learned: in the "
-        "chosen recipe",
+        help="training of what was found, as a share of the recipe's (0.05): mass; elastic, learned: in the chosen "
+        "recipe",
     )
     parser.add_argument(
         "--storage",
@@ -87,7 +90,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.search.method import Search
     from locomt.search.run import CHOSEN, PLOT, RESULTS
 
-    options = {name: getattr(args, name) for name in ("tables", "seeds", "one_way", "finetune", "source", "storage")}
+    names = ("tables", "seeds", "one_way", "epochs", "finetune", "source", "storage")
+    options = {name: getattr(args, name) for name in names}
     wanted = Search(recipe=recipe, budget=budget, method=args.method, **options)
     document = _search_aloud(wanted, out, jobs=args.jobs, threads=args.threads)
     if args.json:

@@ -7,7 +7,8 @@ from itertools import product
 
 import yaml
 
-from locomt.train.recipe import Recipe, RecipeError, build_recipe
+from locomt.train.config import RecipeError
+from locomt.train.recipe import Recipe, build_recipe
 
 Grid = Mapping[str, Sequence[str]]
 """Fields of the recipe, `train.learning_rate` say, and the values to try, as text."""

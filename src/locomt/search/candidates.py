@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from locomt.search.budget import SearchError, Space
 from locomt.views import SELF, STRATEGIES, LayerViews, View, ViewTable
 
+ALL_CROSS = "all cross"
+
 
 def strategies(space: Space, limit: int, *, cross: float, seed: int) -> Mapping[str, ViewTable]:
-    """A table by each of `locomt.views.STRATEGIES`, all of the same cost.
+    """A table by each of `locomt.views.STRATEGIES`, all of the same cost, and `all cross` where that fits.
 
     They have the fewest cross heads that the budget takes. Where it would take none, since all heads self fit, they
-    have the share `cross`, or none at all where cross heads are the slower ones and that share does not fit.
+    have the share `cross`, or none at all where cross heads are the slower ones and that share does not fit. All heads
+    cross, the pairs in turn, is the cheapest table by hand where FLOPs count.
 
     Args:
         limit: what a table may cost, as `space.cost` says it.
@@ -43,7 +46,8 @@ def strategies(space: Space, limit: int, *, cross: float, seed: int) -> Mapping[
         )
     if share == 0 and fits(cross):
         share = cross
-    return {name: make(name, share) for name in STRATEGIES}
+    found = {name: make(name, share) for name in STRATEGIES}
+    return found | {ALL_CROSS: make("spread", 1.0)} if fits(1.0) else found
 
 
 def draws(space: Space, limit: int, count: int, seed: int) -> Mapping[str, ViewTable]:

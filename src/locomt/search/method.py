@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -25,14 +26,14 @@ METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "mass": ("seeds", "one_way", "finetune", "source"),
         "evolutionary": ("seeds", "tables", "one_way", "storage"),
         "bayesian": ("seeds", "tables", "one_way", "storage"),
-        "elastic": ("seeds", "tables", "finetune", "source"),
+        "elastic": ("seeds", "tables", "epochs", "finetune", "source"),
         "learned": ("one_way", "finetune"),
     }
 )
 """Method -> the options of `Search` that it takes. A method is a module of its name in `locomt.search.methods`, with a
 function `run(work: Work) -> None`, imported when it is wanted: some need packages that others do not."""
 
-DEFAULTS: Mapping[str, Any] = MappingProxyType({"seeds": 1, "tables": 8, "one_way": False, "finetune": 0.1})
+DEFAULTS: Mapping[str, Any] = MappingProxyType({"seeds": 1, "tables": 8, "one_way": False, "finetune": 0.05})
 TABLES: Mapping[str, int] = MappingProxyType({"elastic": 300})
 """How many tables a method tries that does not train each, where it is not said."""
 RATE = 0.3
@@ -50,8 +51,9 @@ class Search:
         tables: how many tables to try.
         seeds: runs of every table, with `train.seed` and those that follow it.
         one_way: whether heads may look one way (`a>b`).
-        finetune: epochs of training a model whose weights are there, as a share of the recipe's; one epoch at least.
-        source: a finished run to convert, instead of one trained for it: of Multiall, or an elastic one.
+        epochs: of training the elastic model from a dense one; `elastic.LENGTH` times the recipe's where left out.
+        finetune: training of a model whose weights are there, as a share of the recipe's.
+        source: a finished run to begin with, of Multiall, instead of one trained for it; `elastic` takes its own too.
         storage: URL of an Optuna storage, which many machines may share; a file in the search's directory if left out.
     """
 
@@ -61,9 +63,12 @@ class Search:
     tables: int | None = None
     seeds: int | None = None
     one_way: bool | None = None
+    epochs: int | None = None
     finetune: float | None = None
     source: Path | None = None
     storage: str | None = None
+    epoch_samples: int = field(init=False)
+    """Training samples that an epoch of the recipe takes."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -72,16 +77,20 @@ class Search:
             if getattr(self, name) is not None and name not in METHODS[self.method]:
                 takers = ", ".join(method for method, options in METHODS.items() if name in options)
                 raise SearchError(f"method {self.method} takes no option {name!r}; it is for {takers}")
-        for name in ("tables", "seeds"):
-            if self.option(name) < 1:
-                raise SearchError(f"{name}: expected 1 or more, got {getattr(self, name)}")
+        for name in ("tables", "seeds", "epochs"):
+            value = self.option(name)
+            if value is not None and value < 1:
+                raise SearchError(f"{name}: expected 1 or more, got {value}")
         if not 0 < self.option("finetune") <= 1:
-            raise SearchError(f"finetune: expected a share of the recipe's epochs in (0, 1], got {self.finetune}")
+            raise SearchError(f"finetune: expected a share of the recipe's training in (0, 1], got {self.finetune}")
         data = self.recipe.data
-        if not any(row.split == data.val_split for row in read_manifest(data.manifest, data.columns)):
+        splits = Counter(row.split for row in read_manifest(data.manifest, data.columns))
+        if not splits[data.val_split]:
             raise SearchError(
                 f"{data.manifest}: no row has split {data.val_split!r} (data.val_split), by which to choose"
             )
+        samples = self.recipe.train.epoch_samples or splits[data.train_split]
+        object.__setattr__(self, "epoch_samples", samples)
 
     def option(self, name: str) -> Any:
         """The value of an option, its default where it was left out."""
@@ -114,7 +123,8 @@ class Candidate:
     def job(self, root: Path, seed: int) -> Job:
         """The run with one seed, in a directory that any search of the same recipe shares."""
         train = self.recipe.train
-        what = str(self.table) + (f"\n{train.epochs} epochs from {train.start}" if train.start else "")
+        started = f"\n{train.epochs} epochs of {train.epoch_samples or 'all'} samples from {train.start}"
+        what = str(self.table) + (started if train.start else "")
         name = hashlib.sha256(what.encode()).hexdigest()[:12]
         return Job(
             label=f"{self.names[0]} seed {seed}",
@@ -129,23 +139,15 @@ def with_table(recipe: Recipe, table: ViewTable) -> Recipe:
     return recipe.fused("locomt", str(table))
 
 
-def tuned_from(recipe: Recipe, table: ViewTable, start: Path, share: float) -> Recipe:
-    """The recipe for a short training of this table from the weights of a finished run.
-
-    Args:
-        share: of the recipe's epochs; one epoch at least.
-    """
-    recipe = with_table(recipe, table)
-    epochs = max(1, round(share * recipe.train.epochs))
-    train = replace(
-        recipe.train,
-        start=str(start.absolute()),
-        pretrained={},
-        epochs=epochs,
-        learning_rate=RATE * recipe.train.learning_rate,
-        warmup_epochs=min(recipe.train.warmup_epochs, epochs / 10),
+def dense_job(recipe: Recipe, seed: int, root: Path) -> Job:
+    """The training of Multiall."""
+    dense = recipe.fused("multiall")
+    return Job(
+        label=f"multiall seed {seed}",
+        recipe=replace(dense, train=replace(dense.train, seed=seed)),
+        directory=root / "multiall" / f"seed-{seed}",
+        test=False,
     )
-    return replace(recipe, train=train)
 
 
 def named(tables: Mapping[str, ViewTable], recipe: Recipe) -> list[Candidate]:
@@ -190,6 +192,36 @@ class Work:
     def runs(self) -> Path:
         return self.out / "runs"
 
+    def in_runs(self, samples: float) -> float:
+        """What training on so many samples costs, in runs of the recipe."""
+        return samples / (self.recipe.train.epochs * self.wanted.epoch_samples)
+
+    def tuned(self, table: ViewTable, start: Path) -> Recipe:
+        """The recipe for a short training of this table from the weights of a finished run.
+
+        It has the share `finetune` of the recipe's steps: in whole epochs, or in a shorter one where one is too long.
+        """
+        recipe, train = with_table(self.recipe, table), self.recipe.train
+        epochs = self.wanted.option("finetune") * train.epochs
+        short = epochs < 1
+        train = replace(
+            train,
+            start=str(start.absolute()),
+            pretrained={},
+            epochs=max(1, round(epochs)),
+            epoch_samples=max(1, round(epochs * self.wanted.epoch_samples)) if short else train.epoch_samples,
+            learning_rate=RATE * train.learning_rate,
+            warmup_epochs=min(train.warmup_epochs, max(1, round(epochs)) / 10),
+        )
+        return replace(recipe, train=train)
+
+    def dense(self, seeds: Iterable[int]) -> list[Path]:
+        """Runs of Multiall to begin with, one a seed: trained, or found done."""
+        jobs = [dense_job(self.recipe, seed, self.runs) for seed in seeds]
+        self.do(jobs)
+        self.before += len(jobs)
+        return [job.directory for job in jobs]
+
     def do(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Runs that are no table's, such as one to start from. What they cost is to be added to `before`."""
         return self._do(jobs, lambda job, outcome: None)
@@ -205,7 +237,8 @@ class Work:
             for place, (candidate, own) in enumerate(jobs):
                 if place not in entries and all(run.directory in done for run in own):
                     scores = [self.score(run, done[run.directory]) for run in own]
-                    cost = len(own) * candidate.recipe.train.epochs / self.recipe.train.epochs
+                    train = candidate.recipe.train
+                    cost = self.in_runs(len(own) * train.epochs * (train.epoch_samples or self.wanted.epoch_samples))
                     runs = [run.directory for run in own]
                     entries[place] = self.tell(candidate, scores, training_runs=cost, runs=runs)
 

@@ -4,8 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from locomt.train.config import TrainConfig
     from locomt.train.loop import fit
-    from locomt.train.recipe import Recipe, TrainConfig, load_recipe
+    from locomt.train.recipe import Recipe, load_recipe
     from locomt.train.run import Run, evaluate, predict
 
 __all__ = ["Recipe", "Run", "TrainConfig", "evaluate", "fit", "load_recipe", "predict"]
@@ -14,7 +15,7 @@ __all__ = ["Recipe", "Run", "TrainConfig", "evaluate", "fit", "load_recipe", "pr
 _HOMES = {
     "Recipe": "locomt.train.recipe",
     "Run": "locomt.train.run",
-    "TrainConfig": "locomt.train.recipe",
+    "TrainConfig": "locomt.train.config",
     "evaluate": "locomt.train.run",
     "fit": "locomt.train.loop",
     "load_recipe": "locomt.train.recipe",

@@ -71,8 +71,8 @@ class SplitsModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """In an order that depends on `train.seed` and the epoch alone."""
-        seed = self.recipe.train.seed
-        sampler: EpochSampler | CropSampler = EpochSampler(len(self.train), seed, self.weights)
+        seed, draws = self.recipe.train.seed, self.recipe.train.epoch_samples
+        sampler: EpochSampler | CropSampler = EpochSampler(len(self.train), seed, self.weights, draws)
         if self.recipe.data.crop is not None:
             sampler = CropSampler(sampler, seed)
         sampler.set_epoch(self.start[0])

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from locomt.train.recipe import TrainConfig
+from locomt.train.config import TrainConfig
 
 UNDECAYED = ("positions", "cls", "bottleneck")
 """Parameters of more than one axis that are no weights of a linear map: weight decay passes them over."""

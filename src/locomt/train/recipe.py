@@ -17,18 +17,12 @@ import yaml
 
 from locomt.data.config import DataConfig, TextSource
 from locomt.hints import did_you_mean
-from locomt.nn.config import INFLATIONS, Architecture, FusionConfig
-from locomt.train.augment import AugmentConfig, check_augment
-from locomt.train.learn_views import LearnViews
-from locomt.train.subsection import make_section
+from locomt.nn.config import Architecture, FusionConfig
+from locomt.train.augment import check_augment
+from locomt.train.config import RecipeError, TrainConfig, require
 
-OPTIMIZERS = ("sgd", "adamw")
 PARTS = ("fusion", "head")
 """Parts of every model that are no modality's."""
-PRECISIONS = ("32", "bf16-mixed")
-SAMPLINGS = ("shuffled", "balanced")
-VIEWS = ("fixed", "elastic", "learned")
-ACCELERATORS = ("auto", "cpu", "cuda")
 MONITORS = {
     "multiclass": {"accuracy": "max", "f1": "max", "precision": "max", "recall": "max", "loss": "min"},
     "multilabel": {"mAP": "max", "mAUC": "max", "loss": "min"},
@@ -36,133 +30,6 @@ MONITORS = {
     "temporal": {"mAP": "max", "event_f1": "max", "loss": "min"},
 }
 """What a run may be judged by, a task each: name -> whether more or less is better. The first is the default."""
-
-
-class RecipeError(ValueError):
-    """A recipe that cannot serve: says where, what was expected and what came."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise RecipeError(message)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a model is trained: the `train:` section of a recipe.
-
-    The defaults are the paper's where it states them (section 3: cross-entropy, 20 epochs, SGD with momentum
-    0.9, cosine schedule).
-
-    Attributes:
-        epochs: passes over the training split.
-        batch_size: samples a step.
-        optimizer: `sgd` (with momentum) or `adamw`.
-        learning_rate: the peak rate, reached after the warm-up.
-        learning_rates: peak rates of parts of the model that have one of their own: a modality (its embedding and
-            unimodal layers), `fusion` (the fusion layers and norms), `head`, and `<modality>.encoder` of a text that
-            has one.
-        frozen: parts of the model, named alike, that stay as they are: without gradients, dropout and stochastic depth.
-        pretrained: modality -> checkpoint that its tower starts from: a folder, or an id on the Hugging Face hub; see
-            `locomt.nn.pretrained.fill_towers`.
-        inflation: how a pretrained patch embedding is spread over a tubelet: `central` or `average`.
-        start: a finished run, or the `model/` of one, that all weights start from. It may have other views.
-        views: `fixed`, the model's table, or `elastic`: other tables at every step, so that any of them runs from the
-            weights that come out; see `locomt.train.elastic`. `learned`: the table is found in training, see
-            `locomt.train.learn_views`. Only for `model.fusion` locomt.
-        learn_views: how they are learned; a mapping such as `{"budget": 0.5}` is turned into a `LearnViews`.
-        momentum: of `sgd`.
-        weight_decay: not applied to biases, norms, positions, [CLS] and bottleneck tokens.
-        warmup_epochs: linear warm-up from 0, in epochs; fractions are allowed. Then the rate follows a cosine
-            to 0.
-        label_smoothing: share of the target spread evenly over all classes, in [0, 1). Not for regression.
-        clip_norm: largest norm of the gradient; longer ones are scaled down. 0 turns it off.
-        precision: `32` or `bf16-mixed`.
-        sampling: `shuffled`, every training sample once an epoch, or `balanced`, as many drawn with replacement so
-            that rare classes come as often as frequent ones. Not for regression.
-        augment: changes to the training batches, off by default; see `locomt.train.augment.AugmentConfig`. A mapping
-            such as `{"mixup": 0.5}` is turned into one.
-        seed: of the initial weights, the order of the data, augmentation, dropout and stochastic depth.
-        monitor: the validation metric that chooses the best epoch. Left out: accuracy, mAP or mae by task.
-        accelerator: `auto` (a CUDA device where there is one), `cpu` or `cuda`.
-        devices: how many of them share the samples of each step; with `cpu` processes.
-        checkpoint_minutes: time from one checkpoint to the next within a long epoch; 0 for none.
-        deterministic: the same result again on the same GPU, with torch's and our own deterministic kernels, some of
-            which are slower; a CPU gives the same result again either way.
-        tensorboard: write TensorBoard logs; `metrics.csv` is always written.
-        compile: run the model through `torch.compile`.
-    """
-
-    epochs: int = 20
-    batch_size: int = 64
-    optimizer: str = "sgd"
-    learning_rate: float = 0.1
-    learning_rates: dict[str, float] = field(default_factory=dict)
-    frozen: tuple[str, ...] = ()
-    pretrained: dict[str, str] = field(default_factory=dict)
-    inflation: str = "central"
-    start: str | None = None
-    views: str = "fixed"
-    learn_views: Any = field(default_factory=dict)
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    warmup_epochs: float = 0.0
-    label_smoothing: float = 0.0
-    clip_norm: float = 1.0
-    precision: str | int = "32"
-    sampling: str = "shuffled"
-    augment: Any = field(default_factory=dict)
-    seed: int = 0
-    monitor: str | None = None
-    accelerator: str = "auto"
-    devices: int = 1
-    checkpoint_minutes: float = 10.0
-    deterministic: bool = False
-    tensorboard: bool = True
-    compile: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "precision", str(self.precision))  # YAML reads 32 as a number
-        for name, kind, example in (
-            ("augment", AugmentConfig, "{mixup: 0.5, ...}"),
-            ("learn_views", LearnViews, "{budget: 0.5, ...}"),
-        ):
-            object.__setattr__(self, name, make_section(kind, getattr(self, name), f"train.{name}", example))
-        object.__setattr__(self, "frozen", tuple(self.frozen))
-        for name, choices in (
-            ("optimizer", OPTIMIZERS),
-            ("inflation", INFLATIONS),
-            ("precision", PRECISIONS),
-            ("sampling", SAMPLINGS),
-            ("views", VIEWS),
-            ("accelerator", ACCELERATORS),
-        ):
-            value = getattr(self, name)
-            _require(value in choices, f"train.{name}: expected one of {', '.join(choices)}, got {value!r}")
-        for name in ("epochs", "batch_size", "devices"):
-            _require(getattr(self, name) >= 1, f"train.{name}: expected 1 or more, got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup_epochs", "clip_norm", "seed", "checkpoint_minutes"):
-            _require(getattr(self, name) >= 0, f"train.{name}: expected 0 or more, got {getattr(self, name)}")
-        for name in ("momentum", "label_smoothing"):
-            value = getattr(self, name)
-            _require(0 <= value < 1, f"train.{name}: expected [0, 1), got {value}")
-        _require(
-            self.start is None or not self.pretrained,
-            f"train.start: all weights come from {self.start}; leave train.pretrained out",
-        )
-        _require(self.learning_rate > 0, f"train.learning_rate: expected above 0, got {self.learning_rate}")
-        for part, rate in self.learning_rates.items():
-            _require(
-                rate > 0, f"train.learning_rates.{part}: expected above 0, got {rate}; train.frozen holds it still"
-            )
-            _require(part not in self.frozen, f"train.frozen: {part!r} has a rate in train.learning_rates too")
-        _require(
-            self.warmup_epochs <= self.epochs,
-            f"train.warmup_epochs {self.warmup_epochs} is longer than train.epochs {self.epochs}",
-        )
-        if self.views == "learned":
-            self.learn_views.check(self.epochs)
-        _require(self.seed < 2**32, f"train.seed: expected below 2**32, got {self.seed}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +48,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         choices = MONITORS[self.data.task]
-        _require(
+        require(
             self.train.monitor is None or self.train.monitor in choices,
             f"train.monitor: a {self.data.task} run knows {', '.join(choices)}, got {self.train.monitor!r}",
         )
@@ -190,34 +57,34 @@ class Recipe:
             self._check_changing_views()
         modalities = self.data.modalities
         for name in self.train.pretrained:
-            _require(name in modalities, f"train.pretrained: {_unknown(name, modalities)}")
+            require(name in modalities, f"train.pretrained: {_unknown(name, modalities)}")
             kind = modalities[name].kind
-            _require(
+            require(
                 kind in ("video", "audio"),
                 f"train.pretrained: {name!r} is {kind}; towers are for video and audio, and a text takes what "
                 f"data.modalities.{name}.encoder names",
             )
         for field_name, named in (("learning_rates", self.train.learning_rates), ("frozen", self.train.frozen)):
             for name in named:
-                _require(name in self.parts, f"train.{field_name}: {_unknown(name, self.parts)}")
+                require(name in self.parts, f"train.{field_name}: {_unknown(name, self.parts)}")
         if taken := [name for name in PARTS if name in modalities and (self.train.learning_rates or self.train.frozen)]:
             raise RecipeError(f"modality {taken[0]!r} has the name of a part of every model; rename it to set its rate")
-        _require(
+        require(
             set(self.train.frozen) != set(self.parts),
             f"train.frozen: of {', '.join(self.parts)} nothing is left to train",
         )
 
     def _check_changing_views(self) -> None:
         how = f"train.views {self.train.views!r}"
-        _require(
+        require(
             self.model.fusion == "locomt",
             f"{how} is for model.fusion 'locomt'; {self.model.fusion!r} has no views to change",
         )
-        _require(
+        require(
             len(self.data.modalities) > 1,
             f"{how} needs two modalities or more, got {', '.join(self.data.modalities)} alone",
         )
-        _require(
+        require(
             not self.train.compile,
             f"{how} changes the model at every step, which cannot be compiled; set train.compile to false",
         )
@@ -283,11 +150,11 @@ class Recipe:
         """
         known = self.data.modalities
         for name in modalities:
-            _require(name in known, f"modality {name!r} is not one of {', '.join(known)}")
-        _require(bool(modalities), f"expected at least one modality out of {', '.join(known)}, got none")
+            require(name in known, f"modality {name!r} is not one of {', '.join(known)}")
+        require(bool(modalities), f"expected at least one modality out of {', '.join(known)}, got none")
         kept = {name: source for name, source in known.items() if name in modalities}
         steps = tuple(name for name in self.data.steps if name in kept)
-        _require(
+        require(
             bool(steps) == bool(self.data.steps),
             f"the labels belong to the steps of {', '.join(self.data.steps)}, none of which is left",
         )
@@ -398,9 +265,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise RecipeError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
-    _require(isinstance(values, dict), f"{path}: expected the sections model, data and train, got {values!r:.60}")
+    require(isinstance(values, dict), f"{path}: expected the sections model, data and train, got {values!r:.60}")
     for section, content in values.items():
-        _require(
+        require(
             content is None or isinstance(content, dict),
             f"{path}: expected section {section!r} to hold fields, got {content!r:.60}",
         )
@@ -423,7 +290,7 @@ def _parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
     items = iter(overrides)
     for item in items:
         name, equals, text = item.partition("=")
-        _require(
+        require(
             name.startswith("--") and "." in name,
             f"expected an override such as '--model.depth 4', got {item!r}",
         )
@@ -445,7 +312,7 @@ def _override(values: dict[str, Any], name: str, value: Any) -> None:
     place = values.setdefault(parents[0], {}) if parents[0] in _SECTIONS else values
     for parent in parents[1 if parents[0] in _SECTIONS else 0 :]:
         entry = place.setdefault(parent, {}) if name.startswith(_OPEN) else place.get(parent)
-        _require(isinstance(entry, dict), f"override --{name}: {_unknown(parent, place)}")
+        require(isinstance(entry, dict), f"override --{name}: {_unknown(parent, place)}")
         place = entry
     place[last] = value
 
@@ -461,10 +328,10 @@ def _unknown(name: str, known: Any) -> str:
 def build_recipe(values: Mapping[str, Any], where: str) -> Recipe:
     """A recipe out of plain values, the types of its fields checked; `where` heads the error messages."""
     for section, content in values.items():
-        _require(section in _SECTIONS, f"{where}: {_unknown(section, _SECTIONS)}")
+        require(section in _SECTIONS, f"{where}: {_unknown(section, _SECTIONS)}")
         for name in content:
             known = [f.name for f in fields(_SECTIONS[section])]
-            _require(name in known, f"{where}: section {section!r}: {_unknown(name, known)}")
+            require(name in known, f"{where}: section {section!r}: {_unknown(name, known)}")
     checked = _check_types({section: dict(values.get(section, {})) for section in _SECTIONS}, where)
     try:
         return Recipe(**{name: section(**checked[name]) for name, section in _SECTIONS.items()})

@@ -16,26 +16,33 @@ from locomt.data.labels import LabelError, parse_label
 class EpochSampler(Sampler[int]):
     """An order that depends on a seed and the epoch alone, so that a resumed epoch takes what it would have taken.
 
-    Without weights every sample once, shuffled. With weights as many draws as there are samples, with replacement.
     Lightning tells it the epoch.
+
+    Args:
+        samples: in the split.
+        seed: of the run.
+        weights: `[samples]`: draw with replacement, by these; without them no sample comes twice.
+        draws: length of an epoch; all samples where left out. Without weights no epoch is longer than that.
     """
 
-    def __init__(self, samples: int, seed: int, weights: Tensor | None = None) -> None:
+    def __init__(self, samples: int, seed: int, weights: Tensor | None = None, draws: int | None = None) -> None:
         self.samples, self.seed, self.weights = samples, seed, weights
+        wanted = samples if draws is None else draws
+        self.draws = min(wanted, samples) if weights is None else wanted
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.samples
+        return self.draws
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         if self.weights is None:
-            order = torch.randperm(self.samples, generator=generator)
+            order = torch.randperm(self.samples, generator=generator)[: self.draws]
         else:
-            order = torch.multinomial(self.weights, self.samples, replacement=True, generator=generator)
+            order = torch.multinomial(self.weights, self.draws, replacement=True, generator=generator)
         return iter(order.tolist())
 
 

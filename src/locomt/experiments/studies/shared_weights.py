@@ -1,8 +1,10 @@
-"""One elastic model at several budgets, against models trained for each of them: a part of the search study."""
+"""Elastic models at several budgets, against models trained for each of them: a part of the search study."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from locomt.data import label_list
@@ -12,33 +14,34 @@ from locomt.experiments.studies.page import Document, scale_of, scores, spread, 
 from locomt.experiments.studies.plan import Plan
 from locomt.experiments.tasks import Task
 from locomt.search.budget import Budget, Space
-from locomt.search.elastic import table_within
-from locomt.search.method import Search, with_table
+from locomt.search.method import Search, dense_job, with_table
+from locomt.search.methods.elastic import elastic_job
+from locomt.search.results import best
 from locomt.search.run import search
 from locomt.train.jobs import device_of
 from locomt.train.recipe import Recipe
 from locomt.train.run import Run, evaluate
-from locomt.views import SELF
+from locomt.views import SELF, ViewTable
 
 BUDGETS = 5
 
 
-def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe) -> list[Arm]:
-    """For each budget, from the cheapest table to all self, an arm: the elastic model's best table, trained alone.
+def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe, trained: Path) -> list[Arm]:
+    """For each budget an arm: the table in it that the elastic model scored best, trained alone.
 
-    The elastic model is the one that the search by `elastic` has trained. Its own test score with a table is in the
-    facts, as `shared`.
+    The budgets cut the range of costs, from the cheapest table to all self, into equal parts. So that each has a table
+    of its own, the table must be dearer than the budget below.
 
     Args:
         plan: the study's.
-        task, recipe: to search on.
+        task, recipe: that were searched on.
         fresh: the recipe with seeds that no search has seen, to train from.
+        trained: the elastic model of a search, by which tables are chosen. Those of the other seeds are trained; the
+            test score of each with a table is in the facts, as `shared`.
     """
     space = Space(recipe.fusion_config(label_list(recipe.data)))
     places = space.layers * space.heads
     least, most = places * min(map(space.pairs, space.views)), places * space.pairs(SELF)
-    limits = [least + (most - least) * step // (BUDGETS - 1) for step in range(BUDGETS)]
-    trained = plan.out / "searches" / task.name / "elastic" / "runs" / "elastic" / f"seed-{recipe.train.seed}"
     wanted = Search(
         recipe=recipe,
         budget=Budget(Fraction(most, space.multiall), "share"),
@@ -46,45 +49,57 @@ def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe) -> list[Arm]:
         tables=300 if plan.full else 12,
         source=trained,
     )
-    folder = plan.out / "searches" / task.name / "elastic-front"
-    search(
-        wanted,
-        folder,
-        at_once=plan.at_once,
-        threads=plan.threads,
-        on_plan=plan.on_plan,
-        on_run=plan.on_run,
-    )
-    run = Run.load(trained)
-    found = []
-    for limit in limits:
-        chosen = table_within(run, Budget(Fraction(limit, space.multiall), "share"))
-        run.model.set_views(chosen)
-        shared = evaluate(run, recipe.data.test_split, device=device_of(recipe))["metrics"][metric_of(recipe)]
+    found = search(wanted, plan.out / "searches" / task.name / "elastic-front")
+    runs = _elastic(plan, recipe, trained)
+    made = []
+    below = -1
+    for step in range(1, BUDGETS + 1):
+        limit = least + (most - least) * step // BUDGETS
+        inside = [entry for entry in found["tables"] if below < round(entry["share"] * space.multiall) <= limit]
+        below = limit
+        if not inside:
+            continue
+        chosen = ViewTable.parse(best(inside, found["better"])["views"], space.modalities)
+        shared = []
+        for run in runs:
+            run.model.set_views(chosen)
+            shared.append(evaluate(run, recipe.data.test_split, device=device_of(recipe))["metrics"][metric_of(recipe)])
         facts = {"method": None, "budget": limit / space.multiall, "shared": shared, "views": str(chosen)}
         name = f"trained at {limit / space.multiall:.3f}"
-        found.append(Arm(task=task.name, name=name, recipe=with_table(fresh, chosen), facts=facts))
-    return found
+        made.append(Arm(task=task.name, name=name, recipe=with_table(fresh, chosen), facts=facts))
+    return made
+
+
+def _elastic(plan: Plan, recipe: Recipe, trained: Path) -> list[Run]:
+    """An elastic model a seed; that of the search is the first."""
+    root, epochs = trained.parent.parent, Run.load(trained).recipe.train.epochs
+    seeds = plan.seeds_of(recipe)
+    dense = [dense_job(recipe, seed, root) for seed in seeds]
+    plan.have(dense)
+    jobs = [elastic_job(recipe, own.directory, epochs, seed, root) for own, seed in zip(dense, seeds, strict=True)]
+    plan.have(jobs)
+    return [Run.load(job.directory) for job in jobs]
 
 
 def section(document: Document, task: Document) -> list[str]:
-    """The elastic model and models trained alone, budget by budget."""
-    scale = scale_of(task["metric"])
-    rows: list[tuple[Any, ...]] = []
-    gaps = []
+    """The elastic models and models trained alone, budget by budget."""
+    scale, sign = scale_of(task["metric"]), -1 if task["better"] == "less" else 1
+    rows: list[Sequence[Any]] = []
+    within = 0
     for arm in document["arms"]:
-        if arm["task"] == task["name"] and arm["facts"].get("shared") is not None and scores(arm):
+        if arm["task"] == task["name"] and arm["facts"].get("shared") and scores(arm):
             alone = mean_of(list(scores(arm).values()))
-            sign = -1 if task["better"] == "less" else 1
-            gaps.append(scale * sign * (arm["facts"]["shared"] - alone.value))
-            budget, shared = arm["facts"]["budget"], scale * arm["facts"]["shared"]
-            rows.append((f"{budget:.3f}", f"{shared:.1f}", spread(alone, scale), f"{gaps[-1]:+.1f}"))
+            shared = mean_of(arm["facts"]["shared"])
+            gap = sign * scale * (shared.value - alone.value)
+            within += gap >= -1
+            rows.append((f"{arm['facts']['budget']:.3f}", spread(shared, scale), spread(alone, scale), f"{gap:+.1f}"))
     if not rows:
         return []
-    within = sum(gap >= -1 for gap in gaps)
-    columns = ("budget, of Multiall's attention", "one elastic model", "trained for this table alone", "difference")
+    columns = ("budget, of Multiall's attention", "elastic", "trained for this table alone", "difference")
     return [
-        f"One elastic model is less than a point below models trained alone at {within} of {len(gaps)} budgets:",
+        f"Elastic models are less than a point below models trained alone, or above them, at {within} of {len(rows)} "
+        "budgets. The table at a budget is the best of those dearer than the budget above it, by the validation split "
+        "and the first elastic model; each interval is over models of as many seeds.",
         "",
         *table(columns, rows),
     ]

@@ -1,8 +1,8 @@
-"""One model trained for all tables; then hundreds of tables are scored with its weights, without training."""
+"""A dense model that is trained on for all tables; then hundreds are scored with its weights, without training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +11,17 @@ import numpy as np
 from locomt.search.budget import SearchError, Space
 from locomt.search.candidates import strategies
 from locomt.search.elastic import keep_front, validation_scores
-from locomt.search.method import Candidate, Work, tuned_from
+from locomt.search.method import Candidate, Work
 from locomt.search.results import Entry, best, describe, front
 from locomt.train.elastic import PASSES, random_table
-from locomt.train.files import flatten
+from locomt.train.files import RunDirectory, flatten
 from locomt.train.jobs import Job, device_of
+from locomt.train.recipe import Recipe, load_recipe
 from locomt.train.run import Run
 from locomt.views import LayerViews, View, ViewTable
 
+LENGTH = 7 / 3
+"""Of its training, in the recipe's epochs: with three passes a step and the dense model, eight runs' worth in all."""
 TABLE_FIELDS = ("fusion", "views", "strategy", "cross", "views_seed")
 GENERATION = 25
 """Tables bred at a time, from all that are known by then."""
@@ -41,7 +44,15 @@ class Elastic:
         source, seeds = work.wanted.source, work.wanted.option("seeds")
         if source and seeds > 1:
             raise SearchError(f"seeds: {source} is one run, of one seed; leave --seeds out, or --from to train {seeds}")
-        self.runs = [_load(path, work) for path in ([source] if source else _train(work))]
+        if source and _is_dense(source):
+            trained = _train(work, [source])
+        elif source:
+            if work.wanted.epochs:
+                raise SearchError(f"epochs: {source} is trained already; leave --epochs out, or --from to train anew")
+            trained = [source]
+        else:
+            trained = _train(work, work.dense(work.wanted.all_seeds))
+        self.runs = [_load(path, work) for path in trained]
         self.rng = np.random.default_rng(work.recipe.model.views_seed)
         self.common = describe(work.space, work.recipe)
         self.entries: dict[ViewTable, Entry] = {}
@@ -59,9 +70,8 @@ class Elastic:
     def _score(self, tables: Mapping[ViewTable, list[str]]) -> None:
         device = device_of(self.work.recipe)
         scores = zip(*(validation_scores(run, list(tables), device=device) for run in self.runs), strict=True)
-        start, share = self.runs[0].path, self.work.wanted.option("finetune")
         for (table, names), own in zip(tables.items(), scores, strict=True):
-            recipe = tuned_from(self.work.recipe, table, start, share)
+            recipe = self.work.tuned(table, self.runs[0].path)
             candidate = Candidate(table=table, names=tuple(names), recipe=recipe)
             runs = [run.path for run in self.runs]
             self.entries[table] = self.work.tell(candidate, own, training_runs=0.0, runs=runs)
@@ -131,21 +141,31 @@ def _table(space: Space, heads: list[View]) -> ViewTable:
     return ViewTable(tuple(LayerViews(space.modalities, tuple(row)) for row in rows))
 
 
-def _train(work: Work) -> Iterator[Path]:
-    """A run a seed, the validation score of which is that of the recipe's own table."""
-    recipe = work.recipe if work.recipe.model.fusion == "locomt" else work.recipe.fused("locomt")
-    jobs = [
-        Job(
-            label=f"elastic seed {seed}",
-            recipe=replace(recipe, train=replace(recipe.train, seed=seed, views="elastic")),
-            directory=work.runs / "elastic" / f"seed-{seed}",
-            test=False,
-        )
-        for seed in work.wanted.all_seeds
-    ]
+def _is_dense(source: Path) -> bool:
+    config = RunDirectory(source).config
+    return config.is_file() and load_recipe(config).model.fusion == "multiall"
+
+
+def _train(work: Work, dense: Sequence[Path]) -> list[Path]:
+    """A run a seed, from a dense one; the best epoch is that of the recipe's own table."""
+    seeds = work.wanted.all_seeds
+    epochs = work.wanted.epochs or round(LENGTH * work.recipe.train.epochs)
+    jobs = [elastic_job(work.recipe, start, epochs, seed, work.runs) for start, seed in zip(dense, seeds, strict=True)]
     work.do(jobs)
-    work.before += PASSES * len(jobs)
-    return (job.directory for job in jobs)
+    work.before += PASSES * len(jobs) * epochs / work.recipe.train.epochs
+    return [job.directory for job in jobs]
+
+
+def elastic_job(recipe: Recipe, dense: Path, epochs: int, seed: int, root: Path) -> Job:
+    """The training of a dense model's weights for all tables."""
+    recipe = recipe if recipe.model.fusion == "locomt" else recipe.fused("locomt")
+    train = replace(recipe.train, seed=seed, views="elastic", start=str(dense.absolute()), pretrained={}, epochs=epochs)
+    return Job(
+        label=f"elastic seed {seed}",
+        recipe=replace(recipe, train=train),
+        directory=root / "elastic" / f"seed-{seed}",
+        test=False,
+    )
 
 
 def _load(path: Path, work: Work) -> Run:
@@ -153,8 +173,8 @@ def _load(path: Path, work: Work) -> Run:
     run = Run.load(path)
     if run.recipe.train.views != "elastic":
         raise SearchError(
-            f"{path}: expected a run of train.views 'elastic', got {run.recipe.train.views!r}; leave --from out to "
-            "train one"
+            f"{path}: expected a run of Multiall or of train.views 'elastic', got one of {run.recipe.model.fusion!r} "
+            f"and {run.recipe.train.views!r}; leave --from out to train both"
         )
     had, wanted = flatten(run.model.config.to_dict()), flatten(work.space.config.to_dict())
     for name in sorted(had.keys() | wanted.keys()):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from locomt.cost import flops
 from locomt.data import label_list
-from locomt.search.method import Candidate, Work, tuned_from
+from locomt.search.method import Candidate, Work
 from locomt.train.jobs import Job
 from locomt.train.recipe import Recipe
 from locomt.train.run import Run
@@ -29,8 +29,7 @@ def run(work: Work) -> None:
     (outcome,) = work.do([job])
     table = Run.load(job.directory).model.table
     assert table is not None
-    recipe = tuned_from(work.recipe, table, job.directory, work.wanted.option("finetune"))
-    candidate = Candidate(table=table, names=("learned",), recipe=recipe)
+    candidate = Candidate(table=table, names=("learned",), recipe=work.tuned(table, job.directory))
     cost = cost_in_runs(work, learning, table.score_pairs(work.space.tokens))
     work.tell(candidate, [work.score(job, outcome)], training_runs=cost, runs=[job.directory])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch.utils.data import Subset
@@ -13,8 +14,8 @@ from locomt.data.atomic import write_text
 from locomt.data.json_text import to_json
 from locomt.nn.model import FusionModel
 from locomt.search.mass import AttentionMass, measure_mass
-from locomt.search.method import Candidate, Work, tuned_from
-from locomt.train.jobs import Job, device_of
+from locomt.search.method import Candidate, Work
+from locomt.train.jobs import device_of
 from locomt.train.loading import make_loader
 from locomt.train.recipe import Recipe
 from locomt.train.run import Run, evaluate
@@ -23,18 +24,22 @@ from locomt.views import LayerViews, ViewTable
 
 MASS = "mass.json"
 SAMPLES = 1024  # more hardly move a mean over so many
+PASS = 3
+"""Passes forward that training on a sample costs: its backward pass takes two."""
 
 
 def run(work: Work) -> None:
     """Measured on the training split: what is chosen by the validation split must not be made from it."""
-    dense = work.wanted.source or _train_dense(work)
+    dense = work.wanted.source or work.dense([work.recipe.train.seed])[0]
     source = Run.load(dense)
-    mass = _measure(work.recipe, source)
+    samples = _spread(work.recipe, source)
+    mass = measure_mass(source.model, make_loader(samples, work.recipe), device_of(work.recipe))
+    work.before += work.in_runs(len(samples) / PASS)
     table = choose_table(work, mass)
     kept = mass.kept(work.space.views).numpy()
     names = list(work.space.modalities)
     write_text(work.out / MASS, to_json({"modalities": names, "blocks": mass.mean.tolist()}) + "\n")
-    recipe = tuned_from(work.recipe, table, dense, work.wanted.option("finetune"))
+    recipe = work.tuned(table, dense)
     places = {view: number for number, view in enumerate(work.space.views)}
     held = [
         kept[layer, head, places[view]] for layer, row in enumerate(table.layers) for head, view in enumerate(row.heads)
@@ -53,24 +58,11 @@ def choose_table(work: Work, mass: AttentionMass) -> ViewTable:
     return ViewTable(tuple(LayerViews(space.modalities, row) for row in rows))
 
 
-def _train_dense(work: Work) -> Path:
-    recipe = work.recipe
-    job = Job(
-        label=f"multiall seed {recipe.train.seed}",
-        recipe=recipe.fused("multiall"),
-        directory=work.runs / "multiall" / f"seed-{recipe.train.seed}",
-        test=False,
-    )
-    work.do([job])
-    work.before += 1.0
-    return job.directory
-
-
-def _measure(recipe: Recipe, source: Run) -> AttentionMass:
+def _spread(recipe: Recipe, source: Run) -> Subset[Any]:
+    """Training samples, evenly over the manifest."""
     dataset = ManifestDataset(recipe.data, recipe.data.train_split, source.labels)
     count = min(SAMPLES, len(dataset))
-    spread = [place * len(dataset) // count for place in range(count)]  # a manifest may be sorted by class
-    return measure_mass(source.model, make_loader(Subset(dataset, spread), recipe), device_of(recipe))
+    return Subset(dataset, [place * len(dataset) // count for place in range(count)])  # it may be sorted by class
 
 
 def _converted_score(recipe: Recipe, source: Run, folder: Path) -> float | None:

@@ -1,0 +1,146 @@
+"""The `train:` section of a recipe: how a model is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from locomt.nn.config import INFLATIONS
+from locomt.train.augment import AugmentConfig
+from locomt.train.learn_views import LearnViews
+from locomt.train.subsection import make_section
+
+OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("32", "bf16-mixed")
+SAMPLINGS = ("shuffled", "balanced")
+VIEWS = ("fixed", "elastic", "learned")
+ACCELERATORS = ("auto", "cpu", "cuda")
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot serve: says where, what was expected and what came."""
+
+
+def require(condition: bool, message: str) -> None:
+    if not condition:
+        raise RecipeError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained: the `train:` section of a recipe.
+
+    The defaults are the paper's where it states them (section 3: cross-entropy, 20 epochs, SGD with momentum
+    0.9, cosine schedule).
+
+    Attributes:
+        epochs: passes over the training split.
+        epoch_samples: how many training samples an epoch takes, at random; all where left out or where there are not
+            so many. For large data: validation and the best weights come once an epoch.
+        batch_size: samples a step.
+        optimizer: `sgd` (with momentum) or `adamw`.
+        learning_rate: the peak rate, reached after the warm-up.
+        learning_rates: peak rates of parts of the model that have one of their own: a modality (its embedding and
+            unimodal layers), `fusion` (the fusion layers and norms), `head`, and `<modality>.encoder` of a text that
+            has one.
+        frozen: parts of the model, named alike, that stay as they are: without gradients, dropout and stochastic depth.
+        pretrained: modality -> checkpoint that its tower starts from: a folder, or an id on the Hugging Face hub; see
+            `locomt.nn.pretrained.fill_towers`.
+        inflation: how a pretrained patch embedding is spread over a tubelet: `central` or `average`.
+        start: a finished run, or the `model/` of one, that all weights start from. It may have other views.
+        views: `fixed`, the model's table, or `elastic`: other tables at every step, so that any of them runs from the
+            weights that come out; see `locomt.train.elastic`. `learned`: the table is found in training, see
+            `locomt.train.learn_views`. Only for `model.fusion` locomt.
+        learn_views: how they are learned; a mapping such as `{"budget": 0.5}` is turned into a `LearnViews`.
+        momentum: of `sgd`.
+        weight_decay: not applied to biases, norms, positions, [CLS] and bottleneck tokens.
+        warmup_epochs: linear warm-up from 0, in epochs; fractions are allowed. Then the rate follows a cosine
+            to 0.
+        label_smoothing: share of the target spread evenly over all classes, in [0, 1). Not for regression.
+        clip_norm: largest norm of the gradient; longer ones are scaled down. 0 turns it off.
+        precision: `32` or `bf16-mixed`.
+        sampling: `shuffled`, no training sample more than once an epoch, or `balanced`, as many drawn with replacement
+            so that rare classes come as often as frequent ones. Not for regression.
+        augment: changes to the training batches, off by default; see `locomt.train.augment.AugmentConfig`. A mapping
+            such as `{"mixup": 0.5}` is turned into one.
+        seed: of the initial weights, the order of the data, augmentation, dropout and stochastic depth.
+        monitor: the validation metric that chooses the best epoch. Left out: accuracy, mAP or mae by task.
+        accelerator: `auto` (a CUDA device where there is one), `cpu` or `cuda`.
+        devices: how many of them share the samples of each step; with `cpu` processes.
+        checkpoint_minutes: time from one checkpoint to the next within a long epoch; 0 for none.
+        deterministic: the same result again on the same GPU, with torch's and our own deterministic kernels, some of
+            which are slower; a CPU gives the same result again either way.
+        tensorboard: write TensorBoard logs; `metrics.csv` is always written.
+        compile: run the model through `torch.compile`.
+    """
+
+    epochs: int = 20
+    epoch_samples: int | None = None
+    batch_size: int = 64
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    learning_rates: dict[str, float] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
+    pretrained: dict[str, str] = field(default_factory=dict)
+    inflation: str = "central"
+    start: str | None = None
+    views: str = "fixed"
+    learn_views: Any = field(default_factory=dict)
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    warmup_epochs: float = 0.0
+    label_smoothing: float = 0.0
+    clip_norm: float = 1.0
+    precision: str | int = "32"
+    sampling: str = "shuffled"
+    augment: Any = field(default_factory=dict)
+    seed: int = 0
+    monitor: str | None = None
+    accelerator: str = "auto"
+    devices: int = 1
+    checkpoint_minutes: float = 10.0
+    deterministic: bool = False
+    tensorboard: bool = True
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", str(self.precision))  # YAML reads 32 as a number
+        for name, kind, example in (
+            ("augment", AugmentConfig, "{mixup: 0.5, ...}"),
+            ("learn_views", LearnViews, "{budget: 0.5, ...}"),
+        ):
+            object.__setattr__(self, name, make_section(kind, getattr(self, name), f"train.{name}", example))
+        object.__setattr__(self, "frozen", tuple(self.frozen))
+        for name, choices in (
+            ("optimizer", OPTIMIZERS),
+            ("inflation", INFLATIONS),
+            ("precision", PRECISIONS),
+            ("sampling", SAMPLINGS),
+            ("views", VIEWS),
+            ("accelerator", ACCELERATORS),
+        ):
+            value = getattr(self, name)
+            require(value in choices, f"train.{name}: expected one of {', '.join(choices)}, got {value!r}")
+        for name in ("epochs", "epoch_samples", "batch_size", "devices"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, f"train.{name}: expected 1 or more, got {value}")
+        for name in ("weight_decay", "warmup_epochs", "clip_norm", "seed", "checkpoint_minutes"):
+            require(getattr(self, name) >= 0, f"train.{name}: expected 0 or more, got {getattr(self, name)}")
+        for name in ("momentum", "label_smoothing"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"train.{name}: expected [0, 1), got {value}")
+        require(
+            self.start is None or not self.pretrained,
+            f"train.start: all weights come from {self.start}; leave train.pretrained out",
+        )
+        require(self.learning_rate > 0, f"train.learning_rate: expected above 0, got {self.learning_rate}")
+        for part, rate in self.learning_rates.items():
+            require(rate > 0, f"train.learning_rates.{part}: expected above 0, got {rate}; train.frozen holds it still")
+            require(part not in self.frozen, f"train.frozen: {part!r} has a rate in train.learning_rates too")
+        require(
+            self.warmup_epochs <= self.epochs,
+            f"train.warmup_epochs {self.warmup_epochs} is longer than train.epochs {self.epochs}",
+        )
+        if self.views == "learned":
+            self.learn_views.check(self.epochs)
+        require(self.seed < 2**32, f"train.seed: expected below 2**32, got {self.seed}")
