@@ -132,6 +132,17 @@ def test_the_tradeoff_is_a_grid(made: Made) -> None:
         assert costs == sorted(costs, reverse=True)
 
 
+def test_lengths_of_other_devices_stay(made: Made, tmp_path: Path) -> None:
+    _, document = made["lengths"]
+    other = document["devices"][0] | {"device": "another"}
+    (tmp_path / "results.json").write_text(json.dumps(document | {"devices": [other, *document["devices"]]}))
+    assert main(["experiment", "lengths", "--out", str(tmp_path)]) == 0
+    found = read_results(tmp_path / "results.json", "lengths")
+    assert found["devices"][0] == other
+    assert [entry["device"] for entry in found["devices"]] == ["another", document["devices"][0]["device"]]
+    assert "## another" in (tmp_path / "lengths.md").read_text()
+
+
 def test_strategies_hold_as_many_cross_heads(made: Made) -> None:
     _, document = made["layerwise"]
     assert {name for arm in document["arms"] for name in arm["facts"]["strategies"]} == set(STRATEGIES)
@@ -141,10 +152,11 @@ def test_strategies_hold_as_many_cross_heads(made: Made) -> None:
 def test_lengths_follow_the_law(made: Made) -> None:
     _, document = made["lengths"]
     study = load_study("lengths")
-    for case in document["cases"]:
+    (entry,) = document["devices"]
+    for case in entry["cases"]:
         a, b = case["lengths"].values()
         assert a + b == document["total"]
-        assert study.gap(document, case) == (a - b) ** 2  # type: ignore[attr-defined]
+        assert study.gap(entry, case) == (a - b) ** 2  # type: ignore[attr-defined]
         assert all(seconds > 0 for seconds in case["forward_seconds"].values())
         assert all(size > 0 for size in case["peak_bytes"].values())
 
@@ -215,5 +227,6 @@ def test_results_of_another_study_are_told(made: Made, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("[1]")
     with pytest.raises(StudyError, match="expected the results of a study, got something else"):
         read_results(tmp_path / "results.json", "search")
-    half = document | {"complete": False, "cases": document["cases"][:2]}
+    begun = [entry | {"cases": entry["cases"][:2]} for entry in document["devices"]]
+    half = document | {"complete": False, "devices": begun}
     assert "Unfinished" in render("lengths", half, tmp_path).read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from locomt.cost.measured import peak_bytes
 from locomt.cost.timing import paired_seconds
 from locomt.data.atomic import write_text
 from locomt.data.json_text import to_json
+from locomt.experiments.studies import read_results
 from locomt.experiments.studies.arms import RESULTS, machine
 from locomt.experiments.studies.figures import drawing
 from locomt.experiments.studies.page import Document, head, table
@@ -34,6 +36,8 @@ COLOURS = {"self": "#3f8fd0", "cross": "#e0662f", "multi": "#2a9d78"}
 def run(plan: Plan) -> dict[str, Any]:
     """No training: every ratio is counted by torch's FLOP counter and timed, its three views in turns.
 
+    On a CUDA device where there is one, else on the CPU. What `results.json` says of other devices stays.
+
     Raises:
         StudyError: the plan names tasks, seeds or fields of a recipe, none of which it has.
     """
@@ -44,29 +48,39 @@ def run(plan: Plan) -> dict[str, Any]:
     total = 4160 if plan.full else 520
     # A GPU needs enough to do in the cheapest case, or launches are all that is timed.
     batch, heads = (32, 12) if device == "cuda" and plan.full else (1, 4)
-    document: dict[str, Any] = {
-        "study": NAME,
-        "command": plan.command,
-        "full": plan.full,
-        "complete": False,
-        **machine(),
+    made = machine()
+    own: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, threads {plan.threads}",
         "dtype": str(dtype).removeprefix("torch."),
         "batch": batch,
         "heads": heads,
-        "width": WIDTH,
-        "total": total,
         "cases": [],
+        **{name: made[name] for name in ("date", "torch", "python")},
     }
+    document: dict[str, Any] = {"study": NAME, "command": plan.command, "full": plan.full, **made, "width": WIDTH}
+    document |= {"total": total, "devices": _others(plan.out / RESULTS, own["device"], document | {"total": total})}
+    document["devices"].append(own)
     with torch_threads(plan.threads):
         for ratio in RATIOS:
-            document["cases"].append(
-                _case(ratio, total, (batch, heads), device, dtype, seconds=2.0 if plan.full else 0.1)
-            )
-            write_text(plan.out / RESULTS, to_json(document, indent=1) + "\n")
-    document["complete"] = True
-    write_text(plan.out / RESULTS, to_json(document, indent=1) + "\n")
+            own["cases"].append(_case(ratio, total, (batch, heads), device, dtype, seconds=2.0 if plan.full else 0.1))
+            _keep(plan, document)
     return document
+
+
+def _others(path: Path, device: str, document: Document) -> list[Document]:
+    """What is known of other devices, at the same size."""
+    if not path.is_file():
+        return []
+    before = read_results(path, NAME)
+    if any(before[name] != document[name] for name in ("full", "total", "width")):
+        return []
+    return [entry for entry in before["devices"] if entry["device"] != device]
+
+
+def _keep(plan: Plan, document: dict[str, Any]) -> None:
+    document["device"] = " and ".join(entry["device"] for entry in document["devices"])
+    document["complete"] = all(len(entry["cases"]) == len(RATIOS) for entry in document["devices"])
+    write_text(plan.out / RESULTS, to_json(document, indent=1) + "\n")
 
 
 def lengths_of(ratio: int, total: int) -> dict[str, int]:
@@ -110,20 +124,24 @@ def _case(
     }
 
 
-def gap(document: Document, case: Document) -> float:
+def gap(entry: Document, case: Document, width: int = WIDTH) -> float:
     """Self less cross, counted, in score pairs of a head (of 4 d FLOPs): (L1 - L2)^2 by the closed form."""
     counted = case["counted_flops"]
-    each: int = document["batch"] * document["heads"] * 4 * document["width"]
+    each: int = entry["batch"] * entry["heads"] * 4 * width
     return float((counted["self"] - counted["cross"]) / each)
 
 
 def summary(document: Document) -> str:
-    cases = document["cases"]
+    return " ".join(_answer(entry) for entry in document["devices"])
+
+
+def _answer(entry: Document) -> str:
+    cases = entry["cases"]
     first, last = cases[0], cases[-1]
-    off = max(abs(gap(document, case) - (case["lengths"]["a"] - case["lengths"]["b"]) ** 2) for case in cases)
+    off = max(abs(gap(entry, case) - (case["lengths"]["a"] - case["lengths"]["b"]) ** 2) for case in cases)
     law = "exactly what the closed form says" if off == 0 else f"up to {off:g} score pairs off the closed form"
     return (
-        f"Self less cross, counted, is {law} at every ratio. A cross head takes "
+        f"**{entry['device']}**: self less cross, counted, is {law} at every ratio. A cross head takes "
         f"{_share(first, 'counted_flops', 'cross'):.2f} of full attention's FLOPs at {first['ratio']}:1 and "
         f"{_share(last, 'counted_flops', 'cross'):.3f} at {last['ratio']}:1; in time that is "
         f"{_share(first, 'forward_seconds', 'cross'):.2f} and {_share(last, 'forward_seconds', 'cross'):.3f} forward, "
@@ -136,21 +154,22 @@ def summary(document: Document) -> str:
 
 
 def page(document: Document) -> str:
-    cases = document["cases"]
     lines = head(document, TITLE, QUESTION)
+    lines += ["", "## Answer", "", summary(document), "", f"![cost against the ratio of lengths]({NAME}.svg)", ""]
     lines += [
-        "",
-        f"{document['total']} tokens, batch {document['batch']}, {document['heads']} heads of width "
-        f"{document['width']}, {document['dtype']}. Times are medians of runs in turns, over that of attention over "
-        "all tokens in the same turns; peak memory is what forward and backward allocate on top of the inputs.",
-        "",
-        "## Answer",
-        "",
-        summary(document),
-        "",
-        f"![cost against the ratio of lengths]({NAME}.svg)",
-        "",
+        f"{document['total']} tokens, heads of width {document['width']}. Times are medians of runs in turns, over "
+        "that of attention over all tokens in the same turns; peak memory is what forward and backward allocate on "
+        f"top of the inputs. All over multi's. FLOPs: {document['convention']}.",
     ]
+    for entry in document["devices"]:
+        made = (
+            f"batch {entry['batch']}, {entry['heads']} heads, {entry['dtype']}; {entry['date']}, torch {entry['torch']}"
+        )
+        lines += ["", f"## {entry['device']}", "", f"{made}.", "", *_rows(entry)]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(entry: Document) -> list[str]:
     rows = [
         (
             f"{case['ratio']}:1",
@@ -160,11 +179,9 @@ def page(document: Document) -> str:
                 for measure in ("counted_flops", "forward_seconds", "forward_backward_seconds", "peak_bytes")
             ),
         )
-        for case in cases
+        for case in entry["cases"]
     ]
-    columns = ("ratio", "tokens", "FLOPs, self / cross", "forward time", "with backward", "peak memory")
-    lines += [*table(columns, rows), "", f"All over multi's. FLOPs: {document['convention']}."]
-    return "\n".join(lines) + "\n"
+    return table(("ratio", "tokens", "FLOPs, self / cross", "forward time", "with backward", "peak memory"), rows)
 
 
 def _share(case: Document, measure: str, view: str) -> float:
@@ -173,16 +190,18 @@ def _share(case: Document, measure: str, view: str) -> float:
 
 
 def figures(document: Document) -> dict[str, str]:
+    """A row of panels a device."""
     found: dict[str, str] = {}
-    cases = document["cases"]
-    ratios = [case["ratio"] for case in cases]
     titles = {
         "counted_flops": "counted FLOPs",
         "forward_seconds": "forward time",
         "forward_backward_seconds": "forward and backward time",
     }
-    with drawing(3, found, NAME) as axes:
-        for own, (measure, title) in zip(axes, titles.items(), strict=True):
+    panels = [(entry, measure, title) for entry in document["devices"] for measure, title in titles.items()]
+    with drawing(len(panels), found, NAME) as axes:
+        for own, (entry, measure, title) in zip(axes, panels, strict=True):
+            cases = entry["cases"]
+            ratios = [case["ratio"] for case in cases]
             for view in ("self", "cross"):
                 exact = [case["score_pairs"][view] / case["score_pairs"]["multi"] for case in cases]
                 shares = [_share(case, measure, view) for case in cases]
@@ -193,5 +212,6 @@ def figures(document: Document) -> dict[str, str]:
             own.set_ylim(bottom=0)
             own.set_title(title)
             own.set_xlabel("ratio of lengths")
-        axes[0].set_ylabel("over attention over all tokens")
+            if title == "counted FLOPs":
+                own.set_ylabel(f"{entry['device']}\nover attention over all tokens")
     return found
