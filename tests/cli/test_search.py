@@ -7,6 +7,7 @@ import pytest
 
 from feature_project import make_project
 from locomt.cli.main import main
+from locomt.search.results import read_results
 
 WIDER = ["--data.modalities.motion.max_length", "8"]
 
@@ -24,7 +25,7 @@ def test_a_search_and_what_it_leaves(
     assert main([*line, "--json"]) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    assert document == json.loads(Path("search/clips/results.json").read_text())
+    assert document == read_results(Path("search/clips/results.json"))
     cheapest, *others = [entry["views"] for entry in document["tables"]]
     assert cheapest == "motion~sound:2"
     assert others == ["self:1 motion~sound:1", "motion~sound:1 self:1"][: len(others)]

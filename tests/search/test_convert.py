@@ -15,6 +15,7 @@ from locomt.data import read_manifest
 from locomt.search.budget import Budget, SearchError
 from locomt.search.method import Search
 from locomt.search.methods.mass import MASS
+from locomt.search.results import read_results
 from locomt.search.run import CHOSEN, RESULTS, search
 from locomt.train import Run, evaluate, load_recipe
 
@@ -33,7 +34,7 @@ def test_the_chosen_table_is_fine_tuned_from_the_dense_model(made: tuple[Search,
     _, out, document = made
     chosen = document["chosen"]
     assert chosen["share"] <= 0.5
-    samples = json.loads((out / RESULTS).read_text())["settings"]
+    samples = read_results(out / RESULTS)["settings"]
     assert samples["train"]["epochs"] == 2
     count = sum(row.split == "train" for row in read_manifest(samples["data"]["manifest"]))
     assert chosen["training_runs"] == pytest.approx(0.25)
@@ -93,3 +94,30 @@ def test_what_cannot_be_converted_is_told(
         search(replace(plan, source=Path(sparse)), tmp_path)
     assert main(["search", "--budget", "0.5", "--method", "mass"]) == 2
     assert "expected a recipe, or a finished run to convert" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["mass", "elastic"])
+def test_a_search_may_be_moved_with_its_data(method: str, tmp_path: Path) -> None:
+    """Nothing it left names where it was, and the same search there finds everything done."""
+    (tmp_path / "here").mkdir()
+    config = make_project(tmp_path / "here" / "project")
+
+    def run(place: Path) -> tuple[list[str], dict[str, Any]]:
+        seen: list[str] = []
+        recipe = load_recipe(place / config.relative_to(tmp_path / "here"), WIDER)
+        tables = 3 if method == "elastic" else None
+        plan = Search(recipe=recipe, budget=Budget.parse("0.5"), method=method, finetune=0.5, tables=tables)
+        document = search(
+            plan, place / "out", on_run=lambda job, outcome: seen.append(job.label) if outcome.seconds else None
+        )
+        return seen, document
+
+    trained, before = run(tmp_path / "here")
+    assert trained
+    kept = [path for path in (tmp_path / "here" / "out").rglob("*") if path.suffix in (".json", ".yaml", ".csv")]
+    assert not [path for path in kept if str(tmp_path) in path.read_text()]
+    (tmp_path / "here").rename(tmp_path / "there")
+    trained, after = run(tmp_path / "there")
+    assert trained == []
+    assert [entry["scores"] for entry in after["tables"]] == [entry["scores"] for entry in before["tables"]]
+    assert after["chosen"]["views"] == before["chosen"]["views"]

@@ -15,6 +15,7 @@ from locomt.nn.attention import ViewMixture
 from locomt.search.budget import Budget, Space
 from locomt.search.method import Search, Work
 from locomt.search.methods.learned import cost_in_runs, learned_recipe
+from locomt.search.results import read_results
 from locomt.search.run import search
 from locomt.train import Run, load_recipe
 from locomt.train.files import RunDirectory
@@ -32,8 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
 
 
 def read(out: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((out / "results.json").read_text())
-    return document
+    return read_results(out / "results.json")
 
 
 def test_the_run_that_found_the_table_is_its_model(made: tuple[list[str], Path]) -> None:

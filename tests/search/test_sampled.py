@@ -1,6 +1,5 @@
 """Searches that Optuna steers: what is proposed, kept, pruned, resumed and shared."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from feature_project import make_project
 from locomt.cli.main import main
 from locomt.search.budget import Budget, SearchError
 from locomt.search.method import Search
+from locomt.search.results import read_results
 from locomt.search.run import search
 from locomt.search.sampled import STARTUP, STORAGE, Watch, _canonical, _parameters, _table, cost_in_runs
 from locomt.train import load_recipe
@@ -154,4 +154,4 @@ def test_a_storage_that_cannot_be_used_is_told(made: Made, tmp_path: Path, capsy
 
 def test_the_document_is_json(made: Made) -> None:
     for _, out, document in made.values():
-        assert json.loads((out / "results.json").read_text()) == document
+        assert read_results(out / "results.json") == document

@@ -12,7 +12,7 @@ from feature_project import make_project
 from locomt.cost import flops
 from locomt.search.budget import Budget, SearchError
 from locomt.search.method import Search
-from locomt.search.results import best, front, merged
+from locomt.search.results import best, front, merged, read_results
 from locomt.search.run import CHOSEN, PLOT, RESULTS, search
 from locomt.train import Run, load_recipe
 from locomt.train.jobs import SCORES, Job, Outcome
@@ -58,7 +58,7 @@ def test_every_table_is_scored_on_validation(made: tuple[Search, Path, dict[str,
         assert entry["gflops"] == pytest.approx((flops(run.model.config).attention - own) / 1e9 + 4 * 8 * 424 / 1e9)
     assert document["training_runs"] == len(document["tables"])
     assert document["complete"]
-    assert json.loads((out / RESULTS).read_text()) == document
+    assert read_results(out / RESULTS) == document
     assert not list(out.rglob(SCORES))  # the test split has no part in it
 
 

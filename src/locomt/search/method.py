@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -123,8 +124,10 @@ class Candidate:
     def job(self, root: Path, seed: int) -> Job:
         """The run with one seed, in a directory that any search of the same recipe shares."""
         train = self.recipe.train
-        started = f"\n{train.epochs} epochs of {train.epoch_samples or 'all'} samples from {train.start}"
-        what = str(self.table) + (started if train.start else "")
+        what = str(self.table)
+        if train.start:  # by its place beside these runs, with which it may be moved
+            place = os.path.relpath(train.start, root)
+            what += f"\n{train.epochs} epochs of {train.epoch_samples or 'all'} samples from {place}"
         name = hashlib.sha256(what.encode()).hexdigest()[:12]
         return Job(
             label=f"{self.names[0]} seed {seed}",
@@ -274,7 +277,7 @@ class Work:
             "mean": statistics.fmean(scores),
             "start": candidate.recipe.train.start,
             "training_runs": training_runs,
-            "runs": [str(run) for run in runs],
+            "runs": [str(run.absolute()) for run in runs],
             **candidate.facts,
         }
         self._on_entry(candidate, entry)

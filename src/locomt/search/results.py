@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from locomt.cost import CONVENTION
+from locomt.data.atomic import write_text
+from locomt.data.json_text import to_json
 from locomt.search.budget import SearchError, Space
 from locomt.train.files import FREE, flatten
 from locomt.train.recipe import Recipe
@@ -48,6 +51,43 @@ def best(entries: Sequence[Entry], better: str, unit: str = "gflops") -> Entry:
     return max(entries, key=lambda entry: (sign * entry["mean"], -entry[unit]))
 
 
+def write_results(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a `results.json`, its paths relative to where it lies: a search may be moved together with its data."""
+    text = to_json(_with_paths(document, lambda found: os.path.relpath(found, path.parent)), indent=2)
+    write_text(path, text + "\n")
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """What `write_results` wrote, its paths absolute.
+
+    Raises:
+        SearchError: it is something else.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return _with_paths(document, lambda found: os.path.abspath(path.parent / found))
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise SearchError(f"{path}: expected what `locomt search` wrote, got something else ({error})") from None
+
+
+def _with_paths(document: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    def entry(found: Entry) -> Entry:
+        return found | {"start": found["start"] and change(found["start"]), "runs": list(map(change, found["runs"]))}
+
+    settings = document["settings"]
+    data, train = settings["data"], settings["train"]
+    data = data | {"manifest": change(data["manifest"])}
+    train = train | {"start": train["start"] and change(train["start"])}
+    return {
+        **document,
+        "chosen": entry(document["chosen"]),
+        "front": list(map(entry, document["front"])),
+        "tables": list(map(entry, document["tables"])),
+        "settings": settings | {"data": data, "train": train},
+    }
+
+
 def read_tables(path: Path, recipe: Recipe) -> list[Entry]:
     """The tables in a `results.json`; none where there is no such file.
 
@@ -55,12 +95,10 @@ def read_tables(path: Path, recipe: Recipe) -> list[Entry]:
         SearchError: it is of another recipe, whose scores do not compare with this one's.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        before, tables = flatten(document["settings"]), list(document["tables"])
+        document = read_results(path)
     except FileNotFoundError:
         return []
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise SearchError(f"{path}: expected what `locomt search` wrote, got something else ({error})") from None
+    before, tables = flatten(document["settings"]), document["tables"]
     now = flatten(recipe.to_dict())
     for name in sorted(before.keys() | now.keys()):
         if name not in FREE and before.get(name) != now.get(name):
@@ -68,7 +106,7 @@ def read_tables(path: Path, recipe: Recipe) -> list[Entry]:
                 f"{path.parent} holds a search with {name} {before.get(name)!r}, the recipe now says "
                 f"{now.get(name)!r}: their scores do not compare; change it back or name another directory"
             )
-    return tables
+    return list(tables)
 
 
 def describe(space: Space, recipe: Recipe) -> Entry:

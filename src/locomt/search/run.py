@@ -9,11 +9,10 @@ from typing import Any
 
 from locomt.data import label_list
 from locomt.data.atomic import write_text
-from locomt.data.json_text import to_json
 from locomt.search.budget import SearchError, Space
 from locomt.search.device import DEVICE, table_times, view_times
 from locomt.search.method import Candidate, Search, Work, method
-from locomt.search.results import Entry, best, describe, front, key, merged, read_tables
+from locomt.search.results import Entry, best, describe, front, key, merged, read_tables, write_results
 from locomt.train.jobs import Job, Outcome, do_all
 from locomt.views import ViewTable
 
@@ -69,7 +68,7 @@ def search(
 
     def keep(candidate: Candidate, entry: Entry) -> None:
         found.append((candidate, entry))
-        write_text(out / RESULTS, to_json(document(False), indent=2) + "\n")
+        write_results(out / RESULTS, document(False))
 
     work = Work(wanted, space, limit, out, do, keep, at_once)
     method(wanted.method)(work)
@@ -79,7 +78,7 @@ def search(
     if times is not None:
         chosen = ViewTable.parse(whole["chosen"]["views"], space.modalities)
         whole["times"] = {**times.machine, "chosen": table_times(chosen, space, recipe, out / DEVICE)}
-    write_text(out / RESULTS, to_json(whole, indent=2) + "\n")
+    write_results(out / RESULTS, whole)
     _write_chosen(whole, [candidate for candidate, _ in found], out)
     return whole
 

@@ -184,9 +184,11 @@ class Recipe:
         }
 
     def to_yaml(self, folder: str | Path) -> str:
-        """The resolved recipe as text, its manifest relative to `folder`, where the text is to be kept."""
+        """The resolved recipe as text, its manifest and `train.start` relative to `folder`, where it is to be kept."""
         values = self.to_dict()
         values["data"]["manifest"] = os.path.relpath(self.data.manifest, folder)
+        if self.train.start:
+            values["train"]["start"] = os.path.relpath(self.train.start, folder)
         return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
