@@ -96,7 +96,7 @@ def test_what_cannot_be_converted_is_told(
     assert "expected a recipe, or a finished run to convert" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("method", ["mass", "elastic"])
+@pytest.mark.parametrize("method", ["mass", "elastic", "evolutionary"])
 def test_a_search_may_be_moved_with_its_data(method: str, tmp_path: Path) -> None:
     """Nothing it left names where it was, and the same search there finds everything done."""
     (tmp_path / "here").mkdir()
@@ -105,8 +105,8 @@ def test_a_search_may_be_moved_with_its_data(method: str, tmp_path: Path) -> Non
     def run(place: Path) -> tuple[list[str], dict[str, Any]]:
         seen: list[str] = []
         recipe = load_recipe(place / config.relative_to(tmp_path / "here"), WIDER)
-        tables = 3 if method == "elastic" else None
-        plan = Search(recipe=recipe, budget=Budget.parse("0.5"), method=method, finetune=0.5, tables=tables)
+        options: dict[str, Any] = {"finetune": 0.5} if method == "mass" else {"tables": 3}
+        plan = Search(recipe=recipe, budget=Budget.parse("0.5"), method=method, **options)
         document = search(
             plan, place / "out", on_run=lambda job, outcome: seen.append(job.label) if outcome.seconds else None
         )

@@ -49,7 +49,8 @@ def steer(work: Work, name: str, steering: Steering) -> None:
         SearchError: Optuna is not installed, or the storage cannot be used.
     """
     study = _open(work, name, steering)
-    worker = f"{socket.gethostname()}:{work.out.absolute()}"
+    # a file of its own has no other workers, and may be moved
+    worker = f"{socket.gethostname()}:{work.out.absolute()}" if work.wanted.option("storage") else STORAGE
     _take_back(study, worker)
     for trial in study.get_trials(deepcopy=False):
         _recall(work, trial)
