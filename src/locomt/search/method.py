@@ -206,15 +206,15 @@ class Work:
         """
         recipe, train = with_table(self.recipe, table), self.recipe.train
         epochs = self.wanted.option("finetune") * train.epochs
-        short = epochs < 1
+        short, whole = epochs < 1, max(1, round(epochs))
         train = replace(
             train,
             start=str(start.absolute()),
             pretrained={},
-            epochs=max(1, round(epochs)),
+            epochs=whole,
             epoch_samples=max(1, round(epochs * self.wanted.epoch_samples)) if short else train.epoch_samples,
             learning_rate=RATE * train.learning_rate,
-            warmup_epochs=min(train.warmup_epochs, max(1, round(epochs)) / 10),
+            warmup_epochs=min(train.warmup_epochs, whole / 10),
         )
         return replace(recipe, train=train)
 

@@ -124,10 +124,10 @@ def _case(
     }
 
 
-def gap(entry: Document, case: Document, width: int = WIDTH) -> float:
+def gap(entry: Document, case: Document) -> float:
     """Self less cross, counted, in score pairs of a head (of 4 d FLOPs): (L1 - L2)^2 by the closed form."""
     counted = case["counted_flops"]
-    each: int = entry["batch"] * entry["heads"] * 4 * width
+    each: int = entry["batch"] * entry["heads"] * 4 * WIDTH
     return float((counted["self"] - counted["cross"]) / each)
 
 

@@ -49,13 +49,12 @@ def run(plan: Plan) -> dict[str, Any]:
     def arms(task: Task, recipe: Recipe) -> list[Arm]:
         recipe = replace(recipe, train=replace(recipe.train, epochs=max(2, recipe.train.epochs)))  # as `learned` needs
         fresh = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + FRESH))
-        trained = Path()
         own = [
             Arm(task=task.name, name=name, recipe=model_recipe(fresh, name), facts={"method": None})
             for name in ("selfall", "multiall")
         ]
-        for method in METHODS:
-            found = _search(plan, task, recipe, method)
+        searches = {method: _search(plan, task, recipe, method) for method in METHODS}
+        for method, found in searches.items():
             chosen = found["chosen"]
             views = ViewTable.parse(chosen["views"], tuple(recipe.data.modalities))
             facts = {
@@ -69,12 +68,11 @@ def run(plan: Plan) -> dict[str, Any]:
                 "budget": found["budget"]["share"],
                 **{name: chosen[name] for name in ("mass_kept", "before_finetuning") if name in chosen},
             }
-            if method == "elastic":
-                trained = Path(chosen["runs"][0])
             if method == "learned":
                 history = json.loads((Path(chosen["runs"][0]) / "views.json").read_text(encoding="utf-8"))
                 facts["history"] = [{"epoch": row["epoch"], "frequencies": row["frequencies"]} for row in history]
             own.append(Arm(task=task.name, name=method, recipe=with_table(fresh, views), facts=facts))
+        trained = Path(searches["elastic"]["chosen"]["runs"][0])
         return [*own, *shared_weights.arms(plan, task, recipe, fresh, trained)]
 
     return study(plan, NAME, TASKS, arms, lambda recipe: {})
