@@ -1,8 +1,9 @@
 """What the protocols of the drawn tasks promise: held-out pairs, balanced answers, evidence that one modality lacks."""
 
 from collections import Counter, defaultdict
-from itertools import combinations, product
+from itertools import combinations, groupby, product
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from locomt.data import read_manifest
 from locomt.data.labels import parse_events
-from locomt.experiments.tasks import TASKS, grounding, modalities, qa, temporal
+from locomt.experiments.tasks import TASKS, grounding, modalities, moments, qa, temporal
 from locomt.experiments.tasks.digits import IMAGES, TAKES
-from locomt.experiments.tasks.pictures import COLOURS, SHAPES, Thing, pairs_of
+from locomt.experiments.tasks.pictures import COLOURS, PIXELS, SHAPES, Thing, pairs_of
 
 SPLITS = ("train", "val", "test")
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -55,15 +56,22 @@ def test_questions_of_validation_and_test_are_never_asked_elsewhere() -> None:
     assert all(asked[one].isdisjoint(asked[other]) for one, other in combinations(SPLITS, 2))
 
 
+def runs(frames: list[Thing | None]) -> list[tuple[Thing, int]]:
+    """The things of a clip in their order, each time one is shown, and for how many frames."""
+    return [(thing, len(list(run))) for thing, run in groupby(frames) if thing is not None]
+
+
+@pytest.mark.parametrize("task", [grounding, moments])
 @given(split=st.sampled_from(SPLITS), size=st.sampled_from(("small", "large")), random=seeds)
 def test_all_words_of_a_phrase_are_needed_and_all_things_are_alike(
-    split: str, size: str, random: np.random.Generator
+    task: ModuleType, split: str, size: str, random: np.random.Generator
 ) -> None:
     pairs = pairs_of(split)
     target = Thing(size, *pairs[random.integers(len(pairs))])
-    things = shown(grounding.compose(target, random))
+    cells = task.compose(target, random)
+    things = shown(cells) if task is grounding else [thing for thing, _ in runs(cells)]
     assert target in things
-    assert len(set(things)) == 8
+    assert len(set(things)) == len(things) == 8
     for thing in things:  # each shares any two words with one other thing, and any one with three others
         for word, other in combinations(("size", "colour", "shape"), 2):
             same = [
@@ -81,10 +89,52 @@ def test_a_phrase_may_mean_any_cell() -> None:
     assert sum((count - 100) ** 2 / 100 for count in places.values()) < 37.7  # chi squared, 15 degrees, p = 0.001
 
 
-def test_every_picture_has_one_target(tmp_path: Path) -> None:
-    grounding.TASK.prepare(tmp_path / "data", False)
-    labels = [row.label.split(";") for row in read_manifest(tmp_path / "data" / "manifest.csv")]
-    assert {(len(label), label.count("target")) for label in labels} == {(16, 1)}
+@given(random=seeds)
+def test_a_thing_takes_two_to_four_frames_of_a_clip(random: np.random.Generator) -> None:
+    frames = moments.compose(Thing("large", *pairs_of("test")[0]), random)
+    assert len(frames) == moments.FRAMES
+    assert {length for _, length in runs(frames)} <= {2, 3, 4}
+
+
+def test_a_phrase_may_mean_any_frame_and_any_moment_of_a_clip() -> None:
+    random = np.random.default_rng(0)
+    target = Thing("small", *pairs_of("train")[0])
+    frames, moment = np.zeros(moments.FRAMES), Counter()
+    for _ in range(2400):
+        clip = moments.compose(target, random)
+        frames += [thing == target for thing in clip]
+        moment.update((turn, length) for turn, (thing, length) in enumerate(runs(clip)) if thing == target)
+    assert len(moment) == 8 * 3  # how many things come before, and the length
+    assert sum((count - 100) ** 2 / 100 for count in moment.values()) < 49.7  # chi squared, 23 degrees, p = 0.001
+    assert frames.sum() / 2400 == pytest.approx(3, abs=0.06)
+    assert frames[[0, -1]] / 2400 == pytest.approx(1 / 16, abs=0.02)
+    assert frames[1:-1] / 2400 == pytest.approx(0.095, abs=0.02)
+
+
+def test_every_frame_is_drawn_anew_on_the_ground_of_its_clip() -> None:
+    random = np.random.default_rng(0)
+    frames = moments.compose(Thing("small", *pairs_of("train")[0]), random)
+    assert None in frames
+    pixels, times = np.split(moments.draw(frames, 0.0, random), [3 * PIXELS**2], axis=1)
+    drawn = {bytes(row) for row, thing in zip(pixels, frames, strict=True) if thing is not None}
+    blank = {bytes(row) for row, thing in zip(pixels, frames, strict=True) if thing is None}
+    assert (len(drawn), len(blank)) == (len(shown(frames)), 1)
+    assert len(set(map(bytes, times))) == moments.FRAMES
+
+
+@pytest.mark.parametrize(("task", "count", "lengths"), [(grounding, 16, {1}), (moments, 32, {2, 3, 4})])
+def test_every_phrase_is_of_its_split_and_means_one_run_of_cells(
+    task: ModuleType, count: int, lengths: set[int], tmp_path: Path
+) -> None:
+    task.TASK.prepare(tmp_path / "data", False)
+    found = set()
+    for row in read_manifest(tmp_path / "data" / "manifest.csv"):
+        assert tuple(row.cells["text"].split()[2:]) in pairs_of(row.split)
+        labels = row.label.split(";")
+        assert (len(labels), set(labels)) == (count, {"other", "target"})
+        (target,) = [len(list(run)) for name, run in groupby(labels) if name == "target"]
+        found.add(target)
+    assert found == lengths
 
 
 @pytest.mark.parametrize(("count", "expected"), [(2, [(0, 1)]), (3, [(0, 1), (0, 2), (1, 2)])])

@@ -17,7 +17,7 @@ QUESTION = (
     "Does what holds for classifying clips hold for sentiment of utterances, questions about pictures, finding what a "
     "phrase means, and events in time (the paper's next check across tasks)?"
 )
-TASKS = ("mosi", "qa", "grounding", "temporal", "tones")
+TASKS = ("mosi", "qa", "grounding", "moments", "temporal", "tones")
 
 
 def run(plan: Plan) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The tasks of the studies: data made from a seed, or from real data, and their recipes."""
 
-from locomt.experiments.tasks import clips, digits, grounding, modalities, mosi, qa, temporal
+from locomt.experiments.tasks import clips, digits, grounding, modalities, moments, mosi, qa, temporal
 from locomt.experiments.tasks.task import Task, TaskError
 
 __all__ = ["TASKS", "Task", "TaskError"]
@@ -10,6 +10,7 @@ TASKS: dict[str, Task] = {
     for task in (
         qa.TASK,
         grounding.TASK,
+        moments.TASK,
         *modalities.TASKS,
         temporal.TASK,
         temporal.TONES,

@@ -10,12 +10,14 @@ one of validation or test shows the held-out pair that its phrase is about and t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from locomt.experiments.tasks.pictures import COLOURS, SHAPES, SIZES, Pair, Thing, cell_numbers, draw, pairs_of, spell
 from locomt.experiments.tasks.task import Settings, Task, training, write_manifest
@@ -23,6 +25,12 @@ from locomt.experiments.tasks.task import Settings, Task, training, write_manife
 SIDE = 4
 LABELS = ("other", "target")
 WORDS = (*SIZES, *COLOURS, *SHAPES)
+
+Cells = list[Thing | None]
+Compose = Callable[[Thing, np.random.Generator], Cells]
+"""A thing -> the cells of a picture, or the frames of a clip, in which it is one of eight."""
+Render = Callable[[Cells, float, np.random.Generator], NDArray[np.float16]]
+"""Cells and the standard deviation of their noise, as a share of the range -> what models get."""
 
 
 @cache
@@ -33,14 +41,19 @@ def partners(asked: Pair) -> tuple[Pair, ...]:
     return tuple((c, s) for c, s in others if train.issuperset(((colour, s), (c, shape), (c, s))))
 
 
-def compose(target: Thing, random: np.random.Generator) -> list[Thing | None]:
-    """The cells of a picture in which this thing is one of eight."""
+def eight(target: Thing, random: np.random.Generator) -> list[Thing]:
+    """Two sizes of two colours of two shapes, this thing among them."""
     choices = partners((target.colour, target.shape))
     colour, shape = choices[random.integers(len(choices))]
-    cells: list[Thing | None] = [None] * SIDE**2
-    things = product(SIZES, (target.colour, colour), (target.shape, shape))
+    return [Thing(*words) for words in product(SIZES, (target.colour, colour), (target.shape, shape))]
+
+
+def compose(target: Thing, random: np.random.Generator) -> Cells:
+    """The cells of a picture in which this thing is one of eight."""
+    cells: Cells = [None] * SIDE**2
+    things = eight(target, random)
     for place, thing in zip(random.permutation(SIDE**2), things, strict=False):
-        cells[place] = Thing(*thing)
+        cells[place] = thing
     return cells
 
 
@@ -50,7 +63,12 @@ def settings(full: bool) -> dict[str, Any]:
 
 
 def write(folder: Path, data: Path | None, settings: Settings) -> None:
-    for name in ("picture", "phrase"):
+    write_asked(folder, settings, "picture", compose, draw)
+
+
+def write_asked(folder: Path, settings: Settings, shown: str, compose: Compose, render: Render) -> None:
+    """The data of phrases about what is `shown`, a picture or a clip; every thing of a split is asked for in turn."""
+    for name in (shown, "phrase"):
         (folder / name).mkdir()
     rows = []
     for split in ("train", "val", "test"):
@@ -61,10 +79,10 @@ def write(folder: Path, data: Path | None, settings: Settings) -> None:
             cells = compose(target, random)
             phrase = f"{target.size} {target.colour} {target.shape}"
             row = {"id": f"{split}-{number:04d}", "split": split, "text": f"the {phrase}"}
-            row |= {"picture": f"picture/{row['id']}.npy", "phrase": f"phrase/{phrase.replace(' ', '-')}.npy"}
+            row |= {shown: f"{shown}/{row['id']}.npy", "phrase": f"phrase/{phrase.replace(' ', '-')}.npy"}
             row["label"] = ";".join(LABELS[cell == target] for cell in cells)
             np.save(folder / row["phrase"], spell(phrase, WORDS))
-            np.save(folder / row["picture"], draw(cells, settings["noise"], random))
+            np.save(folder / row[shown], render(cells, settings["noise"], random))
             rows.append(row)
     write_manifest(folder, rows)
 

@@ -61,16 +61,24 @@ def cell_numbers(side: int) -> int:
 def draw(cells: Sequence[Thing | None], noise: float, random: np.random.Generator) -> NDArray[np.float16]:
     """A picture of a square grid `[cells, cell_numbers(side)]`, row after row.
 
-    Of each cell the pixels, about 0 and of variance about 1, then row and column as unit vectors of length 4.
-    Every shape is moved by up to 0.3 pixels each way, its radius varies by 10 % and its colour by 5 % of the range; the
-    ground is a dark grey of the picture's own. Normal noise is added, its standard deviation `noise` of the range.
+    Of each cell the pixels, then row and column as unit vectors of length 4.
     """
     side = round(len(cells) ** 0.5)
+    places = [4.0 * np.eye(side)[list(divmod(place, side))].ravel() for place in range(len(cells))]
+    return np.hstack([draw_pixels(cells, noise, random), places]).astype(np.float16)
+
+
+def draw_pixels(cells: Sequence[Thing | None], noise: float, random: np.random.Generator) -> Array:
+    """Pixels of cells on the same ground `[cells, 3 PIXELS^2]`, about 0 and of variance about 1.
+
+    Every shape is moved by up to 0.3 pixels each way, its radius varies by 10 % and its colour by 5 % of the range; the
+    ground is a dark grey that all share. Normal noise is added, its standard deviation `noise` of the range.
+    """
     ground = random.uniform(0.0, 0.15)
     pixels = np.stack([_cell(thing, ground, random) for thing in cells])
     pixels += random.normal(0, noise, pixels.shape)
-    places = [4.0 * np.eye(side)[list(divmod(place, side))].ravel() for place in range(len(cells))]
-    return np.hstack([(pixels.reshape(len(cells), -1) - 0.25) / 0.3, places]).astype(np.float16)
+    standardised: Array = (pixels.reshape(len(cells), -1) - 0.25) / 0.3
+    return standardised
 
 
 def _cell(thing: Thing | None, ground: float, random: np.random.Generator) -> Array:

@@ -143,16 +143,16 @@ def hear(sound: Array, snr: float, random: np.random.Generator) -> NDArray[np.fl
     """Noise added, then log-mel features and times, `[VECTORS, MELS + 2 WAVES]`."""
     noisy = sound + random.normal(0, LOUDNESS / 10 ** (snr / 20), len(sound))
     features = log_mel(torch.from_numpy(noisy).float(), rate=RATE, mels=MELS, window=2 * HOP, hop=HOP).numpy()
-    return np.hstack([(features - features.mean()) / features.std(), _times(VECTORS)]).astype(np.float16)
+    return np.hstack([(features - features.mean()) / features.std(), times(VECTORS)]).astype(np.float16)
 
 
 def see(pictures: Array, blur: float, random: np.random.Generator) -> NDArray[np.float16]:
     """Noise added, then pixels and times, `[FRAMES, PIXELS + 2 WAVES]`."""
     noisy = pictures + random.normal(0, blur, pictures.shape)
-    return np.hstack([(noisy.reshape(FRAMES, PIXELS) - 0.2) / 0.4, _times(FRAMES)]).astype(np.float16)
+    return np.hstack([(noisy.reshape(FRAMES, PIXELS) - 0.2) / 0.4, times(FRAMES)]).astype(np.float16)
 
 
-def _times(count: int) -> Array:
+def times(count: int) -> Array:
     """The middles of so many equal parts of a clip, as sines and cosines `[count, 2 WAVES]`."""
     phase = np.pi * 2.0 ** np.arange(WAVES) * ((np.arange(count) + 0.5) / count)[:, None]
     return 1.5 * np.hstack([np.sin(phase), np.cos(phase)])
