@@ -50,7 +50,7 @@ def test_the_chosen_table_is_fine_tuned_from_the_dense_model(made: tuple[Search,
 
 def test_no_table_within_the_budget_keeps_more_mass(made: tuple[Search, Path, dict[str, Any]]) -> None:
     _, out, document = made
-    blocks = torch.tensor(json.loads((out / MASS).read_text())["blocks"])
+    (blocks,) = torch.tensor(json.loads((out / MASS).read_text())["blocks"])
     assert blocks.shape == (2, 2, 2, 2)
     torch.testing.assert_close(blocks.sum(-1), torch.ones(2, 2, 2))
     own = blocks.diagonal(dim1=-2, dim2=-1).mean(-1).flatten().tolist()  # a cross head keeps the rest
@@ -83,6 +83,22 @@ def test_a_finished_run_is_converted_from_the_command_line(
     assert converted["training_runs"] == pytest.approx(0.25 + 1 / 6)
     assert converted["chosen"]["views"] == document["chosen"]["views"]
     assert converted["chosen"]["scores"] == document["chosen"]["scores"]
+
+
+def test_models_of_several_seeds_have_a_table_each(made: tuple[Search, Path, dict[str, Any]], tmp_path: Path) -> None:
+    plan, out, one = made
+    document = search(replace(plan, seeds=2), tmp_path / "two")
+    entries = {tuple(entry["names"]): entry for entry in document["tables"]}
+    assert {names: entry["seeds"] for names, entry in entries.items()} == {("mass 0",): [0], ("mass 1",): [1]}
+    assert entries["mass 0",]["scores"] == one["chosen"]["scores"]
+    starts = [Path(entries[names]["start"]) for names in (("mass 0",), ("mass 1",))]
+    assert starts == [tmp_path / "two" / "runs" / "multiall" / f"seed-{seed}" for seed in (0, 1)]
+    assert document["training_runs"] == pytest.approx(2 * one["training_runs"])
+    assert len(json.loads((tmp_path / "two" / MASS).read_text())["blocks"]) == 2
+    # a model that is given has one table, tuned with both seeds
+    given = search(replace(plan, seeds=2, source=out / "runs" / "multiall" / "seed-0"), tmp_path / "given")
+    (entry,) = given["tables"]
+    assert (entry["names"], entry["seeds"], entry["scores"][0]) == (["mass"], [0, 1], one["chosen"]["scores"][0])
 
 
 def test_what_cannot_be_converted_is_told(

@@ -97,6 +97,33 @@ def test_the_same_search_finds_the_same_tables(
     assert found[0] == found[1]
 
 
+def test_what_is_known_of_the_same_weights_is_not_scored_again(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy(trained, tmp_path / "run")
+    recipe = load_recipe(run / "config.yaml")
+    plan = Search(recipe=recipe, budget=Budget.parse("1"), method="elastic", tables=6, source=run)
+    scored: list[int] = []
+
+    def counted(run: Run, tables: list[ViewTable], *, device: torch.device) -> list[float]:
+        scored.append(len(tables))
+        return validation_scores(run, tables, device=device)
+
+    monkeypatch.setattr("locomt.search.methods.elastic.validation_scores", counted)
+    first = search(plan, tmp_path / "out")
+    assert sum(scored) == 6
+    assert search(plan, tmp_path / "out") == first
+    assert sum(scored) == 6
+    search(replace(plan, tables=8), tmp_path / "out")
+    assert sum(scored) == 8
+    model = FusionModel.from_pretrained(run / "model")
+    for parameter in model.parameters():
+        parameter.data += 0.5
+    model.save_pretrained(run / "model")
+    search(plan, tmp_path / "out")
+    assert sum(scored) == 14
+
+
 def test_breeding_climbs(
     made: tuple[Search, Path, dict[str, Any]], trained: Path, monkeypatch: Any, tmp_path: Path
 ) -> None:

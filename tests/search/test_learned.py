@@ -41,7 +41,7 @@ def test_the_run_that_found_the_table_is_its_model(made: tuple[list[str], Path])
     document = read(out)
     (entry,) = document["tables"]
     assert document["chosen"] == entry
-    assert entry["names"] == ["learned"]
+    assert entry["names"] == ["learned 0"]
     assert entry["share"] <= 0.5
     (folder,) = entry["runs"]
     assert str(Run.load(folder).model.table) == entry["views"]
@@ -96,6 +96,20 @@ def test_a_budget_of_time_is_kept_by_the_times_of_the_views(tmp_path: Path) -> N
     assert learned.budget == 5000 / (4 * 3001)
 
 
+def test_each_seed_learns_a_table(made: tuple[list[str], Path], tmp_path: Path) -> None:
+    line, _ = made
+    assert main([*line, "--seeds", "2", "--out", str(tmp_path / "out")]) == 0
+    document = read(tmp_path / "out")
+    entries = {name: entry for entry in document["tables"] for name in entry["names"]}
+    assert {name: entry["seeds"] for name, entry in entries.items()} == {"learned 0": [0], "learned 1": [1]}
+    for entry in entries.values():
+        (folder,) = entry["runs"]
+        run = Run.load(folder)
+        assert str(run.model.table) == entry["views"]
+        assert [run.recipe.train.seed] == entry["seeds"]
+    assert document["training_runs"] == pytest.approx(sum(entry["training_runs"] for entry in entries.values()))
+
+
 @pytest.mark.parametrize("one_way", [False, True])
 def test_its_cost_is_that_of_counted_flops(tmp_path: Path, one_way: bool) -> None:
     recipe = load_recipe(make_project(tmp_path), [*WIDER, "--train.learn_views.until", "0.34"])
@@ -119,7 +133,6 @@ def test_its_cost_is_that_of_counted_flops(tmp_path: Path, one_way: bool) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--seeds", "2"], "method learned takes no option 'seeds'"),
         (["--tables", "2"], "method learned takes no option 'tables'"),
         (["--train.epochs", "1"], "expected train.epochs of 2 or more"),
     ],

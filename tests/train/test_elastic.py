@@ -18,9 +18,9 @@ OWN = ViewTable.uniform("self", ("video", "audio", "text"), 3, 4)
 ELASTIC = ["--train.views", "elastic", "--train.epochs", "2", "--model.views", "motion~sound:1 self:1"]
 
 
-def test_a_step_trains_both_ends_and_one_between() -> None:
-    dearest, cheapest, drawn = step_tables(OWN, 0, 1, 2)
-    assert dearest == OWN
+def test_a_step_trains_the_cheap_end_and_two_others() -> None:
+    cheapest, drawn, other = step_tables(OWN, 0, 1, 2)
+    assert drawn != other
     assert cheapest == ViewTable.strategy("spread", OWN.modalities, layers=3, heads=4, cross=1.0)
     assert {view for layer in cheapest.layers for view in layer.heads} == {
         View("video~audio"),
@@ -33,8 +33,8 @@ def test_a_step_trains_both_ends_and_one_between() -> None:
 
 def test_draws_depend_on_seed_epoch_and_batch_alone() -> None:
     steps = [(seed, epoch, batch) for seed in (0, 1) for epoch in (0, 1) for batch in (0, 1)]
-    drawn = [step_tables(OWN, *step)[-1] for step in steps]
-    assert drawn == [step_tables(OWN, *step)[-1] for step in steps]
+    drawn = [step_tables(OWN, *step)[1:] for step in steps]
+    assert drawn == [step_tables(OWN, *step)[1:] for step in steps]
     assert len(set(drawn)) == len(steps)
 
 

@@ -35,7 +35,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="how many tables to try: random, evolutionary, bayesian (8); elastic (300)",
     )
-    parser.add_argument("--seeds", metavar="N", type=int, help="runs of every table (1)")
+    parser.add_argument(
+        "--seeds", metavar="N", type=int, help="runs of every table, or models to find tables with: mass, learned (1)"
+    )
+    parser.add_argument(
+        "--final",
+        metavar="RUNS",
+        type=int,
+        help="training runs for a choice among the best tables found, by more and more seeds (none)",
+    )
     parser.add_argument(
         "--one-way",
         action="store_true",
@@ -90,7 +98,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.search.method import Search
     from locomt.search.run import CHOSEN, PLOT, RESULTS
 
-    names = ("tables", "seeds", "one_way", "epochs", "finetune", "source", "storage")
+    names = ("tables", "seeds", "one_way", "epochs", "finetune", "source", "storage", "final")
     options = {name: getattr(args, name) for name in names}
     wanted = Search(recipe=recipe, budget=budget, method=args.method, **options)
     document = _search_aloud(wanted, out, jobs=args.jobs, threads=args.threads)

@@ -28,7 +28,7 @@ METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "evolutionary": ("seeds", "tables", "one_way", "storage"),
         "bayesian": ("seeds", "tables", "one_way", "storage"),
         "elastic": ("seeds", "tables", "epochs", "finetune", "source"),
-        "learned": ("one_way", "finetune"),
+        "learned": ("seeds", "one_way", "finetune"),
     }
 )
 """Method -> the options of `Search` that it takes. A method is a module of its name in `locomt.search.methods`, with a
@@ -50,12 +50,14 @@ class Search:
         budget: that no table exceeds.
         method: one of `METHODS`, which says the options that it takes; those left out, None, are those of `DEFAULTS`.
         tables: how many tables to try.
-        seeds: runs of every table, with `train.seed` and those that follow it.
+        seeds: runs of every table, with `train.seed` and those that follow it; where a table comes from a model that is
+            trained for it, as many models, a table each.
         one_way: whether heads may look one way (`a>b`).
         epochs: of training the elastic model from a dense one; `elastic.LENGTH` times the recipe's where left out.
         finetune: training of a model whose weights are there, as a share of the recipe's.
         source: a finished run to begin with, of Multiall, instead of one trained for it; `elastic` takes its own too.
         storage: URL of an Optuna storage, which many machines may share; a file in the search's directory if left out.
+        final: training runs for a choice among the best tables, see `locomt.search.final`; none where left out.
     """
 
     recipe: Recipe
@@ -68,6 +70,7 @@ class Search:
     finetune: float | None = None
     source: Path | None = None
     storage: str | None = None
+    final: int | None = None
     epoch_samples: int = field(init=False)
     """Training samples that an epoch of the recipe takes."""
 
@@ -82,6 +85,8 @@ class Search:
             value = self.option(name)
             if value is not None and value < 1:
                 raise SearchError(f"{name}: expected 1 or more, got {value}")
+        if self.final is not None and self.final < 2:
+            raise SearchError(f"final: expected 2 training runs or more, to choose among tables, got {self.final}")
         if not 0 < self.option("finetune") <= 1:
             raise SearchError(f"finetune: expected a share of the recipe's training in (0, 1], got {self.finetune}")
         data = self.recipe.data
@@ -170,6 +175,7 @@ class Work:
         limit: what a table may cost, as `space.cost` says it.
         out: the search's directory; `runs` in it is where runs go.
         at_once: runs that are done at a time.
+        known: tables that earlier searches of the recipe scored in this directory.
         before: training runs that were needed besides those of tables, in runs of the recipe.
     """
 
@@ -182,8 +188,10 @@ class Work:
         do: Callable[[Sequence[Job], Callable[[Job, Outcome], object]], list[Outcome]],
         on_entry: Callable[[Candidate, Entry], object],
         at_once: int = 1,
+        known: Sequence[Entry] = (),
     ) -> None:
         self.wanted, self.space, self.limit, self.out, self.at_once = wanted, space, limit, out, at_once
+        self.known = known
         self.before = 0.0
         self._do, self._on_entry = do, on_entry
 
@@ -229,9 +237,15 @@ class Work:
         """Runs that are no table's, such as one to start from. What they cost is to be added to `before`."""
         return self._do(jobs, lambda job, outcome: None)
 
-    def train(self, candidates: Iterable[Candidate]) -> list[Entry]:
-        """Train candidates with every seed, or find it done, and tell of each one as soon as it has all its scores."""
-        jobs = [(c, [c.job(self.runs, seed) for seed in self.wanted.all_seeds]) for c in candidates]
+    def train(self, candidates: Iterable[Candidate], seeds: Sequence[int] | None = None) -> list[Entry]:
+        """Train candidates with every seed, or find it done, and tell of each one as soon as it has all its scores.
+
+        Args:
+            candidates: the tables.
+            seeds: those of the search where left out.
+        """
+        seeds = self.wanted.all_seeds if seeds is None else seeds
+        jobs = [(c, [c.job(self.runs, seed) for seed in seeds]) for c in candidates]
         done: dict[Path, Outcome] = {}
         entries: dict[int, Entry] = {}
 
@@ -243,7 +257,7 @@ class Work:
                     train = candidate.recipe.train
                     cost = self.in_runs(len(own) * train.epochs * (train.epoch_samples or self.wanted.epoch_samples))
                     runs = [run.directory for run in own]
-                    entries[place] = self.tell(candidate, scores, training_runs=cost, runs=runs)
+                    entries[place] = self.tell(candidate, scores, seeds=seeds, training_runs=cost, runs=runs)
 
         self._do([job for _, own in jobs for job in own], keep)
         return [entries[place] for place in range(len(jobs))]
@@ -264,15 +278,21 @@ class Work:
         return float(score)
 
     def tell(
-        self, candidate: Candidate, scores: Sequence[float], *, training_runs: float, runs: Sequence[Path]
+        self,
+        candidate: Candidate,
+        scores: Sequence[float],
+        *,
+        training_runs: float,
+        runs: Sequence[Path],
+        seeds: Sequence[int] | None = None,
     ) -> Entry:
-        """Put down what a table came to, a score for each of the search's seeds."""
+        """Put down what a table came to, a score for each seed: those of the search where they are left out."""
         assert self.space.cost(candidate.table) <= self.limit, f"{candidate.names[0]} is above the budget"
         entry = {
             "views": str(candidate.table),
             "names": list(candidate.names),
             **self.space.figures(candidate.table),
-            "seeds": list(self.wanted.all_seeds),
+            "seeds": list(self.wanted.all_seeds if seeds is None else seeds),
             "scores": list(scores),
             "mean": statistics.fmean(scores),
             "start": candidate.recipe.train.start,

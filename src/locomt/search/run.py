@@ -11,6 +11,7 @@ from locomt.data import label_list
 from locomt.data.atomic import write_text
 from locomt.search.budget import SearchError, Space
 from locomt.search.device import DEVICE, table_times, view_times
+from locomt.search.final import decide
 from locomt.search.method import Candidate, Search, Work, method
 from locomt.search.results import Entry, best, describe, front, key, merged, read_tables, write_results
 from locomt.train.jobs import Job, Outcome, do_all
@@ -53,7 +54,7 @@ def search(
     times = view_times(space, recipe, out / DEVICE) if wanted.budget.unit == "ms" else None
     space = space if times is None else replace(space, times=times.views)
     limit = space.limit(wanted.budget)
-    found: list[tuple[Candidate, Entry]] = []
+    found: dict[tuple[str, str | None], tuple[Candidate, Entry]] = {}  # a table that has more runs now comes once
 
     def do(jobs: Sequence[Job], on_done: Callable[[Job, Outcome], object]) -> list[Outcome]:
         def tell(job: Job, outcome: Outcome) -> None:
@@ -63,23 +64,25 @@ def search(
         on_plan(len(jobs))
         return do_all(jobs, at_once=at_once, threads=threads, on_done=tell)
 
-    def document(complete: bool) -> dict[str, Any]:
-        return _document(wanted, space, limit, before, [entry for _, entry in found], work.before, complete=complete)
+    def document(last: Sequence[Entry] = (), *, complete: bool) -> dict[str, Any]:
+        scored = [entry for _, entry in found.values()]
+        return _document(wanted, space, limit, before, scored, last or scored, work.before, complete=complete)
 
     def keep(candidate: Candidate, entry: Entry) -> None:
-        found.append((candidate, entry))
-        write_results(out / RESULTS, document(False))
+        found[key(entry)] = candidate, entry
+        write_results(out / RESULTS, document(complete=False))
 
-    work = Work(wanted, space, limit, out, do, keep, at_once)
+    work = Work(wanted, space, limit, out, do, keep, at_once, before)
     method(wanted.method)(work)
     if not found:
         raise SearchError(f"method {wanted.method} found no table within budget {wanted.budget}")
-    whole = document(True)
+    last = decide(work, list(found.values()), wanted.final) if wanted.final else []
+    whole = document(last, complete=True)
     if times is not None:
         chosen = ViewTable.parse(whole["chosen"]["views"], space.modalities)
         whole["times"] = {**times.machine, "chosen": table_times(chosen, space, recipe, out / DEVICE)}
     write_results(out / RESULTS, whole)
-    _write_chosen(whole, [candidate for candidate, _ in found], out)
+    _write_chosen(whole, [candidate for candidate, _ in found.values()], out)
     return whole
 
 
@@ -89,6 +92,7 @@ def _document(
     limit: int,
     before: Sequence[Entry],
     scored: Sequence[Entry],
+    last: Sequence[Entry],
     other_runs: float,
     *,
     complete: bool,
@@ -97,7 +101,7 @@ def _document(
     # those of an earlier search at a budget of FLOPs have no times yet
     known = [entry | space.figures(ViewTable.parse(entry["views"], space.modalities)) for entry in before]
     tables = merged(known, scored, space.unit)
-    chosen = key(best(scored, common["better"], space.unit))
+    chosen = key(best(last, common["better"], space.unit))
     return {
         "method": wanted.method,
         "budget": {"text": str(wanted.budget), space.unit: space.amount(limit), "share": limit / space.multiall},

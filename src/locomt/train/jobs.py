@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -138,17 +140,20 @@ def do_all(
                 f"out, or train {job.label} first by `locomt train`, into {job.directory}, where it will be found"
             )
     outcomes: dict[int, Outcome] = {}
-    if min(at_once, len(jobs)) <= 1:
-        with torch_threads(threads):
-            for place, job in enumerate(jobs):
+    left = [place for place, job in enumerate(jobs) if not job.found]
+    alone = min(at_once, len(left)) <= 1
+    with torch_threads(threads):
+        for place, job in enumerate(jobs):
+            if alone or place not in left:
                 outcomes[place] = do(job)
                 on_done(job, outcomes[place])
+    if alone:
         return list(outcomes.values())
     # Spawned, not forked: a fork of a process in which torch has started threads may hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(at_once, len(jobs)), context, torch.set_num_threads, (threads,))
+    pool = ProcessPoolExecutor(min(at_once, len(left)), context, _begin, (threads,))
     try:
-        waiting: dict[Future[Outcome], int] = {pool.submit(do, job): place for place, job in enumerate(jobs)}
+        waiting: dict[Future[Outcome], int] = {pool.submit(do, jobs[place]): place for place in left}
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 place = waiting.pop(future)
@@ -157,6 +162,20 @@ def do_all(
     finally:
         pool.shutdown(cancel_futures=True)
     return [outcomes[place] for place in range(len(jobs))]
+
+
+def _begin(threads: int) -> None:
+    """What a process does first. It ends with the one that started it, however that ends, so that nobody else finds its
+    run half done and goes on with it beside it."""
+    torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

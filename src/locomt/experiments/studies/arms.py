@@ -38,12 +38,14 @@ class Arm:
         name: within the task.
         recipe: what to train, whatever the seed.
         facts: what the study wants to know of it again, in plain JSON types.
+        most: runs at most, the first ones, where fewer seeds than the other arms have are enough.
     """
 
     task: str
     name: str
     recipe: Recipe
     facts: Mapping[str, Any] = field(default_factory=dict)
+    most: int | None = None
 
     def job(self, root: Path, values: Mapping[str, str], seed: int, *, test: bool) -> Job:
         recipe = with_values(self.recipe, values)
@@ -183,13 +185,9 @@ def _tune(plan: Plan, arms: Sequence[Arm], grids: Sequence[Grid], document: Docu
 
 
 def _score(plan: Plan, arms: Sequence[Arm], chosen: Sequence[Mapping[str, str]], document: Document) -> None:
-    seeds = {arm.task: plan.seeds_of(arm.recipe) for arm in arms}
-    most = max(map(len, seeds.values()))
+    seeds = [plan.seeds_of(arm.recipe)[: arm.most] for arm in arms]
     planned = [
-        (place, seeds[arm.task][turn])
-        for turn in range(most)
-        for place, arm in enumerate(arms)
-        if turn < len(seeds[arm.task])
+        (place, own[turn]) for turn in range(max(map(len, seeds))) for place, own in enumerate(seeds) if turn < len(own)
     ]
     jobs = [arms[place].job(plan.runs, chosen[place], seed, test=True) for place, seed in planned]
     by_folder = {job.directory: wanted for job, wanted in zip(jobs, planned, strict=True)}

@@ -10,7 +10,7 @@ from typing import Any
 from locomt.data import label_list
 from locomt.experiments.studies.arms import Arm, metric_of
 from locomt.experiments.studies.numbers import mean_of
-from locomt.experiments.studies.page import Document, scale_of, scores, spread, table
+from locomt.experiments.studies.page import Document, arms_of, scale_of, scores, spread, table
 from locomt.experiments.studies.plan import Plan
 from locomt.experiments.tasks import Task
 from locomt.search.budget import Budget, Space
@@ -24,6 +24,8 @@ from locomt.train.run import Run, evaluate
 from locomt.views import SELF, ViewTable
 
 BUDGETS = 5
+SEEDS = 5
+"""Models at most, elastic ones and those trained alone: an elastic one takes eight runs, with its dense one."""
 
 
 def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe, trained: Path) -> list[Arm]:
@@ -66,14 +68,14 @@ def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe, trained: Path) -
             shared.append(evaluate(run, recipe.data.test_split, device=device_of(recipe))["metrics"][metric_of(recipe)])
         facts = {"method": None, "budget": limit / space.multiall, "shared": shared, "views": str(chosen)}
         name = f"trained at {limit / space.multiall:.3f}"
-        made.append(Arm(task=task.name, name=name, recipe=with_table(fresh, chosen), facts=facts))
+        made.append(Arm(task=task.name, name=name, recipe=with_table(fresh, chosen), facts=facts, most=SEEDS))
     return made
 
 
 def _elastic(plan: Plan, recipe: Recipe, trained: Path) -> list[Run]:
-    """An elastic model a seed; that of the search is the first."""
+    """An elastic model a seed, `SEEDS` at most; that of the search is the first."""
     root, epochs = trained.parent.parent, Run.load(trained).recipe.train.epochs
-    seeds = plan.seeds_of(recipe)
+    seeds = plan.seeds_of(recipe)[:SEEDS]
     dense = [dense_job(recipe, seed, root) for seed in seeds]
     plan.have(dense)
     jobs = [elastic_job(recipe, own.directory, epochs, seed, root) for own, seed in zip(dense, seeds, strict=True)]
@@ -86,20 +88,21 @@ def section(document: Document, task: Document) -> list[str]:
     scale, sign = scale_of(task["metric"]), -1 if task["better"] == "less" else 1
     rows: list[Sequence[Any]] = []
     within = 0
-    for arm in document["arms"]:
-        if arm["task"] == task["name"] and arm["facts"].get("shared") and scores(arm):
-            alone = mean_of(list(scores(arm).values()))
-            shared = mean_of(arm["facts"]["shared"])
-            gap = sign * scale * (shared.value - alone.value)
-            within += gap >= -1
-            rows.append((f"{arm['facts']['budget']:.3f}", spread(shared, scale), spread(alone, scale), f"{gap:+.1f}"))
+    own = [arm for arm in arms_of(document, task["name"]) if arm["facts"].get("shared") and scores(arm)]
+    for arm in own:
+        alone = mean_of(list(scores(arm).values()))
+        shared = mean_of(arm["facts"]["shared"])
+        gap = sign * scale * (shared.value - alone.value)
+        within += gap >= -1
+        rows.append((f"{arm['facts']['budget']:.3f}", spread(shared, scale), spread(alone, scale), f"{gap:+.1f}"))
     if not rows:
         return []
     columns = ("budget, of Multiall's attention", "elastic", "trained for this table alone", "difference")
     return [
         f"Elastic models are less than a point below models trained alone, or above them, at {within} of {len(rows)} "
         "budgets. The table at a budget is the best of those dearer than the budget above it, by the validation split "
-        "and the first elastic model; each interval is over models of as many seeds.",
+        f"and the first elastic model; the intervals are over {len(own[0]['facts']['shared'])} elastic models and "
+        f"{len(scores(own[0]))} models trained alone.",
         "",
         *table(columns, rows),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,7 @@ class Elastic:
         else:
             trained = _train(work, work.dense(work.wanted.all_seeds))
         self.runs = [_load(path, work) for path in trained]
+        self.weights = [_digest(path) for path in trained]
         self.rng = np.random.default_rng(work.recipe.model.views_seed)
         self.common = describe(work.space, work.recipe)
         self.entries: dict[ViewTable, Entry] = {}
@@ -68,13 +70,17 @@ class Elastic:
             keep_front(run.path, {name: self.common[name] for name in ("metric", "better")}, list(kept))
 
     def _score(self, tables: Mapping[ViewTable, list[str]]) -> None:
-        device = device_of(self.work.recipe)
-        scores = zip(*(validation_scores(run, list(tables), device=device) for run in self.runs), strict=True)
-        for (table, names), own in zip(tables.items(), scores, strict=True):
-            recipe = self.work.tuned(table, self.runs[0].path)
-            candidate = Candidate(table=table, names=tuple(names), recipe=recipe)
+        """Those that the same weights were scored with before are found in what the earlier search left."""
+        known = {entry["views"]: entry["scores"] for entry in self.work.known if entry.get("weights") == self.weights}
+        new, device = [table for table in tables if str(table) not in known], device_of(self.work.recipe)
+        if new:
+            scores = zip(*(validation_scores(run, new, device=device) for run in self.runs), strict=True)
+            known |= {str(table): list(own) for table, own in zip(new, scores, strict=True)}
+        for table, names in tables.items():
+            recipe, facts = self.work.tuned(table, self.runs[0].path), {"weights": self.weights}
+            candidate = Candidate(table=table, names=tuple(names), recipe=recipe, facts=facts)
             runs = [run.path for run in self.runs]
-            self.entries[table] = self.work.tell(candidate, own, training_runs=0.0, runs=runs)
+            self.entries[table] = self.work.tell(candidate, known[str(table)], training_runs=0.0, runs=runs)
 
     def _made(self, count: int) -> dict[ViewTable, list[str]]:
         """The cheapest table, the hand-made ones and random ones."""
@@ -166,6 +172,14 @@ def elastic_job(recipe: Recipe, dense: Path, epochs: int, seed: int, root: Path)
         directory=root / "elastic" / f"seed-{seed}",
         test=False,
     )
+
+
+def _digest(path: Path) -> str:
+    """What tells the weights of a finished run from those of another."""
+    found = hashlib.sha256()
+    for file in sorted(RunDirectory(path).model.glob("*.safetensors")):
+        found.update(file.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def _load(path: Path, work: Work) -> Run:

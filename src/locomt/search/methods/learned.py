@@ -1,4 +1,4 @@
-"""Views that are learned along with the weights, in one run."""
+"""Views that are learned along with the weights, in one run; several runs find several tables."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from locomt.views import MULTI
 
 
 def run(work: Work) -> None:
-    """The table's score is that of the run itself, whose weights fit it."""
-    (seed,) = work.wanted.all_seeds
+    """A table's score is that of the run itself, whose weights fit it."""
     learning = learned_recipe(work)
     settings = learning.train.learn_views
     asked = (settings.budget, settings.one_way, sorted(settings.prices.items()))
-    job = Job(
-        label=f"learned seed {seed}",
-        recipe=learning,
-        directory=work.runs / f"learned-{hashlib.sha256(repr(asked).encode()).hexdigest()[:12]}" / f"seed-{seed}",
-        test=False,
-    )
-    (outcome,) = work.do([job])
-    table = Run.load(job.directory).model.table
-    assert table is not None
-    candidate = Candidate(table=table, names=("learned",), recipe=work.tuned(table, job.directory))
-    cost = cost_in_runs(work, learning, table.score_pairs(work.space.tokens))
-    work.tell(candidate, [work.score(job, outcome)], training_runs=cost, runs=[job.directory])
+    folder = work.runs / f"learned-{hashlib.sha256(repr(asked).encode()).hexdigest()[:12]}"
+    jobs = [
+        Job(
+            label=f"learned seed {seed}",
+            recipe=replace(learning, train=replace(learning.train, seed=seed)),
+            directory=folder / f"seed-{seed}",
+            test=False,
+        )
+        for seed in work.wanted.all_seeds
+    ]
+    for job, outcome in zip(jobs, work.do(jobs), strict=True):
+        table, seed = Run.load(job.directory).model.table, job.recipe.train.seed
+        assert table is not None
+        candidate = Candidate(table=table, names=(f"learned {seed}",), recipe=work.tuned(table, job.directory))
+        cost = cost_in_runs(work, learning, table.score_pairs(work.space.tokens))
+        work.tell(candidate, [work.score(job, outcome)], seeds=[seed], training_runs=cost, runs=[job.directory])
 
 
 def learned_recipe(work: Work) -> Recipe:

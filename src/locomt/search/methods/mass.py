@@ -29,24 +29,32 @@ PASS = 3
 
 
 def run(work: Work) -> None:
+    """A table of each dense model, which has a seed of its own, or of the one that is given, tuned with every seed."""
+    seeds, source = work.wanted.all_seeds, work.wanted.source
+    measured = []
+    for dense, own in [(source, seeds)] if source else zip(work.dense(seeds), ([seed] for seed in seeds), strict=True):
+        candidate, mass = _convert(work, dense, "mass" if source else f"mass {own[0]}")
+        measured.append(mass.mean.tolist())
+        work.train([candidate], own)
+    names = list(work.space.modalities)
+    write_text(work.out / MASS, to_json({"modalities": names, "blocks": measured}) + "\n")
+
+
+def _convert(work: Work, dense: Path, name: str) -> tuple[Candidate, AttentionMass]:
     """Measured on the training split: what is chosen by the validation split must not be made from it."""
-    dense = work.wanted.source or work.dense([work.recipe.train.seed])[0]
     source = Run.load(dense)
     samples = _spread(work.recipe, source)
     mass = measure_mass(source.model, make_loader(samples, work.recipe), device_of(work.recipe))
     work.before += work.in_runs(len(samples) / PASS)
     table = choose_table(work, mass)
     kept = mass.kept(work.space.views).numpy()
-    names = list(work.space.modalities)
-    write_text(work.out / MASS, to_json({"modalities": names, "blocks": mass.mean.tolist()}) + "\n")
     recipe = work.tuned(table, dense)
     places = {view: number for number, view in enumerate(work.space.views)}
     held = [
         kept[layer, head, places[view]] for layer, row in enumerate(table.layers) for head, view in enumerate(row.heads)
     ]
     facts = {"mass_kept": float(np.mean(held)), "before_finetuning": _converted_score(recipe, source, dense)}
-    candidate = Candidate(table=table, names=("mass",), recipe=recipe, facts=facts)
-    work.train([candidate])
+    return Candidate(table=table, names=(name,), recipe=recipe, facts=facts), mass
 
 
 def choose_table(work: Work, mass: AttentionMass) -> ViewTable:
