@@ -54,6 +54,8 @@ def search(
     times = view_times(space, recipe, out / DEVICE) if wanted.budget.unit == "ms" else None
     space = space if times is None else replace(space, times=times.views)
     limit = space.limit(wanted.budget)
+    # those of an earlier search at a budget of FLOPs have no times yet
+    known = [entry | space.figures(ViewTable.parse(entry["views"], space.modalities)) for entry in before]
     found: dict[tuple[str, str | None], tuple[Candidate, Entry]] = {}  # a table that has more runs now comes once
 
     def do(jobs: Sequence[Job], on_done: Callable[[Job, Outcome], object]) -> list[Outcome]:
@@ -66,7 +68,7 @@ def search(
 
     def document(last: Sequence[Entry] = (), *, complete: bool) -> dict[str, Any]:
         scored = [entry for _, entry in found.values()]
-        return _document(wanted, space, limit, before, scored, last or scored, work.before, complete=complete)
+        return _document(wanted, space, limit, known, scored, last or scored, work.before, complete=complete)
 
     def keep(candidate: Candidate, entry: Entry) -> None:
         found[key(entry)] = candidate, entry
@@ -90,7 +92,7 @@ def _document(
     wanted: Search,
     space: Space,
     limit: int,
-    before: Sequence[Entry],
+    known: Sequence[Entry],
     scored: Sequence[Entry],
     last: Sequence[Entry],
     other_runs: float,
@@ -98,8 +100,6 @@ def _document(
     complete: bool,
 ) -> dict[str, Any]:
     common = describe(space, wanted.recipe)
-    # those of an earlier search at a budget of FLOPs have no times yet
-    known = [entry | space.figures(ViewTable.parse(entry["views"], space.modalities)) for entry in before]
     tables = merged(known, scored, space.unit)
     chosen = key(best(last, common["better"], space.unit))
     return {

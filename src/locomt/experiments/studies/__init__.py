@@ -67,11 +67,21 @@ def read_results(path: Path, name: str) -> dict[str, Any]:
 
 
 def render(name: str, document: dict[str, Any], pages: Path) -> Path:
-    """Write a study's page, its figures and its results; the page's path."""
+    """Write a study's page, its figures and its results; the page's path.
+
+    Raises:
+        StudyError: the results lack what the page needs.
+    """
     study = load_study(name)
+    try:
+        page, figures = study.page(document), study.figures(document)
+    except KeyError as error:
+        raise StudyError(
+            f"the results of study {name} lack {error}: they were written by another version; make the study anew"
+        ) from None
     pages.mkdir(parents=True, exist_ok=True)
     write_text(pages / f"{name}.json", to_json(document, indent=1) + "\n")
-    for figure, svg in study.figures(document).items():
+    for figure, svg in figures.items():
         write_text(pages / f"{figure}.svg", svg)
-    write_text(pages / f"{name}.md", study.page(document))
+    write_text(pages / f"{name}.md", page)
     return pages / f"{name}.md"

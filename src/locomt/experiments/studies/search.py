@@ -41,7 +41,7 @@ QUESTION = (
 TASKS = ("modalities3", "modalities4", "modalities5", "qa", "grounding")
 HAND_MADE = "strategies"
 LEARNED = "search-learned"
-RUNS = {True: 24, False: 10}
+RUNS = {True: 24, False: 12}
 """Training runs that every method has in all, in full and in small: to find tables, and to choose among the best."""
 FRESH = 100
 """Added to the seeds of the runs that are scored on the test split: the search has seen none of them."""
