@@ -13,10 +13,10 @@ from feature_project import make_project
 from locomt.cli.main import main
 from locomt.data import read_manifest
 from locomt.search.budget import Budget, SearchError
-from locomt.search.method import Search
 from locomt.search.methods.mass import MASS
 from locomt.search.results import read_results
 from locomt.search.run import CHOSEN, RESULTS, search
+from locomt.search.wanted import Search
 from locomt.train import Run, evaluate, load_recipe
 
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "2")

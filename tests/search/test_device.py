@@ -24,9 +24,10 @@ from locomt.search.budget import Budget, SearchError, Space
 from locomt.search.candidates import draws, strategies
 from locomt.search.device import DEVICE, table_times, view_times
 from locomt.search.mass import AttentionMass
-from locomt.search.method import Search, Work
+from locomt.search.method import Work
 from locomt.search.methods.mass import choose_table
 from locomt.search.run import search
+from locomt.search.wanted import Search
 from locomt.train import load_recipe
 from locomt.train.recipe import Recipe
 from locomt.views import STRATEGIES

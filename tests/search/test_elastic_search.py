@@ -16,8 +16,9 @@ from locomt.nn.model import FusionModel
 from locomt.search import device
 from locomt.search.budget import Budget, SearchError
 from locomt.search.elastic import FRONT, keep_front, table_within, validation_scores
-from locomt.search.method import Search, with_table
+from locomt.search.method import with_table
 from locomt.search.run import CHOSEN, search
+from locomt.search.wanted import Search
 from locomt.train import Run, evaluate, load_recipe
 from locomt.views import SELF, ViewTable
 

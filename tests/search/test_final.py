@@ -11,9 +11,10 @@ from feature_project import make_project
 from locomt.cli.main import main
 from locomt.search.budget import Budget, SearchError, Space
 from locomt.search.final import decide, differing
-from locomt.search.method import Candidate, Search, Work, named
+from locomt.search.method import Candidate, Work, named
 from locomt.search.results import Entry
 from locomt.search.run import CHOSEN, search
+from locomt.search.wanted import Search
 from locomt.train import load_recipe
 from locomt.train.jobs import Job, Outcome
 from locomt.views import ViewTable

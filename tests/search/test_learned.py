@@ -13,10 +13,11 @@ from locomt import FusionModel
 from locomt.cli.main import main
 from locomt.nn.attention import ViewMixture
 from locomt.search.budget import Budget, Space
-from locomt.search.method import Search, Work
+from locomt.search.method import Work
 from locomt.search.methods.learned import cost_in_runs, learned_recipe
 from locomt.search.results import read_results
 from locomt.search.run import search
+from locomt.search.wanted import Search
 from locomt.train import Run, load_recipe
 from locomt.train.files import RunDirectory
 

@@ -11,10 +11,10 @@ from search_spaces import make_space
 from feature_project import make_project
 from locomt.cli.main import main
 from locomt.search.budget import Budget, SearchError
-from locomt.search.method import Search
 from locomt.search.results import read_results
 from locomt.search.run import search
 from locomt.search.sampled import STARTUP, STORAGE, Watch, _canonical, _parameters, _table, cost_in_runs
+from locomt.search.wanted import Search
 from locomt.train import load_recipe
 from locomt.train.jobs import Job, Outcome, do
 from locomt.views import ViewTable

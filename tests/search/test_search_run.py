@@ -11,9 +11,9 @@ import pytest
 from feature_project import make_project
 from locomt.cost import flops
 from locomt.search.budget import Budget, SearchError
-from locomt.search.method import Search
 from locomt.search.results import best, front, merged, read_results
 from locomt.search.run import CHOSEN, PLOT, RESULTS, search
+from locomt.search.wanted import Search
 from locomt.train import Run, load_recipe
 from locomt.train.jobs import SCORES, Job, Outcome
 from locomt.train.recipe import Recipe

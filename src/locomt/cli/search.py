@@ -95,8 +95,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     budget = Budget.parse(args.budget)
     recipe = load_recipe(config, overrides)
 
-    from locomt.search.method import Search
     from locomt.search.run import CHOSEN, PLOT, RESULTS
+    from locomt.search.wanted import Search
 
     names = ("tables", "seeds", "one_way", "epochs", "finetune", "source", "storage", "final")
     options = {name: getattr(args, name) for name in names}

@@ -12,8 +12,9 @@ from locomt.data.atomic import write_text
 from locomt.search.budget import SearchError, Space
 from locomt.search.device import DEVICE, table_times, view_times
 from locomt.search.final import decide
-from locomt.search.method import Candidate, Search, Work, method
+from locomt.search.method import Candidate, Work, method
 from locomt.search.results import Entry, best, describe, front, key, merged, read_tables, write_results
+from locomt.search.wanted import Search
 from locomt.train.jobs import Job, Outcome, do_all
 from locomt.views import ViewTable
 

@@ -189,24 +189,28 @@ def _score(plan: Plan, arms: Sequence[Arm], chosen: Sequence[Mapping[str, str]],
     planned = [
         (place, own[turn]) for turn in range(max(map(len, seeds))) for place, own in enumerate(seeds) if turn < len(own)
     ]
-    jobs = [arms[place].job(plan.runs, chosen[place], seed, test=True) for place, seed in planned]
-    by_folder = {job.directory: wanted for job, wanted in zip(jobs, planned, strict=True)}
+    jobs: dict[str, Job] = {}  # arms may turn out the same model, whose runs are had once
+    takers: dict[Path, list[int]] = {}
+    for place, seed in planned:
+        own = arms[place].job(plan.runs, chosen[place], seed, test=True)
+        job = jobs.setdefault(to_json(own.recipe.to_dict()), own)
+        takers.setdefault(job.directory, []).append(place)
     metrics = {entry["name"]: entry["metric"] for entry in document["tasks"]}
 
     def keep(job: Job, outcome: Outcome) -> None:
-        place, seed = by_folder[job.directory]
         assert outcome.scores is not None
-        entry = document["arms"][place]
-        entry["runs"].append(
-            {
-                "seed": seed,
-                "score": outcome.scores["metrics"][metrics[entry["task"]]],
-                "validation": outcome.summary.get(f"val_{arms[place].recipe.monitor}"),
-                "metrics": outcome.scores["metrics"],
-                "seconds": round(outcome.seconds, 1),
-            }
-        )
-        entry["runs"].sort(key=lambda run: run["seed"])
+        for place in takers[job.directory]:
+            entry = document["arms"][place]
+            entry["runs"].append(
+                {
+                    "seed": job.recipe.train.seed,
+                    "score": outcome.scores["metrics"][metrics[entry["task"]]],
+                    "validation": outcome.summary.get(f"val_{job.recipe.monitor}"),
+                    "metrics": outcome.scores["metrics"],
+                    "seconds": round(outcome.seconds, 1),
+                }
+            )
+            entry["runs"].sort(key=lambda run: run["seed"])
         write_text(plan.out / RESULTS, to_json(document, indent=1) + "\n")
 
-    plan.have(jobs, keep)
+    plan.have(list(jobs.values()), keep)

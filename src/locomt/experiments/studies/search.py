@@ -27,8 +27,9 @@ from locomt.experiments.studies.page import (
 from locomt.experiments.studies.plan import Plan
 from locomt.experiments.tasks import Task
 from locomt.search.budget import Budget, Space
-from locomt.search.method import METHODS, Search, with_table
+from locomt.search.method import with_table
 from locomt.search.run import search
+from locomt.search.wanted import METHODS, Search
 from locomt.train.recipe import Recipe
 from locomt.views import ViewTable
 

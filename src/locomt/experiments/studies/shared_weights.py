@@ -14,10 +14,11 @@ from locomt.experiments.studies.page import Document, arms_of, scale_of, scores,
 from locomt.experiments.studies.plan import Plan
 from locomt.experiments.tasks import Task
 from locomt.search.budget import Budget, Space
-from locomt.search.method import Search, dense_job, with_table
+from locomt.search.method import dense_job, with_table
 from locomt.search.methods.elastic import elastic_job
 from locomt.search.results import best
 from locomt.search.run import search
+from locomt.search.wanted import Search
 from locomt.train.jobs import device_of
 from locomt.train.recipe import Recipe
 from locomt.train.run import Run, evaluate
