@@ -61,7 +61,7 @@ def run(plan: Plan) -> dict[str, Any]:
             chosen = found["chosen"]
             views = ViewTable.parse(chosen["views"], tuple(recipe.data.modalities))
             # the final trains a table anew, and how it was found is told where it was
-            first = next(e for e in found["tables"] if e["views"] == chosen["views"] and (e["start"] or e is chosen))
+            first = next(e for e in found["tables"] if e["views"] == chosen["views"] and (e["start"] or e == chosen))
             facts = {
                 "method": method,
                 "training_runs": found["training_runs"],
