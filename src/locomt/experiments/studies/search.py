@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +28,9 @@ from locomt.experiments.studies.page import (
 from locomt.experiments.studies.plan import Plan
 from locomt.experiments.tasks import Task
 from locomt.search.budget import Budget, Space
+from locomt.search.final import differing
 from locomt.search.method import with_table
+from locomt.search.results import Entry
 from locomt.search.run import search
 from locomt.search.wanted import METHODS, Search
 from locomt.train.recipe import Recipe
@@ -71,6 +74,7 @@ def run(plan: Plan) -> dict[str, Any]:
                 "seeds": len(chosen["seeds"]),
                 "validation": chosen["mean"],
                 "names": first["names"],
+                "hand_made": [] if method == HAND_MADE else _hand_made(views, searches[HAND_MADE]["tables"]),
                 "share": chosen["share"],
                 "budget": found["budget"]["share"],
                 **{name: first[name] for name in ("mass_kept", "before_finetuning") if name in first},
@@ -85,6 +89,12 @@ def run(plan: Plan) -> dict[str, Any]:
         return [*own, *shared_weights.arms(plan, task, recipe, fresh, trained)]
 
     return study(plan, NAME, TASKS, arms, lambda recipe: {})
+
+
+def _hand_made(found: ViewTable, tables: Sequence[Entry]) -> list[str]:
+    """What a table is called by hand, where one is the same but for the order of a layer's heads."""
+    same = [e for e in tables if not differing(found, ViewTable.parse(e["views"], found.modalities))]
+    return [name for entry in same for name in entry["names"]]
 
 
 def _search(plan: Plan, task: Task, recipe: Recipe, method: str) -> dict[str, Any]:
@@ -176,7 +186,11 @@ def page(document: Document) -> str:
     if any(arm["facts"].get("history") for arm in document["arms"]):
         lines += ["", "## Frequencies that change while training", "", frequencies(document), ""]
         lines += [f"![expected view frequencies, layer by layer, epoch by epoch]({LEARNED}.svg)"]
-    lines += ["", "## How it was done", "", *tasks_note(document), "", convention(document)]
+    lines += ["", "## How it was done", "", *tasks_note(document), ""]
+    if without := [task["name"] for task in document["tasks"] if task["name"] in WITHOUT_BUDGETS]:
+        lines += [f"Elastic models are compared at five budgets on tasks of each kind; not on {', '.join(without)}."]
+        lines += [""]
+    lines += [convention(document)]
     return "\n".join(lines) + "\n"
 
 
@@ -186,7 +200,8 @@ def _costs(document: Document, task: Document) -> list[str]:
     for arm in arms_of(document, task["name"]):
         facts = arm["facts"]
         if facts["method"]:
-            more = [f"keeps {facts['mass_kept']:.1%} of the mass"] if "mass_kept" in facts else []
+            more = [f"heads of {name} in another order" for name in facts["hand_made"]]
+            more += [f"keeps {facts['mass_kept']:.1%} of the mass"] if "mass_kept" in facts else []
             if facts.get("before_finetuning") is not None:
                 more.append(f"{facts['before_finetuning']:.3f} before fine-tuning")
             rows.append(
