@@ -9,9 +9,11 @@ import pytest
 from tiny_task import make_task
 
 from locomt.cli.main import main
-from locomt.experiments.studies import STUDIES, StudyError, load_study, read_results, render
+from locomt.experiments.studies import STUDIES, Plan, StudyError, load_study, read_results, render
+from locomt.experiments.studies.arms import Arm, study
 from locomt.experiments.studies.page import compared, verdict
-from locomt.experiments.tasks import TASKS
+from locomt.experiments.tasks import TASKS, Task
+from locomt.train.recipe import Recipe
 from locomt.views import STRATEGIES
 
 Made = dict[str, tuple[Path, dict[str, Any]]]
@@ -68,6 +70,24 @@ def test_every_model_is_tuned_alike_and_scored_with_every_seed(made: Made) -> No
         assert all(0 <= run["score"] <= 1 for run in arm["runs"])
     (task,) = document["tasks"]
     assert task["majority"]["metrics"]["accuracy"] == pytest.approx(2 / 5)
+
+
+def test_arms_that_are_one_model_share_its_runs(tmp_path: Path) -> None:
+    """And one may have fewer seeds than the others."""
+
+    def arms(task: Task, recipe: Recipe) -> list[Arm]:
+        dense = Arm(task=task.name, name="dense", recipe=recipe.fused("multiall"), most=1)
+        return [*(Arm(task=task.name, name=name, recipe=recipe) for name in ("one", "same")), dense]
+
+    plan = Plan(out=tmp_path, seeds=2, tasks=("tiny",))
+    found = {arm["name"]: arm["runs"] for arm in study(plan, "baselines", (), arms, lambda recipe: {})["arms"]}
+    assert found["one"] == found["same"]
+    assert {name: [run["seed"] for run in runs] for name, runs in found.items()} == {
+        "one": [0, 1],
+        "same": [0, 1],
+        "dense": [0],
+    }
+    assert {path.name for path in (tmp_path / "runs" / "tiny").iterdir()} == {"one", "dense"}
 
 
 def test_the_page_says_what_the_results_say(made: Made) -> None:
