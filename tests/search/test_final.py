@@ -39,12 +39,9 @@ class Trained:
     """Takes the place of training: a run scores what `worth` says of its table and seed."""
 
     def __init__(self, wanted: Search, worth: Callable[[str, int], float]) -> None:
-        self.space = Space(wanted.recipe.fusion_config(("left", "right", "up")))
+        space = Space(wanted.recipe.fusion_config(("left", "right", "up")))
         self.had: list[tuple[str, int]] = []
-        self.told: list[Entry] = []
-        self.work = Work(
-            wanted, self.space, 10**9, Path("out"), self.do, lambda candidate, entry: self.told.append(entry)
-        )
+        self.work = Work(wanted, space, 10**9, Path("out"), self.do, lambda candidate, entry: None)
         self.worth = worth
 
     def do(self, jobs: Sequence[Job], on_done: Callable[[Job, Outcome], object]) -> list[Outcome]:

@@ -88,16 +88,21 @@ def write_asked(folder: Path, settings: Settings, shown: str, compose: Compose, 
 
 
 def recipe(full: bool) -> dict[str, Any]:
+    return asked_recipe(full, "picture", cell_numbers(SIDE), SIDE**2)
+
+
+def asked_recipe(full: bool, shown: str, numbers: int, places: int) -> dict[str, Any]:
+    """For a phrase about one of so many places, of so many numbers each, in the modality `shown`."""
     return {
         "model": {"dim": 32, "heads": 4, "depth": 4, "fusion_layers": 4, "strategy": "spread", "mlp_ratio": 2.0},
         "data": {
             "manifest": "manifest.csv",
             "labels": list(LABELS),
             "modalities": {
-                "picture": {"kind": "features", "column": "picture", "dim": cell_numbers(SIDE), "max_length": SIDE**2},
+                shown: {"kind": "features", "column": shown, "dim": numbers, "max_length": places},
                 "phrase": {"kind": "features", "column": "phrase", "dim": len(WORDS), "max_length": 3},
             },
-            "steps": ["picture"],
+            "steps": [shown],
             "cache": True,
         },
         "train": training(full, epochs=4, batch_size=64) | {"monitor": "f1"},

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from locomt.experiments.tasks.grounding import LABELS, WORDS, Cells, eight, write_asked
+from locomt.experiments.tasks.grounding import Cells, asked_recipe, eight, write_asked
 from locomt.experiments.tasks.pictures import PIXELS, Thing, draw_pixels
-from locomt.experiments.tasks.task import Settings, Task, training
+from locomt.experiments.tasks.task import Settings, Task
 from locomt.experiments.tasks.temporal import WAVES, times
 
 FRAMES = 32
@@ -54,21 +54,7 @@ def write(folder: Path, data: Path | None, settings: Settings) -> None:
 
 
 def recipe(full: bool) -> dict[str, Any]:
-    frame = 3 * PIXELS**2 + 2 * WAVES
-    return {
-        "model": {"dim": 32, "heads": 4, "depth": 4, "fusion_layers": 4, "strategy": "spread", "mlp_ratio": 2.0},
-        "data": {
-            "manifest": "manifest.csv",
-            "labels": list(LABELS),
-            "modalities": {
-                "clip": {"kind": "features", "column": "clip", "dim": frame, "max_length": FRAMES},
-                "phrase": {"kind": "features", "column": "phrase", "dim": len(WORDS), "max_length": 3},
-            },
-            "steps": ["clip"],
-            "cache": True,
-        },
-        "train": training(full, epochs=4, batch_size=64) | {"monitor": "f1"},
-    }
+    return asked_recipe(full, "clip", 3 * PIXELS**2 + 2 * WAVES, FRAMES)
 
 
 TASK = Task(
