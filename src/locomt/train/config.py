@@ -14,6 +14,7 @@ OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("32", "bf16-mixed")
 SAMPLINGS = ("shuffled", "balanced")
 VIEWS = ("fixed", "elastic", "learned")
+TABLES = ("self", "cross", "random")
 ACCELERATORS = ("auto", "cpu", "cuda")
 
 
@@ -51,6 +52,7 @@ class TrainConfig:
         views: `fixed`, the model's table, or `elastic`: other tables at every step, so that any of them runs from the
             weights that come out; see `locomt.train.elastic`. `learned`: the table is found in training, see
             `locomt.train.learn_views`. Only for `model.fusion` locomt.
+        elastic_tables: those of a step of `elastic`, a pass each: `self`, `cross` (all heads), `random`.
         learn_views: how they are learned; a mapping such as `{"budget": 0.5}` is turned into a `LearnViews`.
         momentum: of `sgd`.
         weight_decay: not applied to biases, norms, positions, [CLS] and bottleneck tokens.
@@ -85,6 +87,7 @@ class TrainConfig:
     inflation: str = "central"
     start: str | None = None
     views: str = "fixed"
+    elastic_tables: tuple[str, ...] = ("cross", "random", "random")
     learn_views: Any = field(default_factory=dict)
     momentum: float = 0.9
     weight_decay: float = 0.0
@@ -110,7 +113,8 @@ class TrainConfig:
             ("learn_views", LearnViews, "{budget: 0.5, ...}"),
         ):
             object.__setattr__(self, name, make_section(kind, getattr(self, name), f"train.{name}", example))
-        object.__setattr__(self, "frozen", tuple(self.frozen))
+        for name in ("frozen", "elastic_tables"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, choices in (
             ("optimizer", OPTIMIZERS),
             ("inflation", INFLATIONS),
@@ -121,6 +125,10 @@ class TrainConfig:
         ):
             value = getattr(self, name)
             require(value in choices, f"train.{name}: expected one of {', '.join(choices)}, got {value!r}")
+        require(
+            bool(self.elastic_tables) and set(self.elastic_tables) <= set(TABLES),
+            f"train.elastic_tables: expected one or more of {', '.join(TABLES)}, got {list(self.elastic_tables)}",
+        )
         for name in ("epochs", "epoch_samples", "batch_size", "devices"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"train.{name}: expected 1 or more, got {value}")

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from locomt.views import SELF, LayerViews, ViewTable, view_set
 
-PASSES = 3
-"""Passes through the model at each step, one a table."""
+ENDS = {"self": 0.0, "cross": 1.0}
+"""Of the range of costs: the share of cross heads."""
 
 
-def step_tables(table: ViewTable, seed: int, *step: int) -> tuple[ViewTable, ...]:
-    """The tables of a step: all cross, the pairs in turn, and two at random.
+def step_tables(kinds: Sequence[str], table: ViewTable, seed: int, *step: int) -> tuple[ViewTable, ...]:
+    """The tables of a step.
 
-    The sandwich rule of Yu & Huang (ICCV 2019) trains both ends of a range at every step, and something between. All
-    cross is the cheap end. The dear end, all self, is no network that the others descend from: it lacks what a task may
-    be about, and where it cannot learn, a third of every step went into what serves no other table. It comes about by
-    chance, like all the others.
+    `self`, `cross` and `random` are the sandwich rule of Yu & Huang (ICCV 2019), both ends of the range of costs and
+    something between. The dear end, all self, is no network that the others descend from, as the widest one is there:
+    it lacks what a task may be about, and where it cannot learn, its share of every step serves no other table. Left
+    out, it comes about by chance, like all the others.
 
     Args:
+        kinds: of each table, `train.elastic_tables`: `self`, all heads self; `cross`, all heads cross, over the pairs
+            in turn; `random`, see `random_table`.
         table: of the model's size, and nothing else is taken from it.
         seed: of the run.
         step: whole numbers that no other step of the run has, epoch and place in it: the tables depend on nothing else.
     """
-    crosses = ViewTable.strategy("spread", table.modalities, layers=len(table.layers), heads=table.num_heads, cross=1.0)
     rng = np.random.default_rng((seed, *step))
-    return crosses, random_table(table, rng), random_table(table, rng)
+    size = {"layers": len(table.layers), "heads": table.num_heads}
+    ends = {kind: ViewTable.strategy("spread", table.modalities, **size, cross=share) for kind, share in ENDS.items()}
+    return tuple(random_table(table, rng) if kind == "random" else ends[kind] for kind in kinds)
 
 
 def random_table(like: ViewTable, rng: np.random.Generator) -> ViewTable:

@@ -68,12 +68,13 @@ class FusionModule(pl.LightningModule):
 
     def _train_loss(self, batch: Batch, index: int) -> Tensor:
         """The loss of the model's own table, or the mean over the tables of the step."""
-        smoothing, own = self.recipe.train.label_smoothing, self.model.table
-        if self.recipe.train.views != "elastic":
+        train, own = self.recipe.train, self.model.table
+        smoothing = train.label_smoothing
+        if train.views != "elastic":
             return self._loss(batch, self.train_loss, smoothing)[0]
         assert own is not None
         losses = []
-        for table in step_tables(own, self.recipe.train.seed, self.current_epoch, index):
+        for table in step_tables(train.elastic_tables, own, train.seed, self.current_epoch, index):
             self.model.set_views(table)
             losses.append(self._loss(batch, self.train_loss, smoothing)[0])
         self.model.set_views(own)

@@ -43,8 +43,6 @@ QUESTION = (
     "searching cost (the paper leaves the search open)?"
 )
 TASKS = ("modalities3", "modalities4", "modalities5", "qa", "grounding")
-WITHOUT_BUDGETS = ("modalities4", "qa")
-"""Tasks on which elastic models are not compared at five budgets, which takes some 55 runs: tasks of their kind are."""
 HAND_MADE = "strategies"
 LEARNED = "search-learned"
 RUNS = {True: 24, False: 12}
@@ -83,8 +81,6 @@ def run(plan: Plan) -> dict[str, Any]:
                 history = json.loads((Path(first["runs"][0]) / "views.json").read_text(encoding="utf-8"))
                 facts["history"] = [{"epoch": row["epoch"], "frequencies": row["frequencies"]} for row in history]
             own.append(Arm(task=task.name, name=method, recipe=with_table(fresh, views), facts=facts))
-        if task.name in WITHOUT_BUDGETS:
-            return own
         trained = next(Path(entry["runs"][0]) for entry in searches["elastic"]["tables"] if entry["start"])
         return [*own, *shared_weights.arms(plan, task, recipe, fresh, trained)]
 
@@ -187,9 +183,6 @@ def page(document: Document) -> str:
         lines += ["", "## Frequencies that change while training", "", frequencies(document), ""]
         lines += [f"![expected view frequencies, layer by layer, epoch by epoch]({LEARNED}.svg)"]
     lines += ["", "## How it was done", "", *tasks_note(document), ""]
-    if without := [task["name"] for task in document["tasks"] if task["name"] in WITHOUT_BUDGETS]:
-        lines += [f"Elastic models are compared at five budgets on tasks of each kind; not on {', '.join(without)}."]
-        lines += [""]
     lines += [convention(document)]
     return "\n".join(lines) + "\n"
 

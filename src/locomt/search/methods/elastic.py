@@ -14,7 +14,7 @@ from locomt.search.candidates import strategies
 from locomt.search.elastic import keep_front, validation_scores
 from locomt.search.method import Candidate, Work
 from locomt.search.results import Entry, best, describe, front
-from locomt.train.elastic import PASSES, random_table
+from locomt.train.elastic import random_table
 from locomt.train.files import RunDirectory, flatten
 from locomt.train.jobs import Job, device_of
 from locomt.train.recipe import Recipe, load_recipe
@@ -158,7 +158,8 @@ def _train(work: Work, dense: Sequence[Path]) -> list[Path]:
     epochs = work.wanted.epochs or round(LENGTH * work.recipe.train.epochs)
     jobs = [elastic_job(work.recipe, start, epochs, seed, work.runs) for start, seed in zip(dense, seeds, strict=True)]
     work.do(jobs)
-    work.before += PASSES * len(jobs) * epochs / work.recipe.train.epochs
+    passes = len(work.recipe.train.elastic_tables)
+    work.before += passes * len(jobs) * epochs / work.recipe.train.epochs
     return [job.directory for job in jobs]
 
 
