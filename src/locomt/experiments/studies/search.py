@@ -82,9 +82,24 @@ def run(plan: Plan) -> dict[str, Any]:
                 facts["history"] = [{"epoch": row["epoch"], "frequencies": row["frequencies"]} for row in history]
             own.append(Arm(task=task.name, name=method, recipe=with_table(fresh, views), facts=facts))
         trained = next(Path(entry["runs"][0]) for entry in searches["elastic"]["tables"] if entry["start"])
+        own += other_hand_made(task, fresh, searches[HAND_MADE])
         return [*own, *shared_weights.arms(plan, task, recipe, fresh, trained)]
 
     return study(plan, NAME, TASKS, arms, lambda recipe: {})
+
+
+def other_hand_made(task: Task, fresh: Recipe, found: Document) -> list[Arm]:
+    """The hand-made tables that were not chosen: whether a found one is better than all of them takes all of them."""
+    others = {e["views"]: e["names"] for e in found["tables"] if e["views"] != found["chosen"]["views"]}
+    return [
+        Arm(
+            task=task.name,
+            name=f"hand-made {', '.join(names)}",
+            recipe=with_table(fresh, ViewTable.parse(views, tuple(fresh.data.modalities))),
+            facts={"method": None, "hand_made": names},
+        )
+        for views, names in others.items()
+    ]
 
 
 def _hand_made(found: ViewTable, tables: Sequence[Entry]) -> list[str]:
