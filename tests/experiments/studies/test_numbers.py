@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from locomt.experiments.studies.numbers import StatisticsError, difference, mean_of
+from locomt.experiments.studies.numbers import StatisticsError, difference, false_discovery_rates, mean_of
 
 
 def test_a_mean_has_students_interval():
@@ -37,6 +37,13 @@ def test_runs_pair_by_their_seed():
 def test_differences_that_are_all_alike():
     assert difference({0: 0.5, 1: 0.5}, {0: 0.5, 1: 0.5}).p == 1
     assert difference({0: 1.0, 1: 2.0}, {0: 0.5, 1: 1.5}).p == 0
+
+
+def test_many_comparisons_cost_significance():
+    # Smallest first .01 * 4 / 1, .03 * 4 / 2, .04 * 4 / 3, .5 * 4 / 4; none above that of a larger p.
+    assert false_discovery_rates([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.16 / 3, 0.16 / 3, 0.5])
+    assert false_discovery_rates([0.02]) == [0.02]
+    assert false_discovery_rates([]) == []
 
 
 def test_what_cannot_be_compared():

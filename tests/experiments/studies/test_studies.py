@@ -9,11 +9,11 @@ import pytest
 from tiny_task import make_task
 
 from locomt.cli.main import main
-from locomt.experiments.studies import STUDIES, Plan, StudyError, load_study, read_results, render
+from locomt.experiments.studies import STUDIES, Plan, StudyError, hand_made, load_study, read_results, render
 from locomt.experiments.studies.arms import Arm, study
 from locomt.experiments.studies.page import compared, verdict
 from locomt.experiments.tasks import TASKS, Task
-from locomt.train.recipe import Recipe
+from locomt.train.recipe import Recipe, load_recipe
 from locomt.views import STRATEGIES
 
 Made = dict[str, tuple[Path, dict[str, Any]]]
@@ -143,9 +143,21 @@ def test_the_index_answers_by_what_is_there(made: Made, tmp_path: Path) -> None:
     assert "(search.md)" not in index
 
 
+@pytest.mark.parametrize("name", ["baselines", "tradeoff", "layerwise", "modalities", "tasks", "search"])
+def test_models_are_seen_beside_each_modality_alone_and_the_majority(made: Made, name: str) -> None:
+    out, document = made[name]
+    alone = [arm for arm in document["arms"] if arm["name"] in ("motion", "sound")]
+    assert [arm["name"] for arm in alone] == ["motion", "sound"]
+    assert all(arm["runs"] for arm in alone)
+    page = (out / f"{name}.md").read_text()
+    for row in ("| motion |", "| sound |", "| (majority class) |"):
+        assert row in page
+
+
 def test_the_tradeoff_is_a_grid(made: Made) -> None:
     _, document = made["tradeoff"]
-    found = {(arm["facts"]["layers"], arm["facts"]["share"]): arm for arm in document["arms"]}
+    grid = [arm for arm in document["arms"] if "layers" in arm["facts"]]
+    found = {(arm["facts"]["layers"], arm["facts"]["share"]): arm for arm in grid}
     assert set(found) == {(layers, share) for layers in (1, 2) for share in (0.0, 0.5, 1.0)}
     for layers in (1, 2):
         costs = [found[layers, share]["attention_gflops"] for share in (0.0, 0.5, 1.0)]
@@ -165,8 +177,8 @@ def test_lengths_of_other_devices_stay(made: Made, tmp_path: Path) -> None:
 
 def test_strategies_hold_as_many_cross_heads(made: Made) -> None:
     _, document = made["layerwise"]
-    assert {name for arm in document["arms"] for name in arm["facts"]["strategies"]} == set(STRATEGIES)
-    assert len({arm["attention_gflops"] for arm in document["arms"]}) == 1
+    assert {name for arm in document["arms"] for name in arm["facts"].get("strategies", [])} == set(STRATEGIES)
+    assert len({arm["attention_gflops"] for arm in document["arms"] if "strategies" in arm["facts"]}) == 1
 
 
 def test_lengths_follow_the_law(made: Made) -> None:
@@ -184,13 +196,44 @@ def test_lengths_follow_the_law(made: Made) -> None:
 def test_searches_keep_to_one_budget_and_say_what_they_cost(made: Made) -> None:
     out, document = made["search"]
     for arm in document["arms"]:
-        if (facts := arm["facts"])["method"]:
+        if (facts := arm["facts"]).get("method"):
             assert facts["share"] <= facts["budget"] + 1e-9
             assert 0 < facts["training_runs"] <= 12
             # a final among the best; the others have too few runs or tables left for more than one seed
             assert facts["seeds"] > 1 or facts["method"] in ("mass", "learned", "elastic")
             assert [run["seed"] for run in arm["runs"]] == [100]  # which no search has seen
             assert f"| {arm['name']} |" in (out / "search.md").read_text()
+
+
+def test_every_hand_made_table_is_scored(made: Made) -> None:
+    out, document = made["search"]
+    search = json.loads((out / "searches" / "tiny" / hand_made.METHOD / "results.json").read_text())
+    (chosen,) = (arm for arm in document["arms"] if arm["name"] == hand_made.METHOD)
+    others = [arm for arm in document["arms"] if arm["name"].startswith("hand-made ")]
+    scored = [frozenset(chosen["facts"]["names"]), *(frozenset(arm["facts"]["hand_made"]) for arm in others)]
+    assert len(scored) > 1
+    assert set(scored) == {frozenset(entry["names"]) for entry in search["tables"]}
+    assert {len(arm["runs"]) for arm in others} == {1}
+
+
+def test_found_tables_meet_the_hand_made_one_that_the_test_split_would_take() -> None:
+    def arm(name: str, method: str | None, *values: float, names: tuple[str, ...] = ()) -> dict[str, Any]:
+        runs = [{"seed": 100 + seed, "score": value} for seed, value in enumerate(values)]
+        return {"task": "t", "name": name, "facts": {"method": method, "hand_made": list(names)}, "runs": runs}
+
+    arms = [
+        arm("multiall", None, 0.99, 0.99, 0.99),
+        arm("strategies", "strategies", 0.50, 0.52, 0.54),
+        arm("hand-made spread", None, 0.60, 0.62, 0.61, names=("spread",)),
+        arm("hand-made random", None, 0.40, 0.42, 0.44, names=("random",)),
+        arm("learned", "learned", 0.58, 0.61, 0.57),
+    ]
+    document = {"tasks": [{"name": "t", "metric": "accuracy", "better": "more"}], "arms": arms}
+    (row,) = (line for line in hand_made.section(document) if line.startswith("| t |"))
+    assert "| learned less hand-made spread | -2.3 [" in row
+    lower = {**document, "tasks": [{"name": "t", "metric": "mae", "better": "less"}]}
+    (row,) = (line for line in hand_made.section(lower) if line.startswith("| t |"))
+    assert "learned less hand-made random" in row
 
 
 def test_what_was_learned_is_told_epoch_by_epoch(made: Made) -> None:
@@ -217,7 +260,17 @@ def test_elastic_models_meet_models_of_their_own_at_each_budget(made: Made) -> N
     whole = sum(task["tokens"].values()) ** 2 * task["heads"] * task["fusion_layers"]
     for arm in found:
         assert arm["fusion_score_pairs"] <= arm["facts"]["budget"] * whole + 1e-6
-        assert [0 <= score <= 1 for score in arm["facts"]["shared"]] == [True] * len(arm["runs"])
+        for kind in ("shared", "sandwich"):
+            assert [0 <= score <= 1 for score in arm["facts"][kind]] == [True] * len(arm["runs"])
+    rules = {
+        folder: load_recipe(out / "searches" / "tiny" / folder / "elastic" / "seed-0" / "config.yaml").train
+        for folder in ("elastic/runs", "elastic-sandwich")
+    }
+    assert [rule.elastic_tables for rule in rules.values()] == [
+        ("cross", "random", "random"),
+        ("self", "cross", "random"),
+    ]
+    assert len({rule.epochs for rule in rules.values()}) == len({rule.start for rule in rules.values()}) == 1
     assert f"of {len(found)} budgets" in (out / "search.md").read_text()
 
 

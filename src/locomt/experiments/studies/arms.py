@@ -21,6 +21,7 @@ from locomt.experiments.majority import NAMES, majority
 from locomt.experiments.studies.plan import Plan, StudyError
 from locomt.experiments.tasks import Task
 from locomt.experiments.tuning import Grid, folder_name, points, with_values
+from locomt.nn.config import FUSIONS
 from locomt.train.jobs import Job, Outcome, device_of
 from locomt.train.recipe import MONITORS, Recipe
 
@@ -62,6 +63,15 @@ class Arm:
 def baselines(task: Task, recipe: Recipe) -> list[Arm]:
     """LoCoMT, Selfall, Multiall and MBT, and each modality alone that can answer for itself."""
     return [Arm(task=task.name, name=name, recipe=model_recipe(recipe, name)) for name in all_models(recipe)]
+
+
+def alone(task: Task, recipe: Recipe, *, most: int | None = None) -> list[Arm]:
+    """Each modality alone that can answer for itself, beside which fused models are to be seen."""
+    return [
+        Arm(task=task.name, name=name, recipe=model_recipe(recipe, name), facts={"alone": True}, most=most)
+        for name in all_models(recipe)
+        if name not in FUSIONS
+    ]
 
 
 def two_rates(recipe: Recipe) -> Grid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,14 +52,20 @@ def drawing(panels: int, into: dict[str, str], name: str, *, legend: bool = True
 
 
 def against_cost(
-    document: Document, into: dict[str, str], name: str, lines: Mapping[str, Sequence[str]] | None = None
+    document: Document,
+    into: dict[str, str],
+    name: str,
+    groups: Mapping[str, Collection[str]] | None = None,
+    *,
+    joined: bool = False,
 ) -> None:
-    """A panel a task: the test score with its 95 % interval against attention FLOPs, every arm a point.
+    """A panel a task: the test score with its 95 % interval against attention FLOPs, an arm a point.
 
     Args:
         document: a study's results.
         into, name: where the SVG goes.
-        lines: a label -> the arms that a line joins, in this order.
+        groups: a label -> the arms that it is for; what is in none is not shown. Each by itself where left out.
+        joined: whether a line joins the arms of a group, in their order.
     """
     shown = [task for task in document["tasks"] if arms_of(document, task["name"])]
     if not shown:
@@ -72,16 +78,16 @@ def against_cost(
                 arm: (1e3 * entry["attention_gflops"], mean_of(list(scores(entry).values())))
                 for arm, entry in arms.items()
             }
-            groups = {arm: [arm] for arm in points} if lines is None else lines
-            shades = colours(list(groups))
-            for label, members in groups.items():
+            labelled = {arm: [arm] for arm in points} if groups is None else groups
+            shades = colours(list(labelled))
+            for label, members in labelled.items():
                 there = [points[member] for member in members if member in points]
                 if there:
                     own.errorbar(
                         [x for x, _ in there],
                         [scale * y.value for _, y in there],
                         yerr=[scale * (y.half or 0) for _, y in there],
-                        fmt="o-" if lines else "o",
+                        fmt="o-" if joined else "o",
                         color=shades[label],
                         label=label,
                         markersize=4,

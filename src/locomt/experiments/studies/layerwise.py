@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from locomt.experiments.studies.arms import Arm, study
+from locomt.experiments.studies.arms import Arm, alone, study
 from locomt.experiments.studies.figures import by_arm
 from locomt.experiments.studies.page import (
     Document,
@@ -45,7 +45,7 @@ def run(plan: Plan) -> dict[str, Any]:
                 seed=model.views_seed,
             )
             names.setdefault(table, []).append(strategy)
-        return [
+        by_hand = [
             Arm(
                 task=task.name,
                 name=own[0],
@@ -54,6 +54,7 @@ def run(plan: Plan) -> dict[str, Any]:
             )
             for table, own in names.items()
         ]
+        return by_hand + alone(task, recipe)
 
     return study(plan, NAME, TASKS, arms)
 
@@ -68,7 +69,7 @@ def page(document: Document) -> str:
     lines += [f"![test score of every strategy]({NAME}.svg)", "", *comparison_table(document, PAIRS)]
     for task in document["tasks"]:
         lines += ["", f"## {task['name']}", "", *arm_table(document, task)]
-        same = [arm["facts"]["strategies"] for arm in document["arms"] if arm["task"] == task["name"]]
+        same = [arm["facts"].get("strategies", []) for arm in document["arms"] if arm["task"] == task["name"]]
         lines += [f"\n{' and '.join(own)} are one table here." for own in same if len(own) > 1]
     lines += how(document)
     return "\n".join(lines) + "\n"

@@ -91,6 +91,11 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
     return Difference(mean, p, sum(d > 0 for d in own), sum(d < 0 for d in own))
 
 
+def false_discovery_rates(p: Sequence[float]) -> list[float]:
+    """For each p value the false discovery rate at which it counts (Benjamini & Hochberg 1995), in [p, 1]."""
+    return [float(rate) for rate in _scipy().false_discovery_control(p)] if p else []
+
+
 def _scipy():  # type: ignore[no-untyped-def]
     try:
         from scipy import stats

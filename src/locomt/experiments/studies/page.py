@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from locomt.experiments.studies.numbers import Difference, Mean, difference, mean_of
+from locomt.experiments.studies.numbers import Difference, Mean, difference, false_discovery_rates, mean_of
 
 Document = Mapping[str, Any]
 FEWEST = 3
@@ -110,22 +110,42 @@ def told(what: Difference, scale: float) -> str:
     text = f"{scale * mean.value:+.1f}"
     if mean.half is None:
         return text + " (one seed)"
-    p = "p < 0.001" if what.p is not None and what.p < 0.001 else f"p = {what.p:.3f}"
-    return (
-        f"{text} [{scale * mean.low:+.1f}, {scale * mean.high:+.1f}], {p}, better in {what.wins} of {mean.seeds} seeds"
-    )
+    assert what.p is not None
+    interval = f"[{scale * mean.low:+.1f}, {scale * mean.high:+.1f}]"
+    return f"{text} {interval}, p {_equals(what.p)}, better in {what.wins} of {mean.seeds} seeds"
+
+
+def _equals(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def comparison_table(document: Document, pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Every pair on every task: the difference with its interval, p of the paired t test, and in how many seeds."""
-    rows = []
-    for task in document["tasks"]:
-        for first, second in pairs:
-            found = compared(document, task, first, second)
-            if found is not None:
-                rows.append((task["name"], f"{first} less {second}", told(found, scale_of(task["metric"]))))
-    lines = table(("task", "difference", "points [95 % interval], paired t test"), rows)
-    return [*lines, "", f"{len(rows)} comparisons; p values are not corrected for their number."]
+    """Every pair on every task."""
+    return comparisons(document, [(task, first, second) for task in document["tasks"] for first, second in pairs])
+
+
+def comparisons(document: Document, wanted: Sequence[tuple[Document, str, str]]) -> list[str]:
+    """Differences with their intervals, p of the paired t test, wins, and q, corrected for how many there are.
+
+    Args:
+        document: the study's.
+        wanted: a task, one arm, and another one; where one of the arms is missing nothing is told.
+    """
+    found = [(task, first, second, compared(document, task, first, second)) for task, first, second in wanted]
+    tested = [(task, first, second, what) for task, first, second, what in found if what is not None]
+    rates = iter(false_discovery_rates([what.p for *_, what in tested if what.p is not None]))
+    rows = [
+        (
+            task["name"],
+            f"{first} less {second}",
+            told(what, scale_of(task["metric"])),
+            "" if what.p is None else f"q {_equals(next(rates))}",
+        )
+        for task, first, second, what in tested
+    ]
+    lines = table(("task", "difference", "points [95 % interval], paired t test", "corrected"), rows)
+    note = f"{len(rows)} comparisons. q is p corrected for their number: the false discovery rate (Benjamini & Hochberg"
+    return [*lines, "", f"{note} 1995). Intervals are not corrected."]
 
 
 def verdict(document: Document, first: str, second: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 
 from locomt.data import label_list
 from locomt.experiments.compare import model_recipe
-from locomt.experiments.studies import shared_weights
-from locomt.experiments.studies.arms import Arm, study
+from locomt.experiments.studies import hand_made, shared_weights
+from locomt.experiments.studies.arms import Arm, alone, study
 from locomt.experiments.studies.figures import against_cost, drawing
 from locomt.experiments.studies.page import (
     Document,
@@ -28,9 +27,7 @@ from locomt.experiments.studies.page import (
 from locomt.experiments.studies.plan import Plan
 from locomt.experiments.tasks import Task
 from locomt.search.budget import Budget, Space
-from locomt.search.final import differing
 from locomt.search.method import with_table
-from locomt.search.results import Entry
 from locomt.search.run import search
 from locomt.search.wanted import METHODS, Search
 from locomt.train.recipe import Recipe
@@ -43,10 +40,11 @@ QUESTION = (
     "searching cost (the paper leaves the search open)?"
 )
 TASKS = ("modalities3", "modalities4", "modalities5", "qa", "grounding")
-HAND_MADE = "strategies"
 LEARNED = "search-learned"
 RUNS = {True: 24, False: 12}
 """Training runs that every method has in all, in full and in small: to find tables, and to choose among the best."""
+LEAST = 5
+"""Runs of models that are only to be seen beside the others."""
 FRESH = 100
 """Added to the seeds of the runs that are scored on the test split: the search has seen none of them."""
 
@@ -55,10 +53,7 @@ def run(plan: Plan) -> dict[str, Any]:
     def arms(task: Task, recipe: Recipe) -> list[Arm]:
         recipe = replace(recipe, train=replace(recipe.train, epochs=max(2, recipe.train.epochs)))  # as `learned` needs
         fresh = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + FRESH))
-        own = [
-            Arm(task=task.name, name=name, recipe=model_recipe(fresh, name), facts={"method": None})
-            for name in ("selfall", "multiall")
-        ]
+        own = [Arm(task=task.name, name=name, recipe=model_recipe(fresh, name)) for name in ("selfall", "multiall")]
         searches = {method: _search(plan, task, recipe, method) for method in METHODS}
         for method, found in searches.items():
             chosen = found["chosen"]
@@ -72,7 +67,9 @@ def run(plan: Plan) -> dict[str, Any]:
                 "seeds": len(chosen["seeds"]),
                 "validation": chosen["mean"],
                 "names": first["names"],
-                "hand_made": [] if method == HAND_MADE else _hand_made(views, searches[HAND_MADE]["tables"]),
+                "hand_made": []
+                if method == hand_made.METHOD
+                else hand_made.reordered(views, searches[hand_made.METHOD]["tables"]),
                 "share": chosen["share"],
                 "budget": found["budget"]["share"],
                 **{name: first[name] for name in ("mass_kept", "before_finetuning") if name in first},
@@ -82,30 +79,11 @@ def run(plan: Plan) -> dict[str, Any]:
                 facts["history"] = [{"epoch": row["epoch"], "frequencies": row["frequencies"]} for row in history]
             own.append(Arm(task=task.name, name=method, recipe=with_table(fresh, views), facts=facts))
         trained = next(Path(entry["runs"][0]) for entry in searches["elastic"]["tables"] if entry["start"])
-        own += other_hand_made(task, fresh, searches[HAND_MADE])
+        own += alone(task, fresh, most=LEAST)
+        own += hand_made.arms(task, fresh, searches[hand_made.METHOD])
         return [*own, *shared_weights.arms(plan, task, recipe, fresh, trained)]
 
     return study(plan, NAME, TASKS, arms, lambda recipe: {})
-
-
-def other_hand_made(task: Task, fresh: Recipe, found: Document) -> list[Arm]:
-    """The hand-made tables that were not chosen: whether a found one is better than all of them takes all of them."""
-    others = {e["views"]: e["names"] for e in found["tables"] if e["views"] != found["chosen"]["views"]}
-    return [
-        Arm(
-            task=task.name,
-            name=f"hand-made {', '.join(names)}",
-            recipe=with_table(fresh, ViewTable.parse(views, tuple(fresh.data.modalities))),
-            facts={"method": None, "hand_made": names},
-        )
-        for views, names in others.items()
-    ]
-
-
-def _hand_made(found: ViewTable, tables: Sequence[Entry]) -> list[str]:
-    """What a table is called by hand, where one is the same but for the order of a layer's heads."""
-    same = [e for e in tables if not differing(found, ViewTable.parse(e["views"], found.modalities))]
-    return [name for entry in same for name in entry["names"]]
 
 
 def _search(plan: Plan, task: Task, recipe: Recipe, method: str) -> dict[str, Any]:
@@ -154,8 +132,8 @@ def options(method: str, full: bool) -> dict[str, Any]:
 
 def _pairs(document: Document) -> list[tuple[str, str]]:
     """Every other method against the best hand-made table."""
-    methods = dict.fromkeys(arm["name"] for arm in document["arms"] if arm["facts"]["method"])
-    return [(method, HAND_MADE) for method in methods if method != HAND_MADE]
+    methods = dict.fromkeys(arm["name"] for arm in document["arms"] if arm["facts"].get("method"))
+    return [(method, hand_made.METHOD) for method in methods if method != hand_made.METHOD]
 
 
 def summary(document: Document) -> str:
@@ -190,6 +168,8 @@ def page(document: Document) -> str:
         f"![test score against attention FLOPs]({NAME}.svg)",
         "",
         *comparison_table(document, pairs),
+        "",
+        *hand_made.section(document),
     ]
     for task in document["tasks"]:
         lines += ["", f"## {task['name']}", "", *arm_table(document, task), "", *_costs(document, task), ""]
@@ -207,7 +187,7 @@ def _costs(document: Document, task: Document) -> list[str]:
     rows = []
     for arm in arms_of(document, task["name"]):
         facts = arm["facts"]
-        if facts["method"]:
+        if facts.get("method"):
             more = [f"heads of {name} in another order" for name in facts["hand_made"]]
             more += [f"keeps {facts['mass_kept']:.1%} of the mass"] if "mass_kept" in facts else []
             if facts.get("before_finetuning") is not None:
@@ -233,9 +213,21 @@ def _costs(document: Document, task: Document) -> list[str]:
     return table(columns, rows)
 
 
+def _groups(document: Document) -> dict[str, dict[str, None]]:
+    """The arms of the figure under their names, or those of a kind under one."""
+    found: dict[str, dict[str, None]] = {}
+    for arm in document["arms"]:
+        facts = arm["facts"]
+        if facts.get("alone"):
+            continue
+        kind = "other hand-made" if facts.get("hand_made") and not facts.get("method") else arm["name"]
+        found.setdefault("trained at a budget" if facts.get("shared") else kind, {})[arm["name"]] = None
+    return found
+
+
 def figures(document: Document) -> dict[str, str]:
     found: dict[str, str] = {}
-    against_cost(document, found, NAME)
+    against_cost(document, found, NAME, _groups(document))
     learned = [arm for arm in document["arms"] if arm["facts"].get("history")]
     if learned:
         with drawing(len(learned), found, LEARNED) as axes:

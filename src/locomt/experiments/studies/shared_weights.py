@@ -78,7 +78,7 @@ def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe, trained: Path) -
             continue
         chosen = ViewTable.parse(best(inside, found["better"])["views"], space.modalities)
         scored = {kind: [_test_score(run, chosen, recipe) for run in runs] for kind, runs in models.items()}
-        facts = {"method": None, "budget": limit / space.multiall, **scored, "views": str(chosen)}
+        facts = {"budget": limit / space.multiall, **scored, "views": str(chosen)}
         name = f"trained at {limit / space.multiall:.3f}"
         made.append(Arm(task=task.name, name=name, recipe=with_table(fresh, chosen), facts=facts, most=SEEDS))
     return made

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from locomt.experiments.studies.arms import Arm, study
+from locomt.experiments.studies.arms import Arm, alone, study
 from locomt.experiments.studies.figures import against_cost
 from locomt.experiments.studies.numbers import mean_of
 from locomt.experiments.studies.page import (
     Document,
-    arms_of,
     comparison_table,
     ending,
     head,
@@ -46,7 +45,7 @@ def run(plan: Plan) -> dict[str, Any]:
     shares = SHARES if plan.full else SMALL_SHARES
 
     def arms(task: Task, recipe: Recipe) -> list[Arm]:
-        return [
+        grid = [
             Arm(
                 task=task.name,
                 name=arm_name(layers, share),
@@ -61,14 +60,20 @@ def run(plan: Plan) -> dict[str, Any]:
             for layers in layer_counts(recipe.model.num_layers)
             for share in shares
         ]
+        return grid + alone(task, recipe)
 
     return study(plan, NAME, TASKS, arms)
+
+
+def _grid(document: Document) -> list[Document]:
+    """The arms that are fused."""
+    return [arm for arm in document["arms"] if "share" in arm["facts"]]
 
 
 def _lines(document: Document) -> dict[str, list[str]]:
     """Number of fusion layers -> its arms, from no cross heads to all."""
     found: dict[str, list[str]] = {}
-    for arm in sorted(document["arms"], key=lambda arm: (arm["facts"]["layers"], arm["facts"]["share"])):
+    for arm in sorted(_grid(document), key=lambda arm: (arm["facts"]["layers"], arm["facts"]["share"])):
         members = found.setdefault(f"{arm['facts']['layers']} fusion layers", [])
         if arm["name"] not in members:
             members.append(arm["name"])
@@ -78,7 +83,7 @@ def _lines(document: Document) -> dict[str, list[str]]:
 def summary(document: Document) -> str:
     found = []
     for task in document["tasks"]:
-        arms = arms_of(document, task["name"])
+        arms = [arm for arm in _grid(document) if arm["task"] == task["name"] and scores(arm)]
         if not arms:
             continue
         sign, scale = (-1 if task["better"] == "less" else 1), scale_of(task["metric"])
@@ -104,8 +109,8 @@ def page(document: Document) -> str:
     lines = head(document, TITLE, QUESTION)
     lines += ["", "## Answer", "", summary(document), ""]
     lines += [f"![test score against attention FLOPs]({NAME}.svg)", ""]
-    shares = sorted({arm["facts"]["share"] for arm in document["arms"]})
-    layers = sorted({arm["facts"]["layers"] for arm in document["arms"]})
+    shares = sorted({arm["facts"]["share"] for arm in _grid(document)})
+    layers = sorted({arm["facts"]["layers"] for arm in _grid(document)})
     pairs = [(arm_name(n, share), arm_name(n, 0.0)) for n in layers for share in shares if share]
     lines += ["Cross heads against none, at the same number of fusion layers:", "", *comparison_table(document, pairs)]
     lines += ending(document)
@@ -114,5 +119,5 @@ def page(document: Document) -> str:
 
 def figures(document: Document) -> dict[str, str]:
     found: dict[str, str] = {}
-    against_cost(document, found, NAME, _lines(document))
+    against_cost(document, found, NAME, _lines(document), joined=True)
     return found
