@@ -46,8 +46,9 @@ def test_a_path_is_relative_to_the_recipe(dense: Path) -> None:
     ],
 )
 def test_what_cannot_be_started_from(dense: Path, tmp_path: Path, overrides: list[str], message: str) -> None:
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(RunError, match=message) as error:
         fit(load_recipe(dense / "clips.yaml", overrides), tmp_path / "run")
+    assert len(str(error.value)) < 400  # and does not name every weight there is
     assert not (tmp_path / "run").exists()
 
 

@@ -54,6 +54,11 @@ class Comparison:
                 raise CompareError(f"{what}: expected each once, got {', '.join(map(str, values))}")
         if not self.seeds or not self.tune_seeds:
             raise CompareError(f"{'seeds' if not self.seeds else 'tuning seeds'}: expected one or more, got none")
+        if self.recipe.train.start is not None and set(self.models) != {self.recipe.model.fusion}:
+            raise CompareError(
+                f"train.start: models are compared each from its own beginning, and {self.recipe.train.start} is one "
+                f"model's end; leave train.start out, or compare {self.recipe.model.fusion} alone"
+            )
         for model in self.models:
             model_recipe(self.recipe, model)
         for point in points(self.grid):

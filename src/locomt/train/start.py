@@ -30,5 +30,10 @@ def fill_from_run(model: FusionModel, source: str | Path) -> None:
     trained = FusionModel.from_pretrained(folder)
     try:
         model.load_state_dict(trained.state_dict())
-    except RuntimeError as error:
-        raise RunError(f"train.start: the weights of {source} do not fit this model: {error}") from None
+    except RuntimeError:  # names every weight there is
+        own, had = model.state_dict(), trained.state_dict()
+        odd = sorted(own.keys() ^ had.keys()) or [name for name in own if own[name].shape != had[name].shape]
+        raise RunError(
+            f"train.start: the weights of {source} do not fit this model, which is of another size or fusion: {odd[0]} "
+            f"is not there in both with one shape{f', nor are {len(odd) - 1} others' if odd[1:] else ''}"
+        ) from None
