@@ -38,12 +38,14 @@ def test_installed_versions_fit_their_bounds() -> None:
     rows = {row["name"]: row for row in report.document["packages"]}
     assert rows["torch"]["state"] == "ok"
     assert rows["transformers"]["extra"] == "text"
+    assert rows["optuna"]["extra"] == "experiments"
+    assert rows["scikit-learn"]["extra"] == "experiments"
     assert "ruff" not in rows
 
 
 @pytest.mark.parametrize(
     ("name", "version", "blocking"),
-    [("lightning", "2.6.2", True), ("torch", "2.10.0", True), ("transformers", "4.0", False)],
+    [("lightning", "2.6.2", True), ("torch", "2.10.0", True), ("transformers", "4.0", False), ("optuna", "3.0", False)],
 )
 def test_unfit_version_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, name: str, version: str, blocking: bool

@@ -14,7 +14,7 @@ from typing import Any
 
 GIB = 2**30
 ROOM_TO_TRAIN = 1 * GIB  # checkpoints of a small run and its logs
-USER_EXTRAS = ("text", "parquet")
+USER_EXTRAS = ("text", "parquet", "search", "experiments")
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def check_packages(report: Report) -> None:
     for text in requirements:
         requirement = Requirement(text)
         extra = _extra_of(requirement.marker)
-        if extra and extra not in USER_EXTRAS:
-            continue
+        if (extra and extra not in USER_EXTRAS) or any(row["name"] == requirement.name for row in rows):
+            continue  # what two extras want is told once
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:

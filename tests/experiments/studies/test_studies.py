@@ -1,6 +1,7 @@
 """Studies from the command line to their pages, on a task that takes seconds."""
 
 import json
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -309,3 +310,12 @@ def test_results_of_another_study_are_told(made: Made, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="lack 'devices': they were written by another version"):
         render("lengths", old, tmp_path / "old")
     assert not (tmp_path / "old").exists()
+
+
+def test_without_scipy_nothing_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    assert main(["experiment", "baselines", "--tasks", "tiny", "--out", str(tmp_path)]) == 2
+    assert "need scipy: pip install 'locomt[experiments]'" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

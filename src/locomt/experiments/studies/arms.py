@@ -18,6 +18,7 @@ from locomt.data.atomic import write_text
 from locomt.data.json_text import to_json
 from locomt.experiments.compare import all_models, model_recipe
 from locomt.experiments.majority import NAMES, majority
+from locomt.experiments.studies.numbers import scipy_stats
 from locomt.experiments.studies.plan import Plan, StudyError
 from locomt.experiments.tasks import Task
 from locomt.experiments.tuning import Grid, folder_name, points, with_values
@@ -140,6 +141,7 @@ def study(
     Returns:
         What `results.json` holds: `tasks`, and `arms` with a score a seed.
     """
+    scipy_stats()  # now, and not when everything is trained
     document: Document = {"study": name, "command": plan.command, "full": plan.full, "complete": False, **machine()}
     document["tasks"], document["arms"] = [], []
     arms: list[Arm] = []

@@ -70,7 +70,7 @@ def mean_of(values: Sequence[float]) -> Mean:
     if len(values) == 1:
         return Mean(mean, None, 1)
     error = statistics.stdev(values) / math.sqrt(len(values))
-    return Mean(mean, float(_scipy().t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error, len(values))
+    return Mean(mean, float(scipy_stats().t.ppf((1 + LEVEL) / 2, len(values) - 1)) * error, len(values))
 
 
 def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
@@ -87,16 +87,21 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
     p = None
     if mean.half is not None:
         spread = statistics.stdev(own)
-        p = float(_scipy().ttest_1samp(own, 0.0).pvalue) if spread else float(mean.value == 0)
+        p = float(scipy_stats().ttest_1samp(own, 0.0).pvalue) if spread else float(mean.value == 0)
     return Difference(mean, p, sum(d > 0 for d in own), sum(d < 0 for d in own))
 
 
 def false_discovery_rates(p: Sequence[float]) -> list[float]:
     """For each p value the false discovery rate at which it counts (Benjamini & Hochberg 1995), in [p, 1]."""
-    return [float(rate) for rate in _scipy().false_discovery_control(p)] if p else []
+    return [float(rate) for rate in scipy_stats().false_discovery_control(p)] if p else []
 
 
-def _scipy():  # type: ignore[no-untyped-def]
+def scipy_stats():  # type: ignore[no-untyped-def]
+    """What computes intervals and tests.
+
+    Raises:
+        StatisticsError: it is not installed.
+    """
     try:
         from scipy import stats
     except ImportError:
