@@ -57,6 +57,8 @@ def section(document: Document) -> list[str]:
         methods = [arm["name"] for arm in own if arm["facts"].get("method") not in (None, METHOD)]
         wanted += [(task, method, first["name"]) for method in methods]
     return [
+        "### Against every hand-made table",
+        "",
         "A search that knew the test split would take the hand-made table that is the best there. Nobody can, so this "
         "asks more of the found tables than the comparison above: whether they are better than every hand-made table.",
         "",
