@@ -1,0 +1,69 @@
+"""What pages say of results that are made up, and trained by nobody."""
+
+from typing import Any
+
+from locomt.experiments.studies import load_study
+from locomt.experiments.studies.page import arm_table
+
+Document = dict[str, Any]
+
+
+def task(name: str, metric: str, **constant: float) -> Document:
+    return {
+        "name": name,
+        "about": "Made up.",
+        "metric": metric,
+        "better": "more",
+        "tokens": {"sound": 5},
+        "fusion_layers": 1,
+        "heads": 4,
+        "majority": {"name": "label frequencies", "metrics": constant},
+    }
+
+
+def arm(of: Document, name: str, *runs: Document, **facts: Any) -> Document:
+    """`runs` are metrics, a seed each."""
+    made = [{"seed": seed, "score": run[of["metric"]], "metrics": run} for seed, run in enumerate(runs)]
+    cost = {"gflops": 2e-3, "attention_gflops": 1e-3, "parameters": 10, "tuning": [], "chosen": {}}
+    return {"task": of["name"], "name": name, "facts": facts, "runs": made, **cost}
+
+
+def made_up(study: str, tasks: list[Document], arms: list[Document]) -> Document:
+    of = {"study": study, "command": "", "full": True, "date": "", "torch": "", "convention": ""}
+    return {**of, "tasks": tasks, "arms": arms}
+
+
+def of_events() -> Document:
+    clips, events = task("clips", "accuracy", accuracy=0.5), task("events", "mAP", mAP=0.3, event_f1=0.0)
+    arms = []
+    for name, better in (("locomt", 0.2), ("selfall", 0.0)):
+        arms.append(arm(clips, name, *({"accuracy": 0.5, "f1": 0.4} for _ in range(5))))
+        runs = ({"mAP": 0.5 + n / 100, "event_f1": 0.4 + n / 100 + better * (1 + n / 10)} for n in range(5))
+        arms.append(arm(events, name, *runs))
+    return made_up("tasks", [clips, events], arms)
+
+
+def test_events_are_told_by_f1_too() -> None:
+    document = of_events()
+    clips, events = document["tasks"]
+    assert not any("event_f1" in line for line in arm_table(document, clips))
+    header, _, locomt, _, constant = arm_table(document, events)
+    assert "| test event_f1, %, mean ± 95 % interval |" in header
+    assert "| 52.0 ± 2.0 | 50.0 51.0 52.0 53.0 54.0 | 66.0 ± 5.9 |" in locomt
+    assert "| 30.0 |  | 0.0 |" in constant
+    study = load_study("tasks")
+    page = study.page(document)
+    # by mAP the two are level, by whole events they are not
+    assert "**events**, mAP and F1 of whole events: locomt 52.0 ± 2.0 and 66.0 ± 5.9, selfall 52.0 ± 2.0" in page
+    assert "Of 1 task, **locomt** is better than **selfall** on 1 (events)" in page
+    assert "| events | locomt less selfall | +24.0 [" in page
+    assert "(tasks-events.svg)" in page
+    assert set(study.figures(document)) == {"tasks", "tasks-events"}
+
+
+def test_without_events_nothing_is_told_of_them() -> None:
+    document = of_events()
+    document["tasks"].pop()
+    study = load_study("tasks")
+    assert "vents" not in study.page(document).replace(study.QUESTION, "")
+    assert set(study.figures(document)) == {"tasks"}
