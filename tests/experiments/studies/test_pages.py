@@ -1,8 +1,11 @@
 """What pages say of results that are made up, and trained by nobody."""
 
+import json
+from pathlib import Path
 from typing import Any
 
-from locomt.experiments.studies import load_study
+from locomt.experiments.studies import load_study, search
+from locomt.experiments.studies.index import SECTIONS, write_index
 from locomt.experiments.studies.page import arm_table
 
 Document = dict[str, Any]
@@ -67,3 +70,47 @@ def test_without_events_nothing_is_told_of_them() -> None:
     study = load_study("tasks")
     assert "vents" not in study.page(document).replace(study.QUESTION, "")
     assert set(study.figures(document)) == {"tasks"}
+
+
+def of_learned() -> Document:
+    own = task("qa", "accuracy", accuracy=0.25)
+    history = [{"epoch": n, "frequencies": [{"self": share, "a~b": 1 - share}]} for n, share in ((1, 0.75), (2, 0.5))]
+    runs = [{"accuracy": 0.5 + n / 100} for n in range(5)]
+    better = [{"accuracy": 0.7 + n / 90} for n in range(5)]
+    arms = [
+        arm(own, "strategies", *runs, method="strategies", hand_made=[]),
+        arm(own, "learned", *better, method="learned", hand_made=[], history=history),
+    ]
+    return made_up("search", [own], arms)
+
+
+def test_the_index_has_a_section_for_every_question_of_the_paper(tmp_path: Path) -> None:
+    for document in (of_events(), of_learned()):
+        (tmp_path / f"{document['study']}.json").write_text(json.dumps(document))
+    text = write_index(tmp_path).read_text()
+    opening, *sections = text.split("\n## ")
+    found = dict(section.split("\n", 1) for section in sections)
+    assert list(found) == [heading for heading, name, _ in SECTIONS if name in ("tasks", "search")]
+    whose = {heading: name for heading, name, _ in SECTIONS}
+    assert whose["Next check: across tasks, beyond classification"] == "tasks"
+    assert [whose[heading] for heading in whose if heading.startswith("The paper's")] == [
+        "baselines",
+        "tradeoff",
+        "layerwise",
+    ]
+    which, changing = found["Open: which head should look where?"], found["Next check: view frequencies that change"]
+    assert "(search.svg)" in which
+    assert "expected share" not in which
+    assert "(search-learned.svg)" in changing
+    assert "**learned** is better than **strategies** on 1 (qa)" in changing
+    assert "**qa** 0.25 to 0.50" in changing
+    assert "(tasks-events.svg)" in found["Open: events in time"]
+    assert "(aims.md)" in opening
+
+
+def test_an_answer_that_is_not_in_the_results_has_no_section(tmp_path: Path) -> None:
+    document = of_learned()
+    document["arms"].pop()
+    (tmp_path / "search.json").write_text(json.dumps(document))
+    assert search.changing(document) == ""
+    assert write_index(tmp_path).read_text().count("## ") == 1

@@ -245,7 +245,9 @@ def test_what_was_learned_is_told_epoch_by_epoch(made: Made) -> None:
         assert len(row["frequencies"]) == 2  # layers
         for layer in row["frequencies"]:
             assert sum(layer.values()) == pytest.approx(1)
-    assert "from the first epoch to the last" in (out / "search.md").read_text()
+    page = (out / "search.md").read_text()
+    assert "from the first epoch to the last" in page
+    assert "No model was tuned" in page
     assert (out / "search-learned.svg").is_file()
 
 
