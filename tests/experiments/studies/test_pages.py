@@ -114,3 +114,35 @@ def test_an_answer_that_is_not_in_the_results_has_no_section(tmp_path: Path) -> 
     (tmp_path / "search.json").write_text(json.dumps(document))
     assert search.changing(document) == ""
     assert write_index(tmp_path).read_text().count("## ") == 1
+
+
+def test_lengths_hold_time_against_the_law_and_tell_of_memory() -> None:
+    def case(a: int, b: int, **peak: int) -> Document:
+        pairs = {"self": a * a + b * b, "cross": 2 * a * b, "multi": (a + b) ** 2}
+        flops = {view: 4 * 64 * 2 * 3 * count for view, count in pairs.items()}
+        slow = {"self": 0.8, "cross": 0.5, "multi": 1.0}
+        return {
+            "ratio": a // b,
+            "lengths": {"a": a, "b": b},
+            "score_pairs": pairs,
+            "counted_flops": flops,
+            "forward_seconds": {view: count / 7 for view, count in pairs.items()},
+            "forward_backward_seconds": slow,
+            "peak_bytes": peak,
+        }
+
+    cases = [case(8, 8, self=90, cross=90, multi=100), case(12, 4, self=95, cross=80, multi=128)]
+    own = {"device": "a card", "dtype": "bfloat16", "batch": 2, "heads": 3, "cases": cases, "date": "", "torch": ""}
+    document = made_up("lengths", [], []) | {"total": 16, "width": 64, "devices": [own]}
+    study = load_study("lengths")
+    summary = study.summary(document)
+    # at 1:1 the law says 0 and at 3:1 a quarter; the time with the backward pass is 0.3 apart at both
+    assert "is at most 0.000 from the law's (L1 - L2)² / (L1 + L2)² forward, 0.300 with the backward pass" in summary
+    assert "Peak memory is 0.742 to 0.900 of full attention's with self heads and 0.625 to 0.900" in summary
+    assert "would take 24.0 times its peak" in summary  # 256 score pairs, 2 samples, 3 heads, 2 bytes, over 128
+    page = study.page(document)
+    assert "| 1:1 | 0.000 | 0.000 | 0.000 | 0.300 |" in page
+    assert "| 3:1 | 0.250 | 0.250 | 0.250 | 0.300 |" in page
+    (figure,) = study.figures(document).values()
+    for title in ("FLOPs and time", "self less cross", "peak memory"):
+        assert f">{title}</text>" in figure
