@@ -8,8 +8,8 @@ from typing import Any
 from locomt.experiments.studies.numbers import Difference, Mean, difference, false_discovery_rates, mean_of
 
 Document = Mapping[str, Any]
-FEWEST = 3
-"""Paired seeds below which no verdict is given."""
+FEWEST = 5
+"""Paired seeds below which no verdict is given: as many as a study in full has."""
 FURTHER = ("event_f1",)
 """Metrics that are shown beside what a task is judged by, where its runs hold them."""
 
