@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,24 @@ def test_arms_that_are_one_model_share_its_runs(tmp_path: Path) -> None:
         "dense": [0],
     }
     assert {path.name for path in (tmp_path / "runs" / "tiny").iterdir()} == {"one", "dense"}
+
+
+def test_tasks_without_their_real_data_are_told(
+    tiny: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TASKS, "real", replace(tiny, name="real", needs="recordings"))
+    monkeypatch.setattr(load_study("baselines"), "TASKS", ("tiny", "real"))
+    assert main(["experiment", "baselines", "--seeds", "1", "--out", str(tmp_path), "--train.batch_size", "6"]) == 0
+    told = "Left out, for want of real data (--data DIR): real."
+    assert told in capsys.readouterr().out
+    document = read_results(tmp_path / "results.json", "baselines")
+    assert document["left_out"] == ["real"]
+    assert [task["name"] for task in document["tasks"]] == ["tiny"]
+    assert told in (tmp_path / "baselines.md").read_text()
+    for whole in (document | {"left_out": []}, {name: v for name, v in document.items() if name != "left_out"}):
+        assert "Left out" not in render("baselines", whole, tmp_path / "whole").read_text()
+    both = Plan(out=tmp_path, data=tmp_path)
+    assert (both.left_out(("tiny", "real")), len(both.chosen(("tiny", "real")))) == ([], 2)
 
 
 def test_the_page_says_what_the_results_say(made: Made) -> None:

@@ -141,7 +141,7 @@ def study(
         What `results.json` holds: `tasks`, and `arms` with a score a seed.
     """
     document: Document = {"study": name, "command": plan.command, "full": plan.full, "complete": False, **machine()}
-    document["tasks"], document["arms"] = [], []
+    document |= {"left_out": plan.left_out(tasks), "tasks": [], "arms": []}
     arms: list[Arm] = []
     grids: list[Grid] = []
     for task in plan.chosen(tasks):

@@ -14,10 +14,17 @@ FURTHER = ("event_f1",)
 """Metrics that are shown beside what a task is judged by, where its runs hold them."""
 
 
+def left_out(document: Document) -> str:
+    """Which of the study's tasks are missing and why; empty where none is."""
+    names = document.get("left_out", [])
+    return f"Left out, for want of real data (--data DIR): {', '.join(names)}." if names else ""
+
+
 def head(document: Document, title: str, question: str) -> list[str]:
     """Title, question, and what made the figures."""
     size = "full" if document["full"] else "small form: it shows that everything works, and supports no conclusion"
     unfinished = [] if document.get("complete", True) else ["", "**Unfinished:** some runs are missing."]
+    fewer = ["", told] if (told := left_out(document)) else []
     return [
         f"# {title}",
         "",
@@ -29,6 +36,7 @@ def head(document: Document, title: str, question: str) -> list[str]:
         "",
         f"{document['date']}, torch {document['torch']}, {document.get('device', 'cpu')}; {size}.",
         *unfinished,
+        *fewer,
     ]
 
 
