@@ -34,6 +34,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.output import print_json
     from locomt.experiments.studies import Plan, load_study, read_results, render
     from locomt.experiments.studies.index import write_index
+    from locomt.experiments.studies.page import left_out
 
     study = load_study(args.name)
     out = args.out or Path("experiments") / args.name
@@ -65,6 +66,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         print_json(document)
     else:
         print(f"page: {page}\nresults: {out / 'results.json'}")
+        if told := left_out(document):
+            print(told)
     return 0
 
 

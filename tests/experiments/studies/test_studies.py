@@ -3,6 +3,7 @@
 import json
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Every study, once: two seeds for the baselines, one for the others."""
+    """Every study, once: five seeds for the baselines, one for the others."""
     root = tmp_path_factory.mktemp("studies")
     found: Made = {}
     for name in STUDIES:
-        seeds = "3" if name == "baselines" else "1"
+        seeds = "5" if name == "baselines" else "1"
         own = [] if name == "lengths" else ["--tasks", "tiny", "--seeds", seeds, "--train.batch_size", "6"]
         assert main(["experiment", name, *own, "--out", str(root / name)]) == 0
         found[name] = root / name, json.loads((root / name / "results.json").read_text())
@@ -67,7 +68,7 @@ def test_every_model_is_tuned_alike_and_scored_with_every_seed(made: Made) -> No
         ]
         best = max(point["validation"] for point in arm["tuning"])
         assert {"values": arm["chosen"], "validation": best} in arm["tuning"]
-        assert [run["seed"] for run in arm["runs"]] == [0, 1, 2]
+        assert [run["seed"] for run in arm["runs"]] == [0, 1, 2, 3, 4]
         assert all(0 <= run["score"] <= 1 for run in arm["runs"])
     (task,) = document["tasks"]
     assert task["majority"]["metrics"]["accuracy"] == pytest.approx(2 / 5)
@@ -91,6 +92,24 @@ def test_arms_that_are_one_model_share_its_runs(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "runs" / "tiny").iterdir()} == {"one", "dense"}
 
 
+def test_tasks_without_their_real_data_are_told(
+    tiny: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TASKS, "real", replace(tiny, name="real", needs="recordings"))
+    monkeypatch.setattr(load_study("baselines"), "TASKS", ("tiny", "real"))
+    assert main(["experiment", "baselines", "--seeds", "1", "--out", str(tmp_path), "--train.batch_size", "6"]) == 0
+    told = "Left out, for want of real data (--data DIR): real."
+    assert told in capsys.readouterr().out
+    document = read_results(tmp_path / "results.json", "baselines")
+    assert document["left_out"] == ["real"]
+    assert [task["name"] for task in document["tasks"]] == ["tiny"]
+    assert told in (tmp_path / "baselines.md").read_text()
+    for whole in (document | {"left_out": []}, {name: v for name, v in document.items() if name != "left_out"}):
+        assert "Left out" not in render("baselines", whole, tmp_path / "whole").read_text()
+    both = Plan(out=tmp_path, data=tmp_path)
+    assert (both.left_out(("tiny", "real")), len(both.chosen(("tiny", "real")))) == ([], 2)
+
+
 def test_the_page_says_what_the_results_say(made: Made) -> None:
     out, document = made["baselines"]
     page = (out / "baselines.md").read_text()
@@ -99,8 +118,8 @@ def test_the_page_says_what_the_results_say(made: Made) -> None:
     own = [a["score"] - b["score"] for a, b in zip(locomt["runs"], selfall["runs"], strict=True)]
     found = compared(document, task, "locomt", "selfall")
     assert found is not None
-    assert found.mean.value == pytest.approx(sum(own) / 3)
-    assert f"{100 * sum(own) / 3:+.1f} [" in page
+    assert found.mean.value == pytest.approx(sum(own) / 5)
+    assert f"{100 * sum(own) / 5:+.1f} [" in page
     changed = json.loads(json.dumps(document))
     for arm in changed["arms"]:  # results of which the opposite would be said
         for run in arm["runs"]:
@@ -108,17 +127,17 @@ def test_the_page_says_what_the_results_say(made: Made) -> None:
     assert "better than **selfall** on 1 (tiny)" in verdict(changed, "locomt", "selfall")
     assert "worse on 1 (tiny)" in verdict(changed, "selfall", "locomt")
     for arm in changed["arms"]:
-        arm["runs"] = arm["runs"][:2]
-    assert "2 paired seeds support no verdict" in verdict(changed, "locomt", "selfall")
+        arm["runs"] = arm["runs"][:4]
+    assert "4 paired seeds support no verdict" in verdict(changed, "locomt", "selfall")
 
 
 def test_what_is_done_is_not_done_again(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     out, document = made["baselines"]
-    line = ["experiment", "baselines", "--tasks", "tiny", "--seeds", "3", "--out", str(out), "--train.batch_size", "6"]
+    line = ["experiment", "baselines", "--tasks", "tiny", "--seeds", "5", "--out", str(out), "--train.batch_size", "6"]
     assert main([*line, "--json"]) == 0
     captured = capsys.readouterr()
     again = json.loads(captured.out)
-    assert captured.err.count("found done") == 6 * (2 + 3)
+    assert captured.err.count("found done") == 6 * (2 + 5)
     for before, now in zip(document["arms"], again["arms"], strict=True):
         assert [run["score"] for run in before["runs"]] == [run["score"] for run in now["runs"]]
 
@@ -246,7 +265,9 @@ def test_what_was_learned_is_told_epoch_by_epoch(made: Made) -> None:
         assert len(row["frequencies"]) == 2  # layers
         for layer in row["frequencies"]:
             assert sum(layer.values()) == pytest.approx(1)
-    assert "from the first epoch to the last" in (out / "search.md").read_text()
+    page = (out / "search.md").read_text()
+    assert "from the first epoch to the last" in page
+    assert "No model was tuned" in page
     assert (out / "search-learned.svg").is_file()
 
 

@@ -143,7 +143,7 @@ def study(
     """
     scipy_stats()  # now, and not when everything is trained
     document: Document = {"study": name, "command": plan.command, "full": plan.full, "complete": False, **machine()}
-    document["tasks"], document["arms"] = [], []
+    document |= {"left_out": plan.left_out(tasks), "tasks": [], "arms": []}
     arms: list[Arm] = []
     grids: list[Grid] = []
     for task in plan.chosen(tasks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from locomt.experiments.studies.arms import baselines, study
@@ -37,12 +38,12 @@ def page(document: Document) -> str:
     return report(document, TITLE, QUESTION)
 
 
-def report(document: Document, title: str, question: str) -> str:
-    """The page of any study whose arms are LoCoMT and its baselines."""
+def report(document: Document, title: str, question: str, more: Sequence[str] = ()) -> str:
+    """The page of any study whose arms are LoCoMT and its baselines; `more` lines come before its tasks."""
     lines = head(document, title, question)
     lines += ["", "## Answer", "", verdicts(document, PAIRS), ""]
     lines += [f"![test score against attention FLOPs]({document['study']}.svg)", ""]
-    lines += comparison_table(document, PAIRS)
+    lines += [*comparison_table(document, PAIRS), *more]
     lines += ending(document)
     return "\n".join(lines) + "\n"
 

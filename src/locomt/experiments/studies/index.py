@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from locomt.data.atomic import write_text
-from locomt.experiments.studies import load_study, read_results
-from locomt.experiments.studies.search import LEARNED, frequencies
+from locomt.experiments.studies import load_study, read_results, search, tasks
 
-QUESTIONS = (
-    ("Open: which head should look where?", "search"),
-    ("Open: more than two modalities", "modalities"),
-    ("Open: tasks beyond classification, and events in time", "tasks"),
-    ("Next check: across tasks", "layerwise"),
-    ("Next check: length sensitivity", "lengths"),
-    ("Next check: view frequencies, fixed and changing", "tradeoff"),
-    ("The paper's first experiment", "baselines"),
+
+class Part(NamedTuple):
+    """A part of a study that has a section of its own.
+
+    Attributes:
+        question: that it answers.
+        answer: one paragraph from the results, empty where they hold nothing of it.
+        figure: its name.
+    """
+
+    question: str
+    answer: Callable[[dict[str, Any]], str]
+    figure: str
+
+
+SECTIONS: tuple[tuple[str, str, Part | None], ...] = (
+    ("Open: which head should look where?", search.NAME, None),
+    ("Open: more than two modalities", "modalities", None),
+    ("Open: events in time", tasks.NAME, Part(tasks.EVENTS_QUESTION, tasks.events, tasks.EVENTS)),
+    ("Next check: across tasks, beyond classification", tasks.NAME, None),
+    ("Next check: length sensitivity", "lengths", None),
+    (
+        "Next check: view frequencies that change",
+        search.NAME,
+        Part(search.CHANGING_QUESTION, search.changing, search.LEARNED),
+    ),
+    ("The paper's first experiment: against baselines", "baselines", None),
+    ("The paper's second experiment: view frequencies and fusion layers", "tradeoff", None),
+    ("The paper's third experiment: layer by layer", "layerwise", None),
 )
-"""Headings, and the studies that answer them."""
+"""The paper's open questions, its next checks, its experiments; the studies that answer them, in whole or in part."""
 
 
 def write_index(pages: Path) -> Path:
@@ -33,27 +55,25 @@ def write_index(pages: Path) -> Path:
         "# Studies",
         "",
         "The paper (Park and Choi, ICASSP 2024) assigns views by hand and leaves questions open. Each study answers "
-        "one, with the command that makes it again; text and figures are computed from the results, the `.json` beside "
-        "each page.",
+        "one or two, with the command that makes it again; text and figures are computed from the results, the `.json` "
+        "beside each page.",
         "",
-        "Scores are of the test split; every model has the same tuning, by the validation split alone; intervals are "
-        "of 95 %, differences are paired by seed. The data sets: [data sets of the studies](data.md).",
+        "Scores are of the test split. Within a study every model has the same tuning, by the validation split alone, "
+        "or none has any, with the recipe's settings for all: each page says which. Intervals are of 95 %, differences "
+        "are paired by seed. The data sets: [data sets of the studies](data.md). What was aimed at before, and what of "
+        "it was reached: [aims](aims.md).",
     ]
-    for heading, name in QUESTIONS:
+    for heading, name, part in SECTIONS:
         if not (pages / f"{name}.json").is_file():
             continue
         document = read_results(pages / f"{name}.json", name)
         study = load_study(name)
-        figure = next(iter(study.figures(document)), None)
-        lines += ["", f"## {heading}", "", f"*{study.QUESTION}*", "", study.summary(document)]
-        lines += ["", f"![{study.TITLE}]({figure}.svg)"] if figure else []
-        if name == "search" and (changing := frequencies(document)):
-            lines += [
-                "",
-                f"View frequencies that are learned: {changing}",
-                "",
-                f"![learned frequencies]({LEARNED}.svg)",
-            ]
+        own = part or Part(study.QUESTION, study.summary, next(iter(study.figures(document)), ""))
+        answer = own.answer(document)
+        if part and not answer:
+            continue
+        lines += ["", f"## {heading}", "", f"*{own.question}*", "", answer]
+        lines += ["", f"![{heading}]({own.figure}.svg)"] if own.figure else []
         lines += ["", f"[{study.TITLE}: the whole study]({name}.md)"]
     write_text(pages / "index.md", "\n".join(lines) + "\n")
     return pages / "index.md"

@@ -23,8 +23,8 @@ from locomt.views import STRATEGIES, ViewTable
 NAME = "layerwise"
 TITLE = "Where in depth the cross heads sit"
 QUESTION = (
-    "At the same number of cross heads, does it matter in which layers they are? The paper finds self below and cross "
-    "above to be better; `descending` is the mirror of that."
+    "At the same number of cross heads, does it matter in which layers they are (the paper's third experiment)? The "
+    "paper finds self below and cross above to be better; `descending` is the mirror of that."
 )
 TASKS = ("grounding", "qa", "modalities3", "digits", "mosi")
 PAIRS = (("ascending", "descending"), ("ascending", "spread"), ("descending", "spread"), ("bottleneck", "spread"))

@@ -30,7 +30,10 @@ QUESTION = (
 RATIOS = (1, 2, 4, 8, 16, 32, 64)
 VIEWS = {"self": "self", "cross": "a~b", "multi": "multi"}
 WIDTH = 64
-COLOURS = {"self": "#3f8fd0", "cross": "#e0662f", "multi": "#2a9d78"}
+LESS = "self less cross"
+COLOURS = {"self": "#3f8fd0", "cross": "#e0662f", LESS: "#2a9d78"}
+MEASURES = {"counted_flops": "FLOPs", "forward_seconds": "forward time", "forward_backward_seconds": "with backward"}
+STYLES = {"score_pairs": ":", "counted_flops": "x", "forward_seconds": "o-", "forward_backward_seconds": "s--"}
 
 
 def run(plan: Plan) -> dict[str, Any]:
@@ -131,6 +134,24 @@ def gap(entry: Document, case: Document) -> float:
     return float((counted["self"] - counted["cross"]) / each)
 
 
+def _off(entry: Document, measure: str) -> float:
+    """How far self less cross over multi is from the law's (L1 - L2)^2 / (L1 + L2)^2, at the worst ratio."""
+    return max(abs(_share(case, measure, LESS) - _share(case, "score_pairs", LESS)) for case in entry["cases"])
+
+
+def _memory(entry: Document) -> str:
+    """Peaks over all ratios, beside what the scores would take if they were kept."""
+    case = entry["cases"][-1]
+    scores = case["score_pairs"]["multi"] * entry["batch"] * entry["heads"] * getattr(torch, entry["dtype"]).itemsize
+    shares = {view: [_share(case, "peak_bytes", view) for case in entry["cases"]] for view in ("self", "cross")}
+    told = {view: sorted({f"{min(own):.3f}", f"{max(own):.3f}"}) for view, own in shares.items()}
+    return (
+        f"Peak memory is {' to '.join(told['self'])} of full attention's with self heads and "
+        f"{' to '.join(told['cross'])} with cross heads; full attention's scores, if they were kept, would take "
+        f"{scores / case['peak_bytes']['multi']:.1f} times its peak."
+    )
+
+
 def summary(document: Document) -> str:
     return " ".join(_answer(entry) for entry in document["devices"])
 
@@ -149,7 +170,9 @@ def _answer(entry: Document) -> str:
         f"{_share(last, 'forward_backward_seconds', 'cross'):.3f} with the backward pass. Self heads go the other way: "
         f"{_share(first, 'counted_flops', 'self'):.2f} to {_share(last, 'counted_flops', 'self'):.2f} of the FLOPs, "
         f"{_share(first, 'forward_backward_seconds', 'self'):.2f} to "
-        f"{_share(last, 'forward_backward_seconds', 'self'):.2f} of the time with the backward pass."
+        f"{_share(last, 'forward_backward_seconds', 'self'):.2f} of the time with the backward pass. In time, self "
+        f"less cross, of full attention's, is at most {_off(entry, 'forward_seconds'):.3f} from the law's (L1 - L2)² / "
+        f"(L1 + L2)² forward, {_off(entry, 'forward_backward_seconds'):.3f} with the backward pass. {_memory(entry)}"
     )
 
 
@@ -158,14 +181,19 @@ def page(document: Document) -> str:
     lines += ["", "## Answer", "", summary(document), "", f"![cost against the ratio of lengths]({NAME}.svg)", ""]
     lines += [
         f"{document['total']} tokens, heads of width {document['width']}. Times are medians of runs in turns, over "
-        "that of attention over all tokens in the same turns; peak memory is what forward and backward allocate on "
-        f"top of the inputs. All over multi's. FLOPs: {document['convention']}.",
+        f"that of attention over all tokens in the same turns. All over multi's. FLOPs: {document['convention']}.",
+        "",
+        "Peak memory is the most that forward and backward hold at any one moment on top of queries, keys, values and "
+        "the output's gradient: the output, the gradients of queries, keys and values, and what kernels work in. All "
+        "of it grows with the tokens and not with the score pairs, since no kernel keeps scores: views save work, and "
+        "hardly any memory. The fused kernels of a GPU work in as much for any view; on a CPU each range of queries is "
+        "a call, whose results are held until they are copied, and fewer tokens a call are less to hold.",
     ]
     for entry in document["devices"]:
         made = (
             f"batch {entry['batch']}, {entry['heads']} heads, {entry['dtype']}; {entry['date']}, torch {entry['torch']}"
         )
-        lines += ["", f"## {entry['device']}", "", f"{made}.", "", *_rows(entry)]
+        lines += ["", f"## {entry['device']}", "", f"{made}.", "", *_rows(entry), "", *_differences(entry)]
     return "\n".join(lines) + "\n"
 
 
@@ -176,7 +204,7 @@ def _rows(entry: Document) -> list[str]:
             f"{case['lengths']['a']} + {case['lengths']['b']}",
             *(
                 " / ".join(f"{_share(case, measure, view):.3f}" for view in ("self", "cross"))
-                for measure in ("counted_flops", "forward_seconds", "forward_backward_seconds", "peak_bytes")
+                for measure in (*MEASURES, "peak_bytes")
             ),
         )
         for case in entry["cases"]
@@ -184,34 +212,45 @@ def _rows(entry: Document) -> list[str]:
     return table(("ratio", "tokens", "FLOPs, self / cross", "forward time", "with backward", "peak memory"), rows)
 
 
+def _differences(entry: Document) -> list[str]:
+    measures = ("score_pairs", *MEASURES)
+    rows = [
+        (f"{case['ratio']}:1", *(f"{_share(case, measure, LESS):.3f}" for measure in measures))
+        for case in entry["cases"]
+    ]
+    return table((f"{LESS}, ratio", "(L1 - L2)² / (L1 + L2)²", *MEASURES.values()), rows)
+
+
 def _share(case: Document, measure: str, view: str) -> float:
-    share: float = case[measure][view] / case[measure]["multi"]
-    return share
+    """Over multi; of `LESS` too."""
+    found = case[measure]
+    own = found["self"] - found["cross"] if view == LESS else found[view]
+    return float(own / found["multi"])
 
 
 def figures(document: Document) -> dict[str, str]:
-    """A row of panels a device."""
+    """A row of panels a device: FLOPs and time beside the closed form, and memory."""
     found: dict[str, str] = {}
-    titles = {
-        "counted_flops": "counted FLOPs",
-        "forward_seconds": "forward time",
-        "forward_backward_seconds": "forward and backward time",
-    }
-    panels = [(entry, measure, title) for entry in document["devices"] for measure, title in titles.items()]
-    with drawing(len(panels), found, NAME) as axes:
-        for own, (entry, measure, title) in zip(axes, panels, strict=True):
-            cases = entry["cases"]
-            ratios = [case["ratio"] for case in cases]
-            for view in ("self", "cross"):
-                exact = [case["score_pairs"][view] / case["score_pairs"]["multi"] for case in cases]
-                shares = [_share(case, measure, view) for case in cases]
-                own.plot(ratios, exact, ":", color=COLOURS[view], label=f"{view}, closed form")
-                own.plot(ratios, shares, "o-", color=COLOURS[view], label=view, markersize=4)
+    names = {"score_pairs": "closed form", **MEASURES}
+    panels = (
+        ("FLOPs and time", ("self", "cross"), STYLES),
+        (LESS, (LESS,), STYLES),
+        ("peak memory", ("self", "cross"), {"peak_bytes": "^-"}),
+    )
+    shown = [(entry, *panel) for entry in document["devices"] for panel in panels]
+    with drawing(len(shown), found, NAME) as axes:
+        for own, (entry, title, views, styles) in zip(axes, shown, strict=True):
+            ratios = [case["ratio"] for case in entry["cases"]]
+            for view in views:
+                for measure, style in styles.items():
+                    shares = [_share(case, measure, view) for case in entry["cases"]]
+                    label = f"{view}, {names.get(measure, 'peak memory')}"
+                    own.plot(ratios, shares, style, color=COLOURS[view], label=label, markersize=4)
             own.set_xscale("log", base=2)
             own.set_xticks(ratios, [f"{ratio}:1" for ratio in ratios])
             own.set_ylim(bottom=0)
             own.set_title(title)
             own.set_xlabel("ratio of lengths")
-            if title == "counted FLOPs":
+            if title == panels[0][0]:
                 own.set_ylabel(f"{entry['device']}\nover attention over all tokens")
     return found

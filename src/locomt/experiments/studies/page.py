@@ -8,14 +8,23 @@ from typing import Any
 from locomt.experiments.studies.numbers import Difference, Mean, difference, false_discovery_rates, mean_of
 
 Document = Mapping[str, Any]
-FEWEST = 3
-"""Paired seeds below which no verdict is given."""
+FEWEST = 5
+"""Paired seeds below which no verdict is given: as many as a study in full has."""
+FURTHER = ("event_f1",)
+"""Metrics that are shown beside what a task is judged by, where its runs hold them."""
+
+
+def left_out(document: Document) -> str:
+    """Which of the study's tasks are missing and why; empty where none is."""
+    names = document.get("left_out", [])
+    return f"Left out, for want of real data (--data DIR): {', '.join(names)}." if names else ""
 
 
 def head(document: Document, title: str, question: str) -> list[str]:
     """Title, question, and what made the figures."""
     size = "full" if document["full"] else "small form: it shows that everything works, and supports no conclusion"
     unfinished = [] if document.get("complete", True) else ["", "**Unfinished:** some runs are missing."]
+    fewer = ["", told] if (told := left_out(document)) else []
     return [
         f"# {title}",
         "",
@@ -27,6 +36,7 @@ def head(document: Document, title: str, question: str) -> list[str]:
         "",
         f"{document['date']}, torch {document['torch']}, {document.get('device', 'cpu')}; {size}.",
         *unfinished,
+        *fewer,
     ]
 
 
@@ -40,9 +50,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
     ]
 
 
-def scores(arm: Document) -> dict[int, float]:
-    """Seed -> test score; seeds for which it is undefined are left out."""
-    return {run["seed"]: run["score"] for run in arm["runs"] if run["score"] is not None}
+def scores(arm: Document, metric: str | None = None) -> dict[int, float]:
+    """Seed -> test score, or another metric; seeds for which it is undefined are left out."""
+    found = {run["seed"]: run["metrics"].get(metric) if metric else run["score"] for run in arm["runs"]}
+    return {seed: value for seed, value in found.items() if value is not None}
 
 
 def spread(mean: Mean, scale: float = 100.0) -> str:
@@ -60,28 +71,31 @@ def arms_of(document: Document, task: str) -> list[Document]:
 
 
 def arm_table(document: Document, task: Document) -> list[str]:
-    """Every arm of a task: test score over the seeds, cost, parameters, and the one answer for all samples."""
+    """Every arm of a task: test scores over the seeds, cost, parameters, and the one answer for all samples."""
     scale = scale_of(task["metric"])
+    arms = arms_of(document, task["name"])
+    further = [m for m in FURTHER if m != task["metric"] and any(scores(arm, m) for arm in arms)]
     rows: list[tuple[object, ...]] = [
         (
             arm["name"],
             spread(mean_of(list(scores(arm).values())), scale),
             " ".join(f"{scale * score:.1f}" for score in scores(arm).values()),
+            *(spread(mean_of(list(found.values()))) if (found := scores(arm, m)) else "" for m in further),
             f"{1e3 * arm['attention_gflops']:.4g}",
             f"{1e3 * arm['gflops']:.4g}",
             f"{arm['parameters']:,}",
         )
-        for arm in arms_of(document, task["name"])
+        for arm in arms
     ]
-    constant = task["majority"]["metrics"].get(task["metric"])
-    rows.append(
-        (f"({task['majority']['name']})", "" if constant is None else f"{scale * constant:.1f}", "", "", "", "")
-    )
+    constants = {metric: task["majority"]["metrics"].get(metric) for metric in (task["metric"], *further)}
+    first, *others = ("" if value is None else f"{scale_of(metric) * value:.1f}" for metric, value in constants.items())
+    rows.append((f"({task['majority']['name']})", first, "", *others, "", "", ""))
     unit = "" if scale == 1 else ", %"
     columns = (
         "model",
         f"test {task['metric']}{unit}, mean ± 95 % interval",
         "each seed",
+        *(f"test {m}, %, mean ± 95 % interval" for m in further),
         "attention MFLOPs",
         "MFLOPs",
         "parameters",

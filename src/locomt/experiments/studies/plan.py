@@ -70,10 +70,16 @@ class Plan:
         """
         if self.tasks:
             return tuple(TASKS[name] for name in self.tasks)
-        had = tuple(TASKS[name] for name in own if TASKS[name].needs is None or self.data is not None)
-        if not had:
+        left_out = self.left_out(own)
+        if len(left_out) == len(own):
             raise StudyError(f"tasks {', '.join(own)} need real data: --data DIR says where they are")
-        return had
+        return tuple(TASKS[name] for name in own if name not in left_out)
+
+    def left_out(self, own: Sequence[str]) -> list[str]:
+        """The study's `own` tasks that need real data, where it was not said where these are."""
+        if self.tasks or self.data is not None:
+            return []
+        return [name for name in own if TASKS[name].needs is not None]
 
     def recipe(self, task: Task) -> Recipe:
         """A task's recipe, its data made or found under `out`."""

@@ -18,10 +18,10 @@ from locomt.experiments.studies.page import (
     arm_table,
     arms_of,
     comparison_table,
-    convention,
     head,
+    how,
     table,
-    tasks_note,
+    verdict,
     verdicts,
 )
 from locomt.experiments.studies.plan import Plan
@@ -38,6 +38,10 @@ TITLE = "Finding view tables"
 QUESTION = (
     "Is a table that was searched for better than the best hand-made one at the same cost, and what does each way of "
     "searching cost (the paper leaves the search open)?"
+)
+CHANGING_QUESTION = (
+    "Does it help if view frequencies change while training, learned along with the weights (the paper's next check of "
+    "dynamic frequencies)?"
 )
 TASKS = ("modalities3", "modalities4", "modalities5", "qa", "grounding")
 LEARNED = "search-learned"
@@ -140,18 +144,22 @@ def summary(document: Document) -> str:
     return verdicts(document, _pairs(document))
 
 
-def frequencies(document: Document) -> str:
-    """How far the layers of learned views came apart."""
+def changing(document: Document) -> str:
+    """Whether learning the views helps, and how far the layers came apart; empty where none were learned."""
     found = []
     for arm in document["arms"]:
         if history := arm["facts"].get("history"):
             first, last = ([1 - row.get("self", 0.0) for row in history[place]["frequencies"]] for place in (0, -1))
             shares = ", ".join(f"{a:.2f} to {b:.2f}" for a, b in zip(first, last, strict=True))
-            found.append(
-                f"**{arm['task']}**: from the first epoch to the last, the expected share of cross heads went, layer "
-                f"by layer from the lowest, {shares}."
-            )
-    return " ".join(found)
+            found.append(f"**{arm['task']}** {shares}")
+    if not found:
+        return ""
+    return (
+        "The tables that were learned, trained anew, against the best hand-made ones at the same cost "
+        f"(**{hand_made.METHOD}**): {verdict(document, 'learned', hand_made.METHOD)} While they were learned, from the "
+        "first epoch to the last, the expected share of cross heads went, layer by layer from the lowest: "
+        f"{'; '.join(found)}."
+    )
 
 
 def page(document: Document) -> str:
@@ -174,11 +182,10 @@ def page(document: Document) -> str:
     for task in document["tasks"]:
         lines += ["", f"## {task['name']}", "", *arm_table(document, task), "", *_costs(document, task), ""]
         lines += shared_weights.section(document, task)
-    if any(arm["facts"].get("history") for arm in document["arms"]):
-        lines += ["", "## Frequencies that change while training", "", frequencies(document), ""]
+    if told := changing(document):
+        lines += ["", "## Frequencies that change while training", "", f"*{CHANGING_QUESTION}*", "", told, ""]
         lines += [f"![expected view frequencies, layer by layer, epoch by epoch]({LEARNED}.svg)"]
-    lines += ["", "## How it was done", "", *tasks_note(document), ""]
-    lines += [convention(document)]
+    lines += how(document)
     return "\n".join(lines) + "\n"
 
 
