@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,7 @@ STYLE: dict[Any, Any] = {
 }
 PANEL = 3.4  # inches
 MEAN, SEED = "#e0662f", "#7d8794"
+MARKERS = "os^Dv"
 
 
 @contextmanager
@@ -80,14 +82,17 @@ def against_cost(
             }
             labelled = {arm: [arm] for arm in points} if groups is None else groups
             shades = colours(list(labelled))
+            used: Counter[str] = Counter()  # a colour that comes again has another marker
             for label, members in labelled.items():
+                marker = MARKERS[used[shades[label]] % len(MARKERS)]
+                used[shades[label]] += 1
                 there = [points[member] for member in members if member in points]
                 if there:
                     own.errorbar(
                         [x for x, _ in there],
                         [scale * y.value for _, y in there],
                         yerr=[scale * (y.half or 0) for _, y in there],
-                        fmt="o-" if joined else "o",
+                        fmt=f"{marker}-" if joined else marker,
                         color=shades[label],
                         label=label,
                         markersize=4,

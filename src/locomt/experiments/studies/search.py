@@ -225,10 +225,10 @@ def _groups(document: Document) -> dict[str, dict[str, None]]:
     found: dict[str, dict[str, None]] = {}
     for arm in document["arms"]:
         facts = arm["facts"]
-        if facts.get("alone"):
+        if facts.get("alone") or facts.get("shared"):
             continue
         kind = "other hand-made" if facts.get("hand_made") and not facts.get("method") else arm["name"]
-        found.setdefault("trained at a budget" if facts.get("shared") else kind, {})[arm["name"]] = None
+        found.setdefault(kind, {})[arm["name"]] = None
     return found
 
 
