@@ -14,8 +14,9 @@ from locomt.search.candidates import strategies
 from locomt.search.elastic import keep_front, validation_scores
 from locomt.search.method import Candidate, Work
 from locomt.search.results import Entry, best, describe, front
+from locomt.search.source import load_fitting
 from locomt.train.elastic import random_table
-from locomt.train.files import RunDirectory, flatten
+from locomt.train.files import RunDirectory
 from locomt.train.jobs import Job, device_of
 from locomt.train.recipe import Recipe, load_recipe
 from locomt.train.run import Run
@@ -23,7 +24,6 @@ from locomt.views import LayerViews, View, ViewTable
 
 LENGTH = 7 / 3
 """Of its training, in the recipe's epochs: with three passes a step and the dense model, eight runs' worth in all."""
-TABLE_FIELDS = ("fusion", "views", "strategy", "cross", "views_seed")
 GENERATION = 25
 """Tables bred at a time, from all that are known by then."""
 FRESH = 0.1
@@ -46,6 +46,7 @@ class Elastic:
         if source and seeds > 1:
             raise SearchError(f"seeds: {source} is one run, of one seed; leave --seeds out, or --from to train {seeds}")
         if source and _is_dense(source):
+            load_fitting(source, work.space.config)  # to be told before anything is trained
             trained = _train(work, [source])
         elif source:
             if work.wanted.epochs:
@@ -185,16 +186,10 @@ def _digest(path: Path) -> str:
 
 def _load(path: Path, work: Work) -> Run:
     """A finished elastic run of models of the size searched, to be scored on the data of the search."""
-    run = Run.load(path)
+    run = load_fitting(path, work.space.config)
     if run.recipe.train.views != "elastic":
         raise SearchError(
             f"{path}: expected a run of Multiall or of train.views 'elastic', got one of {run.recipe.model.fusion!r} "
             f"and {run.recipe.train.views!r}; leave --from out to train both"
         )
-    had, wanted = flatten(run.model.config.to_dict()), flatten(work.space.config.to_dict())
-    for name in sorted(had.keys() | wanted.keys()):
-        if name not in TABLE_FIELDS and had.get(name) != wanted.get(name):
-            raise SearchError(
-                f"{path}: the model has {name} {had.get(name)!r}, the recipe asks for {wanted.get(name)!r}"
-            )
     return replace(run, recipe=work.recipe)
