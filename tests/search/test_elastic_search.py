@@ -196,6 +196,37 @@ def test_a_front_grows(tmp_path: Path) -> None:
     assert [entry["views"] for entry in json.loads((tmp_path / FRONT).read_text())["front"]] == ["a", "c"]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "weights", "kept"),
+    [
+        ((), 0.0, True),
+        (("--train.monitor", "loss"), 0.0, False),
+        (("--data.val_split", "test"), 0.0, False),
+        ((), 0.5, False),
+    ],
+)
+def test_only_scores_that_compare_share_a_front(
+    trained: Path, tmp_path: Path, overrides: tuple[str, ...], weights: float, kept: bool
+) -> None:
+    run = copy(trained, tmp_path / "run")
+
+    def front(out: str, *overrides: str) -> dict[str, Any]:
+        recipe = load_recipe(run / "config.yaml", overrides)
+        search(Search(recipe=recipe, budget=Budget.parse("1"), method="elastic", tables=2, source=run), tmp_path / out)
+        return dict(json.loads((run / FRONT).read_text()))
+
+    known = {"views": "known", "gflops": 0.0, "share": 0.0, "mean": 0.0}
+    (run / FRONT).write_text(json.dumps(front("before") | {"front": [known]}))
+    if weights:
+        model = FusionModel.from_pretrained(run / "model")
+        for parameter in model.parameters():
+            parameter.data += weights
+        model.save_pretrained(run / "model")
+    after = front("after", *overrides)
+    assert (known in after["front"]) == kept
+    assert after["better"] == ("less" if "loss" in overrides else "more")
+
+
 def test_what_cannot_serve_is_told(
     made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

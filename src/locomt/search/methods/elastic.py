@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from locomt.data import read_manifest
 from locomt.search.budget import SearchError, Space
 from locomt.search.candidates import strategies
 from locomt.search.elastic import keep_front, validation_scores
@@ -68,7 +69,15 @@ class Elastic:
         for place, run in enumerate(self.runs):
             own = [entry | {"mean": entry["scores"][place]} for entry in self.entries.values()]
             kept = ({name: entry[name] for name in ("views", "gflops", "share", "mean")} for entry in own)
-            keep_front(run.path, {name: self.common[name] for name in ("metric", "better")}, list(kept))
+            keep_front(run.path, self._scored(place), list(kept))
+
+    def _scored(self, place: int) -> Entry:
+        """What the scores of a model are of; where this differs, they do not compare."""
+        data = self.work.recipe.data
+        rows = [row for row in read_manifest(data.manifest, data.columns) if row.split == data.val_split]
+        samples = hashlib.sha256(repr([(row.id, row.label) for row in rows]).encode()).hexdigest()[:16]
+        common = {name: self.common[name] for name in ("metric", "better")}
+        return {**common, "split": data.val_split, "samples": samples, "weights": self.weights[place]}
 
     def _score(self, tables: Mapping[ViewTable, list[str]]) -> None:
         """Those that the same weights were scored with before are found in what the earlier search left."""
