@@ -276,3 +276,24 @@ def test_an_elastic_run_is_searched_from_the_command_line(
     assert len(document["tables"]) == 12
     with pytest.raises(SearchError, match="takes no option 'one_way'"):
         Search(recipe=made[0].recipe, budget=Budget.parse("1"), method="elastic", one_way=True)
+
+
+def test_an_elastic_run_alone_is_searched_with_the_recipe_it_was_made_for(
+    made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copy(trained, tmp_path / "run")
+    line = ["--from", str(run), "--method", "elastic", "--budget", "1", "--tables", "3", "--json"]
+    assert main(["search", *line, "--out", str(tmp_path / "alone"), "--train.batch_size", "4"]) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert settings["train"] == made[2]["settings"]["train"] | {"batch_size": 4}  # from no weights, for its epochs
+    assert settings["model"] == made[2]["settings"]["model"]
+
+    own = load_recipe(run / "config.yaml")
+    gone = replace(own, train=replace(own.train, start=str(tmp_path / "gone")))
+    (run / "config.yaml").write_text(gone.to_yaml(run))
+    assert main(["search", *line, "--out", str(tmp_path / "gone-out")]) == 2
+    assert f"give the recipe as well: locomt search CONFIG --from {run}" in capsys.readouterr().err
+    given = tmp_path / "clips.yaml"
+    given.write_text(made[0].recipe.to_yaml(tmp_path))
+    assert main(["search", str(given), *line, "--out", str(tmp_path / "given")]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"] == made[2]["settings"]

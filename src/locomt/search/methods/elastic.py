@@ -15,11 +15,11 @@ from locomt.search.candidates import strategies
 from locomt.search.elastic import keep_front, validation_scores
 from locomt.search.method import Candidate, Work
 from locomt.search.results import Entry, best, describe, front
-from locomt.search.source import load_fitting
+from locomt.search.source import is_dense, load_fitting
 from locomt.train.elastic import random_table
 from locomt.train.files import RunDirectory
 from locomt.train.jobs import Job, device_of
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe
 from locomt.train.run import Run
 from locomt.views import LayerViews, View, ViewTable
 
@@ -46,7 +46,7 @@ class Elastic:
         source, seeds = work.wanted.source, work.wanted.option("seeds")
         if source and seeds > 1:
             raise SearchError(f"seeds: {source} is one run, of one seed; leave --seeds out, or --from to train {seeds}")
-        if source and _is_dense(source):
+        if source and is_dense(source):
             load_fitting(source, work.space.config)  # to be told before anything is trained
             trained = _train(work, [source])
         elif source:
@@ -155,11 +155,6 @@ def _cheapest(space: Space) -> View:
 def _table(space: Space, heads: list[View]) -> ViewTable:
     rows = (heads[first : first + space.heads] for first in range(0, len(heads), space.heads))
     return ViewTable(tuple(LayerViews(space.modalities, tuple(row)) for row in rows))
-
-
-def _is_dense(source: Path) -> bool:
-    config = RunDirectory(source).config
-    return config.is_file() and load_recipe(config).model.fusion == "multiall"
 
 
 def _train(work: Work, dense: Sequence[Path]) -> list[Path]:
