@@ -20,6 +20,7 @@ from locomt.search.method import with_table
 from locomt.search.run import CHOSEN, search
 from locomt.search.wanted import Search
 from locomt.train import Run, evaluate, load_recipe
+from locomt.train.config import RecipeError
 from locomt.views import SELF, ViewTable
 
 # 9 and 5 tokens: a self head takes 106 score pairs, a cross head 90, a multi head 196.
@@ -274,8 +275,18 @@ def test_an_elastic_run_is_searched_from_the_command_line(
     document = json.loads(capsys.readouterr().out)
     assert document["training_runs"] == 0
     assert len(document["tables"]) == 12
-    with pytest.raises(SearchError, match="takes no option 'one_way'"):
+    with pytest.raises(SearchError, match="takes no option --one-way; it is for random, mass,"):
         Search(recipe=made[0].recipe, budget=Budget.parse("1"), method="elastic", one_way=True)
+
+
+def test_what_cannot_be_elastic_is_told_before_anything_is_trained(
+    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    recipe = made[0].recipe
+    compiled = replace(recipe, train=replace(recipe.train, compile=True))
+    with pytest.raises(RecipeError, match="which cannot be compiled"):
+        search(replace(made[0], recipe=compiled), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_elastic_run_alone_is_searched_with_the_recipe_it_was_made_for(

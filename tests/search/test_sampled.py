@@ -153,7 +153,7 @@ def test_a_storage_that_cannot_be_used_is_told(made: Made, tmp_path: Path, capsy
     ]
     make_project(tmp_path / "project")
     assert main(line) == 2
-    assert "takes no option 'storage'; it is for evolutionary, bayesian" in capsys.readouterr().err
+    assert "takes no option --storage; it is for evolutionary, bayesian" in capsys.readouterr().err
 
 
 def test_the_document_is_json(made: Made) -> None:

@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         dest="source",
         type=Path,
-        help="a finished run to begin with: of Multiall, to convert: mass; or an elastic one: elastic",
+        help="a finished run to begin with: of Multiall, to convert (mass) or to train on (elastic), or an elastic one "
+        "(elastic)",
     )
     parser.add_argument(
         "--epochs", metavar="N", type=int, help="of training the elastic model (7/3 of the recipe's): elastic"

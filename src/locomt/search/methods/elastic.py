@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,15 +46,12 @@ class Elastic:
         source, seeds = work.wanted.source, work.wanted.option("seeds")
         if source and seeds > 1:
             raise SearchError(f"seeds: {source} is one run, of one seed; leave --seeds out, or --from to train {seeds}")
-        if source and is_dense(source):
-            load_fitting(source, work.space.config)  # to be told before anything is trained
-            trained = _train(work, [source])
-        elif source:
+        if source and not is_dense(source):
             if work.wanted.epochs:
                 raise SearchError(f"epochs: {source} is trained already; leave --epochs out, or --from to train anew")
             trained = [source]
         else:
-            trained = _train(work, work.dense(work.wanted.all_seeds))
+            trained = _train(work)
         self.runs = [_load(path, work) for path in trained]
         self.weights = [_digest(path) for path in trained]
         self.rng = np.random.default_rng(work.recipe.model.views_seed)
@@ -157,10 +154,14 @@ def _table(space: Space, heads: list[View]) -> ViewTable:
     return ViewTable(tuple(LayerViews(space.modalities, tuple(row)) for row in rows))
 
 
-def _train(work: Work, dense: Sequence[Path]) -> list[Path]:
+def _train(work: Work) -> list[Path]:
     """A run a seed, from a dense one; the best epoch is that of the recipe's own table."""
-    seeds = work.wanted.all_seeds
+    source, seeds = work.wanted.source, work.wanted.all_seeds
     epochs = work.wanted.epochs or round(LENGTH * work.recipe.train.epochs)
+    elastic_recipe(work.recipe, epochs)  # what cannot serve is told before anything is trained
+    if source:
+        load_fitting(source, work.space.config)
+    dense = [source] if source else work.dense(seeds)
     jobs = [elastic_job(work.recipe, start, epochs, seed, work.runs) for start, seed in zip(dense, seeds, strict=True)]
     work.do(jobs)
     passes = len(work.recipe.train.elastic_tables)
@@ -168,13 +169,22 @@ def _train(work: Work, dense: Sequence[Path]) -> list[Path]:
     return [job.directory for job in jobs]
 
 
+def elastic_recipe(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe of a training for all tables.
+
+    Raises:
+        RecipeError: it cannot be trained so.
+    """
+    recipe = recipe if recipe.model.fusion == "locomt" else recipe.fused("locomt")
+    return replace(recipe, train=replace(recipe.train, views="elastic", pretrained={}, epochs=epochs))
+
+
 def elastic_job(recipe: Recipe, dense: Path, epochs: int, seed: int, root: Path) -> Job:
     """The training of a dense model's weights for all tables."""
-    recipe = recipe if recipe.model.fusion == "locomt" else recipe.fused("locomt")
-    train = replace(recipe.train, seed=seed, views="elastic", start=str(dense.absolute()), pretrained={}, epochs=epochs)
+    recipe = elastic_recipe(recipe, epochs)
     return Job(
         label=f"elastic seed {seed}",
-        recipe=replace(recipe, train=train),
+        recipe=replace(recipe, train=replace(recipe.train, seed=seed, start=str(dense.absolute()))),
         directory=root / "elastic" / f"seed-{seed}",
         test=False,
     )
