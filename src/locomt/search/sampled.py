@@ -141,7 +141,7 @@ def _train(study: Any, work: Work, batch: list[tuple[Any, ViewTable]], steering:
     found: dict[int, list[tuple[Job, Outcome]]] = {trial.number: [] for trial, _ in batch}
     left = batch
     with beating(study, [trial for trial, _ in batch]):
-        for seeds in [[first], others] if steering.prune else [[first, *others]]:
+        for seeds in [[first], others] if steering.prune and others else [[first, *others]]:
             jobs = [(trial, _job(study, work, trial, table, seed, steering)) for trial, table in left for seed in seeds]
             for (trial, job), outcome in zip(jobs, work.do([job for _, job in jobs]), strict=True):
                 found[trial.number].append((job, outcome))
