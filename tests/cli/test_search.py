@@ -47,6 +47,7 @@ def test_a_search_and_what_it_leaves(
         (["--budget", "0.1"], "budget 0.1 is below what any table costs"),
         (["--budget", "8min"], "or a time, such as 3.5ms, got '8min'"),
         (["--budget", "0.5", "--method", "guess"], "method: expected one of strategies, random"),
+        (["--budget", "0.5", "--from", "runs/dense"], "strategies takes no option --from; it is for mass, elastic"),
         (["--budget", "0.5", "--seeds", "0"], "seeds: expected 1 or more, got 0"),
         (["--budget", "0.5", "--data.val_split", "none"], "by which to choose"),
         (["--budget", "0.5", "--jobs", "0"], "jobs: expected 1 or more"),

@@ -112,6 +112,23 @@ def test_what_cannot_be_converted_is_told(
     assert "expected a recipe, or a finished run to convert" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("method", ["mass", "elastic"])
+def test_a_model_of_another_size_is_told_before_anything_is_trained(
+    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+) -> None:
+    dense = made[1] / "runs" / "multiall" / "seed-0"
+    line = ["search", "--from", str(dense), "--budget", "0.9", "--method", method, "--out", str(tmp_path / "out")]
+    for option, value, told in (
+        ("--model.heads", "4", "the model has heads 2, the recipe asks for 4"),
+        ("--model.fusion_layers", "1", "the model has fusion_layers 2, the recipe asks for 1"),
+        ("--data.modalities.sound.max_length", "6", "the model has modalities.sound.max_length 4"),
+    ):
+        assert main([*line, option, value]) == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*line, "--finetune", "0.5", "--model.dropout", "0.1"]) == 0  # the weights are the same
+
+
 @pytest.mark.parametrize("method", ["mass", "elastic", "evolutionary"])
 def test_a_search_may_be_moved_with_its_data(method: str, tmp_path: Path) -> None:
     """Nothing it left names where it was, and the same search there finds everything done."""

@@ -20,6 +20,7 @@ from locomt.search.method import with_table
 from locomt.search.run import CHOSEN, search
 from locomt.search.wanted import Search
 from locomt.train import Run, evaluate, load_recipe
+from locomt.train.config import RecipeError
 from locomt.views import SELF, ViewTable
 
 # 9 and 5 tokens: a self head takes 106 score pairs, a cross head 90, a multi head 196.
@@ -196,6 +197,37 @@ def test_a_front_grows(tmp_path: Path) -> None:
     assert [entry["views"] for entry in json.loads((tmp_path / FRONT).read_text())["front"]] == ["a", "c"]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "weights", "kept"),
+    [
+        ((), 0.0, True),
+        (("--train.monitor", "loss"), 0.0, False),
+        (("--data.val_split", "test"), 0.0, False),
+        ((), 0.5, False),
+    ],
+)
+def test_only_scores_that_compare_share_a_front(
+    trained: Path, tmp_path: Path, overrides: tuple[str, ...], weights: float, kept: bool
+) -> None:
+    run = copy(trained, tmp_path / "run")
+
+    def front(out: str, *overrides: str) -> dict[str, Any]:
+        recipe = load_recipe(run / "config.yaml", overrides)
+        search(Search(recipe=recipe, budget=Budget.parse("1"), method="elastic", tables=2, source=run), tmp_path / out)
+        return dict(json.loads((run / FRONT).read_text()))
+
+    known = {"views": "known", "gflops": 0.0, "share": 0.0, "mean": 0.0}
+    (run / FRONT).write_text(json.dumps(front("before") | {"front": [known]}))
+    if weights:
+        model = FusionModel.from_pretrained(run / "model")
+        for parameter in model.parameters():
+            parameter.data += weights
+        model.save_pretrained(run / "model")
+    after = front("after", *overrides)
+    assert (known in after["front"]) == kept
+    assert after["better"] == ("less" if "loss" in overrides else "more")
+
+
 def test_what_cannot_serve_is_told(
     made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,5 +275,36 @@ def test_an_elastic_run_is_searched_from_the_command_line(
     document = json.loads(capsys.readouterr().out)
     assert document["training_runs"] == 0
     assert len(document["tables"]) == 12
-    with pytest.raises(SearchError, match="takes no option 'one_way'"):
+    with pytest.raises(SearchError, match="takes no option --one-way; it is for random, mass,"):
         Search(recipe=made[0].recipe, budget=Budget.parse("1"), method="elastic", one_way=True)
+
+
+def test_what_cannot_be_elastic_is_told_before_anything_is_trained(
+    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    recipe = made[0].recipe
+    compiled = replace(recipe, train=replace(recipe.train, compile=True))
+    with pytest.raises(RecipeError, match="which cannot be compiled"):
+        search(replace(made[0], recipe=compiled), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_elastic_run_alone_is_searched_with_the_recipe_it_was_made_for(
+    made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copy(trained, tmp_path / "run")
+    line = ["--from", str(run), "--method", "elastic", "--budget", "1", "--tables", "3", "--json"]
+    assert main(["search", *line, "--out", str(tmp_path / "alone"), "--train.batch_size", "4"]) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert settings["train"] == made[2]["settings"]["train"] | {"batch_size": 4}  # from no weights, for its epochs
+    assert settings["model"] == made[2]["settings"]["model"]
+
+    own = load_recipe(run / "config.yaml")
+    gone = replace(own, train=replace(own.train, start=str(tmp_path / "gone")))
+    (run / "config.yaml").write_text(gone.to_yaml(run))
+    assert main(["search", *line, "--out", str(tmp_path / "gone-out")]) == 2
+    assert f"give the recipe as well: locomt search CONFIG --from {run}" in capsys.readouterr().err
+    given = tmp_path / "clips.yaml"
+    given.write_text(made[0].recipe.to_yaml(tmp_path))
+    assert main(["search", str(given), *line, "--out", str(tmp_path / "given")]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"] == made[2]["settings"]

@@ -134,7 +134,7 @@ def test_its_cost_is_that_of_counted_flops(tmp_path: Path, one_way: bool) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--tables", "2"], "method learned takes no option 'tables'"),
+        (["--tables", "2"], "method learned takes no option --tables"),
         (["--train.epochs", "1"], "expected train.epochs of 2 or more"),
     ],
 )

@@ -1,5 +1,7 @@
 """Searches that Optuna steers: what is proposed, kept, pruned, resumed and shared."""
 
+import sqlite3
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ from search_spaces import make_space
 
 from feature_project import make_project
 from locomt.cli.main import main
+from locomt.search import study as study_of_search
 from locomt.search.budget import Budget, SearchError
 from locomt.search.results import read_results
 from locomt.search.run import search
-from locomt.search.sampled import STARTUP, STORAGE, Watch, _canonical, _parameters, _table, cost_in_runs
+from locomt.search.sampled import _canonical, _parameters, _table, cost_in_runs
+from locomt.search.study import GRACE, STARTUP, STORAGE, Watch, beating
 from locomt.search.wanted import Search
 from locomt.train import load_recipe
 from locomt.train.jobs import Job, Outcome, do
@@ -149,9 +153,91 @@ def test_a_storage_that_cannot_be_used_is_told(made: Made, tmp_path: Path, capsy
     ]
     make_project(tmp_path / "project")
     assert main(line) == 2
-    assert "takes no option 'storage'; it is for evolutionary, bayesian" in capsys.readouterr().err
+    assert "takes no option --storage; it is for evolutionary, bayesian" in capsys.readouterr().err
 
 
 def test_the_document_is_json(made: Made) -> None:
     for _, out, document in made.values():
         assert read_results(out / "results.json") == document
+
+
+def stop(job: Job, outcome: Outcome) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_other_machines_finish_meanwhile_is_told(made: Made, tmp_path: Path) -> None:
+    plan = replace(made["evolutionary"][0], tables=3, storage=f"sqlite:///{tmp_path / 'shared.db'}")
+    there: list[dict[str, Any]] = []
+
+    def elsewhere(job: Job, outcome: Outcome) -> None:
+        if not there:  # while the first table is trained here
+            there.append(search(plan, tmp_path / "there"))
+
+    here = search(plan, tmp_path / "here", on_run=elsewhere)
+    assert len(there[0]["tables"]) == 2
+    assert len(here["tables"]) == 3
+    assert {entry["views"] for entry in there[0]["tables"]} < {entry["views"] for entry in here["tables"]}
+    assert search(plan, tmp_path / "there")["tables"][0]["scores"] == here["tables"][0]["scores"]
+
+
+def test_the_table_of_a_dead_machine_is_trained_by_another(made: Made, tmp_path: Path) -> None:
+    plan, _, document = made["evolutionary"]
+    plan = replace(plan, storage=f"sqlite:///{tmp_path / 'shared.db'}")
+    with pytest.raises(KeyboardInterrupt):
+        search(plan, tmp_path / "here", on_run=stop)
+    with pytest.raises(SearchError, match="other machines are at work on all 1 tables"):
+        search(replace(plan, tables=1), tmp_path / "there")
+    with sqlite3.connect(tmp_path / "shared.db") as base:
+        base.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', ?)", (f"-{GRACE + 60} seconds",))
+    base.close()
+    there = search(plan, tmp_path / "there")
+    assert len(there["tables"]) == 5
+    (first,) = (entry["views"] for entry in document["tables"] if "evolutionary 0" in entry["names"])
+    assert first in {entry["views"] for entry in there["tables"] if entry["runs"]}
+
+
+def test_a_machine_that_wakes_too_late_leaves_its_table_to_others(made: Made, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    plan = replace(made["bayesian"][0], tables=2, storage=url)
+    taken: list[int] = []
+
+    def take(job: Job, outcome: Outcome) -> None:
+        if taken:
+            return
+        (name,) = optuna.get_all_study_names(url)
+        study = optuna.load_study(study_name=name, storage=url)
+        (trial,) = study.get_trials(states=[optuna.trial.TrialState.RUNNING])
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        taken.append(trial.number)
+        watch = Watch(url, name, trial._trial_id, "val_accuracy")
+        assert watch({"epoch": 2, "val_accuracy": 1.0})  # a run of it that goes on is stopped
+
+    names = [name for entry in search(plan, tmp_path / "out", on_run=take)["tables"] for name in entry["names"]]
+    assert len(names) == 2
+    assert f"bayesian {taken[0]}" not in names
+
+
+def test_heartbeats_are_renewed_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_of_search, "BEAT", 0.01)
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}")
+    beaten: list[int] = []
+    monkeypatch.setattr(study_of_search, "beat", lambda study, trial: beaten.append(trial.number))
+    with beating(study, [study.ask(), study.ask()]):
+        deadline = time.monotonic() + 10
+        while len(beaten) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert beaten[:4] == [0, 1, 0, 1]
+
+
+def test_other_seeds_are_for_tables_whose_first_run_is_not_given_up(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watch, "__call__", lambda watch, row: watch.trial > 1)  # all but the first
+    seen: list[tuple[str, bool]] = []
+    plan = replace(made["bayesian"][0], tables=2, seeds=2)
+    document = search(plan, tmp_path / "out", on_run=lambda job, outcome: seen.append((job.label, outcome.stopped)))
+    (entry,) = document["tables"]
+    assert entry["seeds"] == [0, 1]
+    assert [stopped for _, stopped in seen] == [False, False, True]
+    assert [label.rpartition(" ")[2] for label, _ in seen] == ["0", "1", "0"]
+    assert document["training_runs"] == 2 + 1

@@ -125,7 +125,7 @@ def test_what_is_no_result_is_told(made: tuple[Search, Path, dict[str, Any]], tm
         ({"seeds": 0}, "seeds: expected 1"),
         ({"method": "random", "tables": 0}, "tables: expected 1"),
         ({"method": "mass", "finetune": 0.0}, "finetune: expected a share"),
-        ({"finetune": 0.5}, "method strategies takes no option 'finetune'; it is for mass"),
+        ({"finetune": 0.5}, "method strategies takes no option --finetune; it is for mass"),
     ],
 )
 def test_settings_that_cannot_be(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

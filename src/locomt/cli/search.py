@@ -55,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         dest="source",
         type=Path,
-        help="a finished run to begin with: of Multiall, to convert: mass; or an elastic one: elastic",
+        help="a finished run to begin with: of Multiall, to convert (mass) or to train on (elastic), or an elastic one "
+        "(elastic)",
     )
     parser.add_argument(
         "--epochs", metavar="N", type=int, help="of training the elastic model (7/3 of the recipe's): elastic"
@@ -84,16 +85,15 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.compare import check_folder
     from locomt.cli.output import print_json
     from locomt.search.budget import Budget
-    from locomt.train.files import RunDirectory
+    from locomt.search.source import recipe_of
     from locomt.train.recipe import load_recipe
 
     if args.config is None and args.source is None:
         raise ValueError("expected a recipe, or a finished run to convert (--from RUN --method mass)")
-    config = args.config or RunDirectory(args.source).config
     out = args.out or Path("search") / (args.config or args.source).stem
     check_folder(out)
     budget = Budget.parse(args.budget)
-    recipe = load_recipe(config, overrides)
+    recipe = load_recipe(args.config, overrides) if args.config else recipe_of(args.source, overrides)
 
     from locomt.search.run import CHOSEN, PLOT, RESULTS
     from locomt.search.wanted import Search

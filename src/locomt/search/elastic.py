@@ -68,18 +68,19 @@ def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.de
     return values
 
 
-def keep_front(folder: Path, common: Entry, entries: Sequence[Entry]) -> None:
-    """Put down the front of these tables and of those put down before.
+def keep_front(folder: Path, scored: Entry, entries: Sequence[Entry]) -> None:
+    """Put down the front of these tables and of those put down before, unless their scores do not compare.
 
     Args:
         folder: of the run.
-        common: `metric` and `better`.
+        scored: what the scores are of: `metric`, `better`, and what tells the samples and the weights from others.
         entries: `views`, `gflops`, `share` and `mean`, the score of this run.
     """
     path = folder / FRONT
-    known = [] if not path.is_file() else _read(path)["front"]
+    before = _read(path) if path.is_file() else {"front": []}
+    known = before["front"] if scored.items() <= before.items() else []
     found = {entry["views"]: entry for entry in [*known, *entries]}
-    document = {**common, "front": front(list(found.values()), common["better"])}
+    document = {**scored, "front": front(list(found.values()), scored["better"])}
     write_text(path, to_json(document, indent=2) + "\n")
 
 
@@ -127,6 +128,6 @@ def table_within(run: Run, budget: Budget) -> ViewTable:
 def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        return {"better": document["better"], "front": list(document["front"])}
+        return {**document, "better": document["better"], "front": list(document["front"])}
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise RunError(f"{path}: expected what `locomt search` wrote, got something else ({error})") from None

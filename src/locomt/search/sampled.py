@@ -7,10 +7,9 @@ holds only tables that were meant.
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import random
 import socket
+import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,11 +17,20 @@ from typing import Any
 from locomt.search.budget import SearchError, Space
 from locomt.search.candidates import strategies
 from locomt.search.method import Candidate, Work, with_table
+from locomt.search.study import (
+    STORAGE,
+    Watch,
+    beat,
+    beating,
+    import_optuna,
+    open_study,
+    storage_url,
+    take_back,
+    take_over,
+)
 from locomt.train.jobs import Job, Outcome
 from locomt.views import LayerViews, View, ViewTable
 
-STORAGE = "study.db"
-STARTUP = 4  # runs that are had whole before any is given up
 TRIES = 50  # proposals for each table wanted, before it is taken that there are no new ones
 
 
@@ -46,99 +54,56 @@ def steer(work: Work, name: str, steering: Steering) -> None:
     """Make a study of `--tables` trained tables, hand-made ones first, or go on with it.
 
     Raises:
-        SearchError: Optuna is not installed, or the storage cannot be used.
+        SearchError: Optuna is not installed, the storage cannot be used, or all is left to other machines.
     """
-    study = _open(work, name, steering)
+    study = open_study(work, name, with_cost=steering.with_cost)
+    shared = work.wanted.option("storage")
     # a file of its own has no other workers, and may be moved
-    worker = f"{socket.gethostname()}:{work.out.absolute()}" if work.wanted.option("storage") else STORAGE
-    _take_back(study, worker)
-    for trial in study.get_trials(deepcopy=False):
-        _recall(work, trial)
+    worker = f"{socket.gethostname()}:{work.out.absolute()}" if shared else STORAGE
+    take_back(study, worker)
     if not study.get_trials(deepcopy=False):
         model = work.recipe.model
         for table in dict.fromkeys(_hand_made(work, model.cross, model.views_seed)):
             study.enqueue_trial(_parameters(_canonical(table, work.space)))
-    wanted = work.wanted.option("tables")
+    wanted, told = work.wanted.option("tables"), set[int]()
+    _recall(study, work, told)
     for _ in range(wanted * TRIES):
+        take_over(study)
         if _counted(study) >= wanted:
-            return
+            break
         batch = _propose(study, work, steering, min(work.at_once, wanted - _counted(study)), worker)
         if batch:
             _train(study, work, batch, steering)
+        _recall(study, work, told)
+    if not told and _counted(study):
+        raise SearchError(f"storage {shared!r}: other machines are at work on all {wanted} tables; run it again later")
 
 
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise SearchError("this method needs Optuna: pip install 'locomt[search]'") from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    return optuna
-
-
-def _url(work: Work) -> str:
-    """Of the study's storage."""
-    return str(work.wanted.option("storage") or f"sqlite:///{work.out / STORAGE}")
-
-
-def _open(work: Work, name: str, steering: Steering) -> Any:
-    """The study of this question: of this method, recipe, budget and seeds, whoever asks it."""
-    optuna = _optuna()
-    work.out.mkdir(parents=True, exist_ok=True)
-    url, recipe = _url(work), work.recipe
-    asked = (
-        recipe.to_dict() | {"data": None},
-        work.limit,
-        list(work.wanted.all_seeds),
-        [f"{view} {work.space.price(view)}" for view in work.space.views],
-    )
-    question = hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
-    best = "maximize" if recipe.monitor_mode == "max" else "minimize"
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        return optuna.create_study(
-            storage=url,
-            study_name=f"locomt-{name}-{question}",
-            directions=[best, "minimize"] if steering.with_cost else [best],
-            load_if_exists=True,
-        )
-    except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, ValueError) as error:  # no driver, no such URL
-        reason = str(error).strip().partition("\n")[0]
-        raise SearchError(f"storage {url!r} cannot be used: {reason or type(error).__name__}") from None
-
-
-def _take_back(study: Any, worker: str) -> None:
-    """Trials that this worker had begun when it was stopped are to be done again."""
-    state = _optuna().trial.TrialState
-    for trial in study.get_trials(deepcopy=False, states=(state.RUNNING,)):
-        if trial.user_attrs.get("worker", worker) == worker:
-            study.tell(trial.number, state=state.FAIL)
-            if trial.params:
-                study.enqueue_trial(trial.params)
-
-
-def _recall(work: Work, trial: Any) -> None:
-    """Put down what the study knows already, be it from here or from another machine."""
-    state = _optuna().trial.TrialState
-    if trial.state == state.PRUNED:
-        work.before += trial.user_attrs["cost"]
-    if trial.state == state.COMPLETE:
+def _recall(study: Any, work: Work, told: set[int]) -> None:
+    """Put down what the study has come to know, be it from here or from another machine."""
+    state = import_optuna().trial.TrialState
+    for trial in study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED)):
+        if trial.number in told:
+            continue
+        told.add(trial.number)
+        cost = trial.user_attrs["cost"]
+        if trial.state == state.PRUNED:
+            work.before += cost
+            continue
         candidate = _candidate(work, _table(trial.params, work.space), trial.number)
         runs = [candidate.job(work.runs, seed).directory for seed in work.wanted.all_seeds]
-        runs = [run for run in runs if run.is_dir()]
-        work.tell(candidate, trial.user_attrs["scores"], training_runs=trial.user_attrs["cost"], runs=runs)
+        here = [run for run in runs if run.is_dir()]
+        work.tell(candidate, trial.user_attrs["scores"], training_runs=cost, runs=here)
 
 
 def _counted(study: Any) -> int:
-    state = _optuna().trial.TrialState
+    state = import_optuna().trial.TrialState
     return len(study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED, state.RUNNING)))
 
 
 def _propose(study: Any, work: Work, steering: Steering, count: int, worker: str) -> list[tuple[Any, ViewTable]]:
     """So many new tables, or fewer."""
-    state = _optuna().trial.TrialState
+    state = import_optuna().trial.TrialState
     batch: list[tuple[Any, ViewTable]] = []
     for attempt in range(TRIES):
         if len(batch) == max(1, count):
@@ -147,6 +112,7 @@ def _propose(study: Any, work: Work, steering: Steering, count: int, worker: str
         known = {str(_table(t.params, work.space)) for t in study.get_trials(deepcopy=False) if _is_tried(t)}
         study.sampler = steering.sampler(seed)
         trial = study.ask()
+        beat(study, trial)
         trial.set_user_attr("worker", worker)
         asked = {
             name: trial.suggest_categorical(name, [str(view) for view in work.space.views])
@@ -165,63 +131,47 @@ def _propose(study: Any, work: Work, steering: Steering, count: int, worker: str
 
 
 def _is_tried(trial: Any) -> bool:
-    state = _optuna().trial.TrialState
+    state = import_optuna().trial.TrialState
     return trial.state in (state.COMPLETE, state.PRUNED) or (trial.state == state.RUNNING and bool(trial.params))
 
 
 def _train(study: Any, work: Work, batch: list[tuple[Any, ViewTable]], steering: Steering) -> None:
-    state = _optuna().trial.TrialState
-    jobs: list[tuple[int, Job]] = []
-    for place, (trial, table) in enumerate(batch):
-        candidate = _candidate(work, table, trial.number)
-        for seed in work.wanted.all_seeds:
-            job = candidate.job(work.runs, seed)
-            if steering.prune and seed == work.recipe.train.seed:
-                watch = Watch(_url(work), study.study_name, trial._trial_id, f"val_{work.recipe.monitor}")
-                job = replace(job, watch=watch)
-            jobs.append((place, job))
-    outcomes: dict[int, list[tuple[Job, Outcome]]] = {}
-    for (place, job), outcome in zip(jobs, work.do([job for _, job in jobs]), strict=True):
-        outcomes.setdefault(place, []).append((job, outcome))
-    for place, (trial, table) in enumerate(batch):
-        found = outcomes[place]
-        cost = sum(cost_in_runs(outcome, work.recipe.train.epochs) for _, outcome in found)
-        trial.set_user_attr("cost", cost)
-        if any(outcome.stopped for _, outcome in found):
-            study.tell(trial, state=state.PRUNED)
-            work.before += cost
+    """Have the runs of a batch, and tell the study: where runs may be given up, the other seeds after the first."""
+    optuna, (first, *others) = import_optuna(), work.wanted.all_seeds
+    found: dict[int, list[tuple[Job, Outcome]]] = {trial.number: [] for trial, _ in batch}
+    left = batch
+    with beating(study, [trial for trial, _ in batch]):
+        for seeds in [[first], others] if steering.prune and others else [[first, *others]]:
+            jobs = [(trial, _job(study, work, trial, table, seed, steering)) for trial, table in left for seed in seeds]
+            for (trial, job), outcome in zip(jobs, work.do([job for _, job in jobs]), strict=True):
+                found[trial.number].append((job, outcome))
+            left = [(trial, table) for trial, table in left if not found[trial.number][0][1].stopped]
+    for trial, table in batch:
+        own = found[trial.number]
+        try:
+            trial.set_user_attr("cost", sum(cost_in_runs(outcome, work.recipe.train.epochs) for _, outcome in own))
+            if own[0][1].stopped:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                continue
+            scores = [work.score(job, outcome) for job, outcome in own]
+            trial.set_user_attr("scores", scores)
+            mean = statistics.fmean(scores)
+            study.tell(trial, [mean, float(work.space.cost(table))] if steering.with_cost else mean)
+        except optuna.exceptions.UpdateFinishedTrialError:  # this machine was silent so long that another took it over
             continue
-        scores = [work.score(job, outcome) for job, outcome in found]
-        trial.set_user_attr("scores", scores)
-        mean = sum(scores) / len(scores)
-        study.tell(trial, [mean, float(work.space.cost(table))] if steering.with_cost else mean)
-        runs = [job.directory for job, _ in found]
-        work.tell(_candidate(work, table, trial.number), scores, training_runs=cost, runs=runs)
+
+
+def _job(study: Any, work: Work, trial: Any, table: ViewTable, seed: int, steering: Steering) -> Job:
+    job = _candidate(work, table, trial.number).job(work.runs, seed)
+    if not steering.prune or seed != work.recipe.train.seed:
+        return job
+    watch = Watch(storage_url(work), study.study_name, trial._trial_id, f"val_{work.recipe.monitor}")
+    return replace(job, watch=watch)
 
 
 def cost_in_runs(outcome: Outcome, epochs: int) -> float:
     """What a run took: 1, or the share of its epochs (counted from 1) that it had when it was given up."""
     return float(outcome.summary["epoch"]) / epochs if outcome.stopped else 1.0
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Tells a study how a run goes, epoch by epoch, and whether it is worth going on; in whatever process it runs."""
-
-    url: str
-    study: str
-    trial: int
-    metric: str
-
-    def __call__(self, row: Mapping[str, Any]) -> bool:
-        """Whether to stop."""
-        optuna = _optuna()
-        study = optuna.load_study(storage=self.url, study_name=self.study, pruner=optuna.pruners.MedianPruner(STARTUP))
-        trial = optuna.trial.Trial(study, self.trial)
-        if row.get(self.metric) is None:
-            return False
-        trial.report(row[self.metric], int(row["epoch"]))
-        return bool(trial.should_prune())
 
 
 def _candidate(work: Work, table: ViewTable, number: int) -> Candidate:

@@ -71,7 +71,8 @@ class Search:
         for name in dict.fromkeys(option for options in METHODS.values() for option in options):
             if getattr(self, name) is not None and name not in METHODS[self.method]:
                 takers = ", ".join(method for method, options in METHODS.items() if name in options)
-                raise SearchError(f"method {self.method} takes no option {name!r}; it is for {takers}")
+                option = "--from" if name == "source" else f"--{name.replace('_', '-')}"
+                raise SearchError(f"method {self.method} takes no option {option}; it is for {takers}")
         for name in ("tables", "seeds", "epochs"):
             value = self.option(name)
             if value is not None and value < 1:

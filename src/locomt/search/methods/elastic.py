@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from locomt.data import read_manifest
 from locomt.search.budget import SearchError, Space
 from locomt.search.candidates import strategies
 from locomt.search.elastic import keep_front, validation_scores
 from locomt.search.method import Candidate, Work
 from locomt.search.results import Entry, best, describe, front
+from locomt.search.source import is_dense, load_fitting
 from locomt.train.elastic import random_table
-from locomt.train.files import RunDirectory, flatten
+from locomt.train.files import RunDirectory
 from locomt.train.jobs import Job, device_of
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe
 from locomt.train.run import Run
 from locomt.views import LayerViews, View, ViewTable
 
 LENGTH = 7 / 3
 """Of its training, in the recipe's epochs: with three passes a step and the dense model, eight runs' worth in all."""
-TABLE_FIELDS = ("fusion", "views", "strategy", "cross", "views_seed")
 GENERATION = 25
 """Tables bred at a time, from all that are known by then."""
 FRESH = 0.1
@@ -45,14 +46,12 @@ class Elastic:
         source, seeds = work.wanted.source, work.wanted.option("seeds")
         if source and seeds > 1:
             raise SearchError(f"seeds: {source} is one run, of one seed; leave --seeds out, or --from to train {seeds}")
-        if source and _is_dense(source):
-            trained = _train(work, [source])
-        elif source:
+        if source and not is_dense(source):
             if work.wanted.epochs:
                 raise SearchError(f"epochs: {source} is trained already; leave --epochs out, or --from to train anew")
             trained = [source]
         else:
-            trained = _train(work, work.dense(work.wanted.all_seeds))
+            trained = _train(work)
         self.runs = [_load(path, work) for path in trained]
         self.weights = [_digest(path) for path in trained]
         self.rng = np.random.default_rng(work.recipe.model.views_seed)
@@ -67,7 +66,15 @@ class Elastic:
         for place, run in enumerate(self.runs):
             own = [entry | {"mean": entry["scores"][place]} for entry in self.entries.values()]
             kept = ({name: entry[name] for name in ("views", "gflops", "share", "mean")} for entry in own)
-            keep_front(run.path, {name: self.common[name] for name in ("metric", "better")}, list(kept))
+            keep_front(run.path, self._scored(place), list(kept))
+
+    def _scored(self, place: int) -> Entry:
+        """What the scores of a model are of; where this differs, they do not compare."""
+        data = self.work.recipe.data
+        rows = [row for row in read_manifest(data.manifest, data.columns) if row.split == data.val_split]
+        samples = hashlib.sha256(repr([(row.id, row.label) for row in rows]).encode()).hexdigest()[:16]
+        common = {name: self.common[name] for name in ("metric", "better")}
+        return {**common, "split": data.val_split, "samples": samples, "weights": self.weights[place]}
 
     def _score(self, tables: Mapping[ViewTable, list[str]]) -> None:
         """Those that the same weights were scored with before are found in what the earlier search left."""
@@ -147,15 +154,14 @@ def _table(space: Space, heads: list[View]) -> ViewTable:
     return ViewTable(tuple(LayerViews(space.modalities, tuple(row)) for row in rows))
 
 
-def _is_dense(source: Path) -> bool:
-    config = RunDirectory(source).config
-    return config.is_file() and load_recipe(config).model.fusion == "multiall"
-
-
-def _train(work: Work, dense: Sequence[Path]) -> list[Path]:
+def _train(work: Work) -> list[Path]:
     """A run a seed, from a dense one; the best epoch is that of the recipe's own table."""
-    seeds = work.wanted.all_seeds
+    source, seeds = work.wanted.source, work.wanted.all_seeds
     epochs = work.wanted.epochs or round(LENGTH * work.recipe.train.epochs)
+    elastic_recipe(work.recipe, epochs)  # what cannot serve is told before anything is trained
+    if source:
+        load_fitting(source, work.space.config)
+    dense = [source] if source else work.dense(seeds)
     jobs = [elastic_job(work.recipe, start, epochs, seed, work.runs) for start, seed in zip(dense, seeds, strict=True)]
     work.do(jobs)
     passes = len(work.recipe.train.elastic_tables)
@@ -163,13 +169,22 @@ def _train(work: Work, dense: Sequence[Path]) -> list[Path]:
     return [job.directory for job in jobs]
 
 
+def elastic_recipe(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe of a training for all tables.
+
+    Raises:
+        RecipeError: it cannot be trained so.
+    """
+    recipe = recipe if recipe.model.fusion == "locomt" else recipe.fused("locomt")
+    return replace(recipe, train=replace(recipe.train, views="elastic", pretrained={}, epochs=epochs))
+
+
 def elastic_job(recipe: Recipe, dense: Path, epochs: int, seed: int, root: Path) -> Job:
     """The training of a dense model's weights for all tables."""
-    recipe = recipe if recipe.model.fusion == "locomt" else recipe.fused("locomt")
-    train = replace(recipe.train, seed=seed, views="elastic", start=str(dense.absolute()), pretrained={}, epochs=epochs)
+    recipe = elastic_recipe(recipe, epochs)
     return Job(
         label=f"elastic seed {seed}",
-        recipe=replace(recipe, train=train),
+        recipe=replace(recipe, train=replace(recipe.train, seed=seed, start=str(dense.absolute()))),
         directory=root / "elastic" / f"seed-{seed}",
         test=False,
     )
@@ -185,16 +200,10 @@ def _digest(path: Path) -> str:
 
 def _load(path: Path, work: Work) -> Run:
     """A finished elastic run of models of the size searched, to be scored on the data of the search."""
-    run = Run.load(path)
+    run = load_fitting(path, work.space.config)
     if run.recipe.train.views != "elastic":
         raise SearchError(
             f"{path}: expected a run of Multiall or of train.views 'elastic', got one of {run.recipe.model.fusion!r} "
             f"and {run.recipe.train.views!r}; leave --from out to train both"
         )
-    had, wanted = flatten(run.model.config.to_dict()), flatten(work.space.config.to_dict())
-    for name in sorted(had.keys() | wanted.keys()):
-        if name not in TABLE_FIELDS and had.get(name) != wanted.get(name):
-            raise SearchError(
-                f"{path}: the model has {name} {had.get(name)!r}, the recipe asks for {wanted.get(name)!r}"
-            )
     return replace(run, recipe=work.recipe)

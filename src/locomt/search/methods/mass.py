@@ -15,6 +15,7 @@ from locomt.data.json_text import to_json
 from locomt.nn.model import FusionModel
 from locomt.search.mass import AttentionMass, measure_mass
 from locomt.search.method import Candidate, Work
+from locomt.search.source import load_fitting
 from locomt.train.jobs import device_of
 from locomt.train.loading import make_loader
 from locomt.train.recipe import Recipe
@@ -42,7 +43,7 @@ def run(work: Work) -> None:
 
 def _convert(work: Work, dense: Path, name: str) -> tuple[Candidate, AttentionMass]:
     """Measured on the training split: what is chosen by the validation split must not be made from it."""
-    source = Run.load(dense)
+    source = load_fitting(dense, work.space.config)
     samples = _spread(work.recipe, source)
     mass = measure_mass(source.model, make_loader(samples, work.recipe), device_of(work.recipe))
     work.before += work.in_runs(len(samples) / PASS)
