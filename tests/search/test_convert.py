@@ -1,6 +1,7 @@
 """Conversion of a dense model by attention mass, from a recipe or a finished run."""
 
 import json
+import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -15,7 +16,7 @@ from locomt.data import read_manifest
 from locomt.search.budget import Budget, SearchError
 from locomt.search.methods.mass import MASS
 from locomt.search.results import read_results
-from locomt.search.run import CHOSEN, RESULTS, search
+from locomt.search.run import ANEW, CHOSEN, RESULTS, search
 from locomt.search.wanted import Search
 from locomt.train import Run, evaluate, load_recipe
 
@@ -46,6 +47,29 @@ def test_the_chosen_table_is_fine_tuned_from_the_dense_model(made: tuple[Search,
     assert str(tuned.model.views) == chosen["views"]
     (folder,) = chosen["runs"]
     assert str(Run.load(folder).model.table) == chosen["views"]
+
+
+def test_the_chosen_table_can_be_trained_anew(
+    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, out, document = made
+    anew = load_recipe(out / ANEW)
+    model = replace(plan.recipe.model, views=document["chosen"]["views"], fusion="locomt")
+    assert anew == replace(plan.recipe, model=model)
+    line = ["--models", "locomt,mbt", "--seeds", "1", "--out", str(tmp_path / "out")]
+    assert main(["compare", str(out / CHOSEN), *line]) == 2
+    assert "of a search take anew.yaml" in capsys.readouterr().err
+    assert main(["compare", str(out / ANEW), *line]) == 0
+
+
+@pytest.mark.parametrize("method", ["mass", "learned"])
+def test_without_a_solver_nothing_is_trained(
+    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(ValueError, match=r"needs scipy: pip install 'locomt\[search\]'"):
+        search(replace(made[0], method=method), tmp_path)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_no_table_within_the_budget_keeps_more_mass(made: tuple[Search, Path, dict[str, Any]]) -> None:

@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     budget = Budget.parse(args.budget)
     recipe = load_recipe(args.config, overrides) if args.config else recipe_of(args.source, overrides)
 
-    from locomt.search.run import CHOSEN, PLOT, RESULTS
+    from locomt.search.run import ANEW, CHOSEN, PLOT, RESULTS
     from locomt.search.wanted import Search
 
     names = ("tables", "seeds", "one_way", "epochs", "finetune", "source", "storage", "final")
@@ -106,7 +106,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         print_json(document)
     else:
         _show(document)
-        print(f"chosen recipe: {out / CHOSEN}\nfront: {out / PLOT}\nresults: {out / RESULTS}")
+        print(f"chosen recipe: {out / CHOSEN}\nto train it anew: {out / ANEW}")
+        print(f"front: {out / PLOT}\nresults: {out / RESULTS}")
     return 0
 
 

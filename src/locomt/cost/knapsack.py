@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
 
 class BudgetError(ValueError):
     """A budget that no choice of views keeps, or nothing to choose with."""
+
+
+def need_solver() -> None:
+    """To be told before a long training and not after it.
+
+    Raises:
+        BudgetError: scipy is not installed.
+    """
+    try:
+        import_module("scipy.optimize")
+    except ImportError:
+        raise BudgetError("choosing views within a budget needs scipy: pip install 'locomt[search]'") from None
 
 
 def choose(values: Float[NDArray[np.float64], "places views"], costs: Sequence[float], limit: float) -> tuple[int, ...]:
@@ -34,11 +47,10 @@ def choose(values: Float[NDArray[np.float64], "places views"], costs: Sequence[f
     Raises:
         BudgetError: even the cheapest view in every place is above the limit, or scipy is not installed.
     """
-    try:
-        from scipy.optimize import Bounds, LinearConstraint, milp
-        from scipy.sparse import csr_array
-    except ImportError:
-        raise BudgetError("choosing views within a budget needs scipy: pip install 'locomt[search]'") from None
+    need_solver()
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import csr_array
+
     places, views = values.shape
     assert len(costs) == views
     assert np.isfinite(values).all()

@@ -57,7 +57,8 @@ class Comparison:
         if self.recipe.train.start is not None and set(self.models) != {self.recipe.model.fusion}:
             raise CompareError(
                 f"train.start: models are compared each from its own beginning, and {self.recipe.train.start} is one "
-                f"model's end; leave train.start out, or compare {self.recipe.model.fusion} alone"
+                f"model's end; leave train.start out (of a search take anew.yaml), or compare "
+                f"{self.recipe.model.fusion} alone"
             )
         for model in self.models:
             model_recipe(self.recipe, model)

@@ -12,13 +12,14 @@ from locomt.data.atomic import write_text
 from locomt.search.budget import SearchError, Space
 from locomt.search.device import DEVICE, table_times, view_times
 from locomt.search.final import decide
-from locomt.search.method import Candidate, Work, method
+from locomt.search.method import Candidate, Work, method, with_table
 from locomt.search.results import Entry, best, describe, front, key, merged, read_tables, write_results
 from locomt.search.wanted import Search
 from locomt.train.jobs import Job, Outcome, do_all
+from locomt.train.recipe import Recipe
 from locomt.views import ViewTable
 
-RESULTS, CHOSEN, PLOT = "results.json", "chosen.yaml", "front.svg"
+RESULTS, CHOSEN, ANEW, PLOT = "results.json", "chosen.yaml", "anew.yaml", "front.svg"
 
 
 def search(
@@ -36,8 +37,9 @@ def search(
         wanted: what to search.
         out: gets `runs/`, a directory each, of which those found finished are not done again and those begun are gone
             on with; `results.json`, renewed with every table that is scored; and at the end `chosen.yaml`, a recipe,
-            and `front.svg`. A directory may serve several searches of one recipe, whose tables come together there.
-            With a budget of milliseconds, the times of views are read from `device.json`, or measured and put there.
+            `anew.yaml`, the one that trains the same table as the search's recipe says, and `front.svg`. A directory
+            may serve several searches of one recipe, whose tables come together there. With a budget of milliseconds,
+            the times of views are read from `device.json`, or measured and put there.
         at_once: runs done at a time, each in a process of its own. The results do not depend on it.
         threads: of each run.
         on_plan: told how many runs are about to be had, each time that a method has some done.
@@ -85,7 +87,7 @@ def search(
         chosen = ViewTable.parse(whole["chosen"]["views"], space.modalities)
         whole["times"] = {**times.machine, "chosen": table_times(chosen, space, recipe, out / DEVICE)}
     write_results(out / RESULTS, whole)
-    _write_chosen(whole, [candidate for candidate, _ in found.values()], out)
+    _write_chosen(whole, [candidate for candidate, _ in found.values()], recipe, out)
     return whole
 
 
@@ -115,10 +117,11 @@ def _document(
     }
 
 
-def _write_chosen(document: Mapping[str, Any], candidates: Sequence[Candidate], out: Path) -> None:
+def _write_chosen(document: Mapping[str, Any], candidates: Sequence[Candidate], recipe: Recipe, out: Path) -> None:
     from locomt.search.plot import plot_front
 
     chosen = key(document["chosen"])
-    recipe = next(c.recipe for c in candidates if (str(c.table), c.recipe.train.start) == chosen)
-    write_text(out / CHOSEN, recipe.to_yaml(out))
+    found = next(c for c in candidates if (str(c.table), c.recipe.train.start) == chosen)
+    write_text(out / CHOSEN, found.recipe.to_yaml(out))
+    write_text(out / ANEW, with_table(recipe, found.table).to_yaml(out))
     plot_front(document, out / PLOT)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from locomt.cost import token_counts
-from locomt.cost.knapsack import BudgetError, choose
+from locomt.cost.knapsack import BudgetError, choose, need_solver
 from locomt.nn.attention import ViewMixture
 from locomt.nn.config import ConfigError, FusionConfig
 from locomt.train.subsection import check_types
@@ -102,7 +102,7 @@ class ViewChoice(nn.Module):
         chosen: `[layers, heads]`, int: the views once they are fixed, -1 before.
 
     Raises:
-        BudgetError: no table is as cheap as the budget wants it.
+        BudgetError: no table is as cheap as the budget wants it, or scipy is not installed.
         ConfigError: a view has no price.
     """
 
@@ -111,6 +111,7 @@ class ViewChoice(nn.Module):
 
     def __init__(self, config: FusionConfig, settings: LearnViews) -> None:
         super().__init__()
+        need_solver()
         self.modalities = tuple(config.modalities)
         self.views = view_set(self.modalities, one_way=settings.one_way)
         multi, *self.prices = _prices((MULTI, *self.views), config, settings)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Subset
 
-from locomt.cost.knapsack import choose
+from locomt.cost.knapsack import choose, need_solver
 from locomt.data import ManifestDataset
 from locomt.data.atomic import write_text
 from locomt.data.json_text import to_json
@@ -31,6 +31,7 @@ PASS = 3
 
 def run(work: Work) -> None:
     """A table of each dense model, which has a seed of its own, or of the one that is given, tuned with every seed."""
+    need_solver()
     seeds, source = work.wanted.all_seeds, work.wanted.source
     measured = []
     for dense, own in [(source, seeds)] if source else zip(work.dense(seeds), ([seed] for seed in seeds), strict=True):
