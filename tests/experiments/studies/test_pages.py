@@ -78,8 +78,8 @@ def of_learned() -> Document:
     runs = [{"accuracy": 0.5 + n / 100} for n in range(5)]
     better = [{"accuracy": 0.7 + n / 90} for n in range(5)]
     arms = [
-        arm(own, "strategies", *runs, method="strategies", hand_made=[]),
-        arm(own, "learned", *better, method="learned", hand_made=[], history=history),
+        arm(own, "strategies", *runs, method="strategies"),
+        arm(own, "learned", *better, method="learned", history=history),
     ]
     return made_up("search", [own], arms)
 

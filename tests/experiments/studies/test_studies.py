@@ -222,7 +222,9 @@ def test_searches_keep_to_one_budget_and_say_what_they_cost(made: Made) -> None:
             # a final among the best; the others have too few runs or tables left for more than one seed
             assert facts["seeds"] > 1 or facts["method"] in ("mass", "learned", "elastic")
             assert [run["seed"] for run in arm["runs"]] == [100]  # which no search has seen
-            assert f"| {arm['name']} |" in (out / "search.md").read_text()
+            page = (out / "search.md").read_text()
+            assert f"| {arm['name']} |" in page
+            assert f"- {arm['name']}: `{facts['views'].splitlines()[0]}`" in page
 
 
 def test_every_hand_made_table_is_scored(made: Made) -> None:
@@ -254,6 +256,27 @@ def test_found_tables_meet_the_hand_made_one_that_the_test_split_would_take() ->
     lower = {**document, "tasks": [{"name": "t", "metric": "mae", "better": "less"}]}
     (row,) = (line for line in hand_made.section(lower) if line.startswith("| t |"))
     assert "learned less hand-made random" in row
+
+
+def test_a_found_table_that_is_hand_made_is_told() -> None:
+    runs = [{"seed": 100, "score": 0.5}]
+    own = {"hand_made": ["spread", "bottleneck"], "views": "self:1 a~b:1"}
+    arms = [
+        {
+            "task": "t",
+            "name": "strategies",
+            "facts": {"method": "strategies", "names": ["all cross"], "views": "a~b:2"},
+        },
+        {"task": "t", "name": "hand-made spread, bottleneck", "facts": own},
+    ]
+    document = {"arms": [{**arm, "runs": runs} for arm in arms]}
+    task = {"name": "t", "tokens": {"a": 3, "b": 2}}
+    assert hand_made.alike(document, task, "a~b:2") == ["hand-made all cross"]
+    assert hand_made.alike(document, task, "a~b:1 self:1") == [
+        "hand-made spread, heads in another order",
+        "hand-made bottleneck, heads in another order",
+    ]
+    assert hand_made.alike(document, task, "self:2") == []
 
 
 def test_what_was_learned_is_told_epoch_by_epoch(made: Made) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from locomt.experiments.studies.arms import Arm
 from locomt.experiments.studies.numbers import mean_of
 from locomt.experiments.studies.page import Document, arms_of, comparisons, scores
 from locomt.experiments.tasks import Task
 from locomt.search.final import differing
 from locomt.search.method import with_table
-from locomt.search.results import Entry
 from locomt.train.recipe import Recipe
 from locomt.views import ViewTable
 
@@ -31,29 +28,41 @@ def arms(task: Task, fresh: Recipe, found: Document) -> list[Arm]:
             task=task.name,
             name=f"hand-made {', '.join(names)}",
             recipe=with_table(fresh, ViewTable.parse(views, tuple(fresh.data.modalities))),
-            facts={"hand_made": names},
+            facts={"hand_made": names, "views": views},
         )
         for views, names in others.items()
     ]
 
 
-def reordered(found: ViewTable, tables: Sequence[Entry]) -> list[str]:
-    """What a table is called by hand, where one is the same but for the order of a layer's heads."""
-    same = [e for e in tables if not differing(found, ViewTable.parse(e["views"], found.modalities))]
-    return [name for entry in same for name in entry["names"]]
+def alike(document: Document, task: Document, views: str) -> list[str]:
+    """What is to be said of a found table that is a hand-made one, be it but for the order of a layer's heads."""
+    names, modalities = [], tuple(task["tokens"])
+    for arm in _by_hand(document, task):
+        facts = arm["facts"]
+        if not differing(*(ViewTable.parse(text, modalities) for text in (views, facts["views"]))):
+            order = "" if views == facts["views"] else ", heads in another order"
+            names += [f"hand-made {name}{order}" for name in facts.get("hand_made") or facts["names"]]
+    return names
+
+
+def _by_hand(document: Document, task: Document) -> list[Document]:
+    return [
+        arm
+        for arm in arms_of(document, task["name"])
+        if arm["facts"].get("hand_made") or arm["facts"].get("method") == METHOD
+    ]
 
 
 def section(document: Document) -> list[str]:
     """Each found table against the hand-made one that the test split, not validation, says is the best."""
     wanted = []
     for task in document["tasks"]:
-        own = [arm for arm in arms_of(document, task["name"]) if scores(arm)]
-        by_hand = [arm for arm in own if arm["facts"].get("hand_made") and not arm["facts"].get("method")]
-        by_hand += [arm for arm in own if arm["facts"].get("method") == METHOD]
+        by_hand = _by_hand(document, task)
         if not by_hand:
             continue
         best = min if task["better"] == "less" else max
         first = best(by_hand, key=lambda arm: mean_of(list(scores(arm).values())).value)
+        own = arms_of(document, task["name"])
         methods = [arm["name"] for arm in own if arm["facts"].get("method") not in (None, METHOD)]
         wanted += [(task, method, first["name"]) for method in methods]
     return [
