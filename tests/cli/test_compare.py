@@ -65,7 +65,7 @@ def test_several_recipes_and_tuning(recipe: Path, tmp_path: Path, capsys: pytest
         (["--tune-seeds", "0"], "--tune-seeds: expected 1 or more"),
         (["--tune", "dropout"], "expected a field and its values"),
         (["--tune", "train.rate=1,2"], "the recipe has no field train.rate"),
-        (["--train.start", "runs/dense"], "models are compared each from its own beginning"),
+        (["--train.start", "runs/dense"], "expected a recipe without train.start, so that all models begin alike"),
         (["--jobs", "0"], "jobs: expected 1 or more, got 0"),
         (["--threads", "0"], "threads: expected 1 or more, got 0"),
         (["--data.manifest", "nowhere.csv"], "nowhere.csv"),

@@ -92,6 +92,33 @@ def test_a_stopped_study_goes_on_with_what_it_would_have_done(made: Made, tmp_pa
     assert len(seen) == 3  # the two that were told are not done again, the one that was cut off is
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_when_there_are_no_more_tables_the_search_ends(tmp_path: Path, name: str) -> None:
+    recipe = load_recipe(make_project(tmp_path / "project"), ["--train.epochs", "1", "--model.fusion_layers", "1"])
+    assert recipe.model.num_heads == 2  # so that there are three tables
+    found = search(Search(recipe=recipe, budget=Budget.parse("0.9"), method=name, tables=4), tmp_path / "out")
+    assert len(found["tables"]) == 3
+
+
+def test_other_data_are_another_study(made: Made, tmp_path: Path) -> None:
+    plan, _, _ = made["bayesian"]
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    search(replace(plan, tables=1, storage=url), tmp_path / "here")
+    moved = load_recipe(make_project(tmp_path / "moved"), WIDER)
+    manifest = Path(moved.data.manifest)
+
+    def trained(out: str) -> list[str]:
+        seen: list[str] = []
+        other = replace(plan, recipe=moved, tables=1, storage=url)
+        search(other, tmp_path / out, on_run=lambda job, outcome: seen.append(job.label))
+        return seen
+
+    assert trained("there") == []  # the same samples, in another folder
+    first, *rows = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text(first + "".join(rows[1:]))  # without one of training
+    assert len(trained("fewer")) == 1
+
+
 def test_machines_share_a_storage(made: Made, tmp_path: Path) -> None:
     plan, _, _ = made["bayesian"]
     url = f"sqlite:///{tmp_path / 'shared.db'}"

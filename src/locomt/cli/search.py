@@ -89,7 +89,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.train.recipe import load_recipe
 
     if args.config is None and args.source is None:
-        raise ValueError("expected a recipe, or a finished run to convert (--from RUN --method mass)")
+        raise ValueError(
+            "expected a recipe, or a finished run to begin with (--from RUN, for the methods mass and elastic)"
+        )
     out = args.out or Path("search") / (args.config or args.source).stem
     check_folder(out)
     budget = Budget.parse(args.budget)

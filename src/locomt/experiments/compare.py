@@ -56,9 +56,8 @@ class Comparison:
             raise CompareError(f"{'seeds' if not self.seeds else 'tuning seeds'}: expected one or more, got none")
         if self.recipe.train.start is not None and set(self.models) != {self.recipe.model.fusion}:
             raise CompareError(
-                f"train.start: models are compared each from its own beginning, and {self.recipe.train.start} is one "
-                f"model's end; leave train.start out (of a search take anew.yaml), or compare "
-                f"{self.recipe.model.fusion} alone"
+                "expected a recipe without train.start, so that all models begin alike, got "
+                f"{self.recipe.train.start}; leave it out (of a search take anew.yaml), or compare {self.recipe.model.fusion} alone"
             )
         for model in self.models:
             model_recipe(self.recipe, model)
@@ -67,8 +66,7 @@ class Comparison:
 
     @property
     def metric(self) -> str:
-        """What the recipe is judged by; a task's own metric where that is the loss, which no test score has."""
-        return next(m for m in (self.recipe.monitor, *MONITORS[self.recipe.data.task]) if m != "loss")
+        return metric_of(self.recipe)
 
     def job(self, root: Path, model: str, values: Values, seed: int, *, test: bool = True) -> Job:
         """The run of one model at one point of the grid with one seed."""
@@ -80,6 +78,11 @@ class Comparison:
             directory=root.joinpath(self.name, model, *tuned, f"seed-{seed}"),
             test=test,
         )
+
+
+def metric_of(recipe: Recipe) -> str:
+    """What a recipe is judged by: what it monitors; a task's own metric where that is the loss, no test score."""
+    return next(m for m in (recipe.monitor, *MONITORS[recipe.data.task]) if m != "loss")
 
 
 def model_recipe(recipe: Recipe, name: str) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from locomt.cost import CONVENTION
+from locomt.data import DataConfig, read_manifest
 from locomt.data.atomic import write_text
 from locomt.data.json_text import to_json
 from locomt.search.budget import SearchError, Space
@@ -107,6 +109,12 @@ def read_tables(path: Path, recipe: Recipe) -> list[Entry]:
                 f"{now.get(name)!r}: their scores do not compare; change it back or name another directory"
             )
     return list(tables)
+
+
+def samples_of(data: DataConfig, *splits: str) -> str:
+    """What tells the samples of these splits, and their labels, from others."""
+    rows = [row for row in read_manifest(data.manifest, data.columns) if row.split in splits]
+    return hashlib.sha256(repr([(row.id, row.split, row.label) for row in rows]).encode()).hexdigest()[:16]
 
 
 def describe(space: Space, recipe: Recipe) -> Entry:

@@ -31,7 +31,7 @@ from locomt.search.study import (
 from locomt.train.jobs import Job, Outcome
 from locomt.views import LayerViews, View, ViewTable
 
-TRIES = 50  # proposals for each table wanted, before it is taken that there are no new ones
+TRIES = 200  # proposals without a new table, before it is taken that there are none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +66,14 @@ def steer(work: Work, name: str, steering: Steering) -> None:
         for table in dict.fromkeys(_hand_made(work, model.cross, model.views_seed)):
             study.enqueue_trial(_parameters(_canonical(table, work.space)))
     wanted, told = work.wanted.option("tables"), set[int]()
+    take_over(study)
     _recall(study, work, told)
-    for _ in range(wanted * TRIES):
-        take_over(study)
-        if _counted(study) >= wanted:
+    while (left := wanted - _counted(study)) > 0:
+        batch = _propose(study, work, steering, min(work.at_once, left), worker)
+        if not batch:
             break
-        batch = _propose(study, work, steering, min(work.at_once, wanted - _counted(study)), worker)
-        if batch:
-            _train(study, work, batch, steering)
+        _train(study, work, batch, steering)
+        take_over(study)
         _recall(study, work, told)
     if not told and _counted(study):
         raise SearchError(f"storage {shared!r}: other machines are at work on all {wanted} tables; run it again later")
@@ -106,7 +106,7 @@ def _propose(study: Any, work: Work, steering: Steering, count: int, worker: str
     state = import_optuna().trial.TrialState
     batch: list[tuple[Any, ViewTable]] = []
     for attempt in range(TRIES):
-        if len(batch) == max(1, count):
+        if len(batch) == count:
             break
         seed = (work.recipe.train.seed * 1000 + _counted(study)) * TRIES + attempt  # the same after a stop
         known = {str(_table(t.params, work.space)) for t in study.get_trials(deepcopy=False) if _is_tried(t)}

@@ -17,6 +17,7 @@ from typing import Any
 
 from locomt.search.budget import SearchError
 from locomt.search.method import Work
+from locomt.search.results import samples_of
 
 STORAGE = "study.db"
 STARTUP = 4  # runs that are had whole before any is given up
@@ -47,7 +48,7 @@ def storage_url(work: Work) -> str:
 
 
 def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
-    """The study of this question: of this method, recipe, budget and seeds, whoever asks it.
+    """The study of this question: of this method, recipe, data, budget and seeds, whoever asks it and wherever.
 
     Raises:
         SearchError: Optuna is not installed, or the storage cannot be used.
@@ -56,7 +57,8 @@ def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
     work.out.mkdir(parents=True, exist_ok=True)
     url, recipe = storage_url(work), work.recipe
     asked = (
-        recipe.to_dict() | {"data": None},
+        recipe.to_dict() | {"data": recipe.to_dict()["data"] | {"manifest": None}},
+        samples_of(recipe.data, recipe.data.train_split, recipe.data.val_split),
         work.limit,
         list(work.wanted.all_seeds),
         [f"{view} {work.space.price(view)}" for view in work.space.views],

@@ -31,9 +31,16 @@ def fill_from_run(model: FusionModel, source: str | Path) -> None:
     try:
         model.load_state_dict(trained.state_dict())
     except RuntimeError:  # names every weight there is
-        own, had = model.state_dict(), trained.state_dict()
-        odd = sorted(own.keys() ^ had.keys()) or [name for name in own if own[name].shape != had[name].shape]
         raise RunError(
-            f"train.start: the weights of {source} do not fit this model, which is of another size or fusion: {odd[0]} "
-            f"is not there in both with one shape{f', nor are {len(odd) - 1} others' if odd[1:] else ''}"
+            f"train.start: the weights of {source} do not fit this model: {_unlike(model, trained)}"
         ) from None
+
+
+def _unlike(model: FusionModel, trained: FusionModel) -> str:
+    """The first weight that does not fit, and how many more there are."""
+    shapes = [{name: list(weight.shape) for name, weight in own.state_dict().items()} for own in (model, trained)]
+    wanted, had = ({name: own for name, own in found.items() if not name.endswith("positions")} for found in shapes)
+    odd = [name for name in (wanted | had) if wanted.get(name) != had.get(name)]
+    first, more = odd[0], f" (and {len(odd) - 1} more)" if odd[1:] else ""
+    came = f"expected {first} {wanted.get(first, 'not at all')}, got {had.get(first, 'none')}{more}"
+    return f"{came}; start from a run of this size and fusion"

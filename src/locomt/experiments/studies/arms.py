@@ -16,7 +16,7 @@ from locomt.cost import CONVENTION, flops, fusion_pairs, parameters, token_count
 from locomt.data import label_list
 from locomt.data.atomic import write_text
 from locomt.data.json_text import to_json
-from locomt.experiments.compare import all_models, model_recipe
+from locomt.experiments.compare import all_models, metric_of, model_recipe
 from locomt.experiments.majority import NAMES, majority
 from locomt.experiments.studies.numbers import scipy_stats
 from locomt.experiments.studies.plan import Plan, StudyError
@@ -24,7 +24,7 @@ from locomt.experiments.tasks import Task
 from locomt.experiments.tuning import Grid, folder_name, points, with_values
 from locomt.nn.config import FUSIONS
 from locomt.train.jobs import Job, Outcome, device_of
-from locomt.train.recipe import MONITORS, Recipe
+from locomt.train.recipe import Recipe
 
 RESULTS = "results.json"
 
@@ -79,11 +79,6 @@ def two_rates(recipe: Recipe) -> Grid:
     """The equal tuning effort of the studies: the recipe's learning rate and a third of it."""
     rate = recipe.train.learning_rate
     return {"train.learning_rate": (f"{rate:.3g}", f"{rate / 3:.3g}")}
-
-
-def metric_of(recipe: Recipe) -> str:
-    """What a task is judged by: what it monitors, or its own first metric where that is the loss."""
-    return next(m for m in (recipe.monitor, *MONITORS[recipe.data.task]) if m != "loss")
 
 
 def task_entry(task: Task, recipe: Recipe) -> Document:

@@ -68,12 +68,12 @@ def write_index(pages: Path) -> Path:
             continue
         document = read_results(pages / f"{name}.json", name)
         study = load_study(name)
-        own = part or Part(study.QUESTION, study.summary, next(iter(study.figures(document)), ""))
+        own = part or Part(study.QUESTION, study.summary, name)
         answer = own.answer(document)
         if part and not answer:
             continue
         lines += ["", f"## {heading}", "", f"*{own.question}*", "", answer]
-        lines += ["", f"![{heading}]({own.figure}.svg)"] if own.figure else []
+        lines += ["", f"![{heading}]({own.figure}.svg)"]
         lines += ["", f"[{study.TITLE}: the whole study]({name}.md)"]
     write_text(pages / "index.md", "\n".join(lines) + "\n")
     return pages / "index.md"

@@ -181,7 +181,8 @@ def page(document: Document) -> str:
     lines += ["", "## Answer", "", summary(document), "", f"![cost against the ratio of lengths]({NAME}.svg)", ""]
     lines += [
         f"{document['total']} tokens, heads of width {document['width']}. Times are medians of runs in turns, over "
-        f"that of attention over all tokens in the same turns. All over multi's. FLOPs: {document['convention']}.",
+        "that of attention over all tokens in the same turns. All are over those of full attention (`multi`). "
+        f"FLOPs: {document['convention']}.",
         "",
         "Peak memory is the most that forward and backward hold at any one moment on top of queries, keys, values and "
         "the output's gradient: the output, the gradients of queries, keys and values, and what kernels work in. All "

@@ -6,6 +6,7 @@ from typing import Any
 
 from locomt.experiments.figures import colours
 from locomt.experiments.studies.arms import baselines, study
+from locomt.experiments.studies.baselines import PAIRS
 from locomt.experiments.studies.figures import drawing
 from locomt.experiments.studies.numbers import mean_of
 from locomt.experiments.studies.page import (
@@ -25,7 +26,6 @@ NAME = "modalities"
 TITLE = "More than two modalities"
 QUESTION = "What happens to accuracy and cost when there are three, four or five modalities (left open by the paper)?"
 TASKS = ("modalities2", "modalities3", "modalities4", "modalities5", "mosi")
-PAIRS = (("locomt", "selfall"), ("locomt", "multiall"), ("locomt", "mbt"))
 
 
 def run(plan: Plan) -> dict[str, Any]:

@@ -167,16 +167,12 @@ def verdict(document: Document, first: str, second: str) -> str:
 
     Of fewer than `FEWEST` seeds nothing is said: two that happen to agree have an interval of no width.
     """
-    found = [
-        (task["name"], compared(document, task, first, second))
-        for task in document["tasks"]
-        if compared(document, task, first, second) is not None
-    ]
+    tried = [(task["name"], compared(document, task, first, second)) for task in document["tasks"]]
+    found = [(name, what) for name, what in tried if what is not None]
     groups: dict[int, list[str]] = {1: [], -1: [], 0: []}
     for name, what in found:
-        assert what is not None
         groups[what.apart].append(name)
-    fewest = min((what.mean.seeds for _, what in found if what is not None), default=0)
+    fewest = min((what.mean.seeds for _, what in found), default=0)
     if fewest < FEWEST:
         few = f"{fewest} paired {'seed' if fewest == 1 else 'seeds'}"
         return f"**{first}** against **{second}**: {few} support no verdict."

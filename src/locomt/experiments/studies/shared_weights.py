@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from locomt.data import label_list
-from locomt.experiments.studies.arms import Arm, metric_of
+from locomt.experiments.compare import metric_of
+from locomt.experiments.studies.arms import Arm
 from locomt.experiments.studies.numbers import difference, mean_of
 from locomt.experiments.studies.page import Document, arms_of, scale_of, scores, spread, table, told
 from locomt.experiments.studies.plan import Plan
@@ -127,8 +128,8 @@ def section(document: Document, task: Document) -> list[str]:
     return [
         f"Elastic models are less than a point below models trained alone, or above them, at {within} of {len(rows)} "
         f"budgets; where each step takes all self, all cross and a random table, the sandwich rule, instead of all "
-        f"cross and two random ones, at {beside}. The table at a budget is the best of those dearer than the budget "
-        "above it, by the validation split and the first elastic model; the intervals are over "
+        f"cross and two random ones, at {beside}. The table at a budget is the best of those dearer than the budget in "
+        "the row above, by the validation split and the first elastic model; the intervals are over "
         f"{len(own[0]['facts']['shared'])} elastic models and {len(scores(own[0]))} models trained alone.",
         "",
         *table(columns, rows),

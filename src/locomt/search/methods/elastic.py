@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from locomt.data import read_manifest
 from locomt.search.budget import SearchError, Space
 from locomt.search.candidates import strategies
 from locomt.search.elastic import keep_front, validation_scores
 from locomt.search.method import Candidate, Work
-from locomt.search.results import Entry, best, describe, front
+from locomt.search.results import Entry, best, describe, front, samples_of
 from locomt.search.source import is_dense, load_fitting
 from locomt.train.elastic import random_table
 from locomt.train.files import RunDirectory
@@ -71,9 +70,8 @@ class Elastic:
     def _scored(self, place: int) -> Entry:
         """What the scores of a model are of; where this differs, they do not compare."""
         data = self.work.recipe.data
-        rows = [row for row in read_manifest(data.manifest, data.columns) if row.split == data.val_split]
-        samples = hashlib.sha256(repr([(row.id, row.label) for row in rows]).encode()).hexdigest()[:16]
         common = {name: self.common[name] for name in ("metric", "better")}
+        samples = samples_of(data, data.val_split)
         return {**common, "split": data.val_split, "samples": samples, "weights": self.weights[place]}
 
     def _score(self, tables: Mapping[ViewTable, list[str]]) -> None:
