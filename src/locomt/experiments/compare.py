@@ -57,7 +57,8 @@ class Comparison:
         if self.recipe.train.start is not None and set(self.models) != {self.recipe.model.fusion}:
             raise CompareError(
                 "expected a recipe without train.start, so that all models begin alike, got "
-                f"{self.recipe.train.start}; leave it out (of a search take anew.yaml), or compare {self.recipe.model.fusion} alone"
+                f"{self.recipe.train.start}; leave it out (of a search take anew.yaml), or compare "
+                f"{self.recipe.model.fusion} alone"
             )
         for model in self.models:
             model_recipe(self.recipe, model)
