@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from locomt.experiments.studies import load_study, search
+from locomt.experiments.studies import hand_made, load_study, search
 from locomt.experiments.studies.index import SECTIONS, write_index
 from locomt.experiments.studies.page import arm_table
 
@@ -146,3 +146,37 @@ def test_lengths_hold_time_against_the_law_and_tell_of_memory() -> None:
     (figure,) = study.figures(document).values()
     for title in ("FLOPs and time", "self less cross", "peak memory"):
         assert f">{title}</text>" in figure
+
+
+def test_found_tables_meet_the_hand_made_one_that_the_test_split_would_take() -> None:
+    own = task("t", "accuracy")
+
+    def scored(name: str, *values: float, **facts: Any) -> Document:
+        return arm(own, name, *({"accuracy": value} for value in values), **facts)
+
+    arms = [
+        scored("multiall", 0.99, 0.99, 0.99),
+        scored("strategies", 0.50, 0.52, 0.54, method="strategies"),
+        scored("hand-made spread", 0.60, 0.62, 0.61, hand_made=["spread"]),
+        scored("hand-made random", 0.40, 0.42, 0.44, hand_made=["random"]),
+        scored("learned", 0.58, 0.61, 0.57, method="learned"),
+    ]
+    (row,) = (line for line in hand_made.section(made_up("search", [own], arms)) if line.startswith("| t |"))
+    assert "| learned less hand-made spread | -2.3 [" in row
+    lower = {**own, "metric": "mae", "better": "less"}
+    (row,) = (line for line in hand_made.section(made_up("search", [lower], arms)) if line.startswith("| t |"))
+    assert "learned less hand-made random" in row
+
+
+def test_a_found_table_that_is_hand_made_is_told() -> None:
+    own = {**task("t", "accuracy"), "tokens": {"a": 3, "b": 2}}
+    run = {"accuracy": 0.5}
+    crosses = arm(own, "strategies", run, method="strategies", names=["all cross"], views="a~b:2")
+    halves = arm(own, "hand-made spread", run, hand_made=["spread", "bottleneck"], views="self:1 a~b:1")
+    document = made_up("search", [own], [crosses, halves])
+    assert hand_made.alike(document, own, "a~b:2") == ["hand-made all cross"]
+    assert hand_made.alike(document, own, "a~b:1 self:1") == [
+        "hand-made spread, heads in another order",
+        "hand-made bottleneck, heads in another order",
+    ]
+    assert hand_made.alike(document, own, "self:2") == []

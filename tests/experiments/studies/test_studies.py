@@ -238,47 +238,6 @@ def test_every_hand_made_table_is_scored(made: Made) -> None:
     assert {len(arm["runs"]) for arm in others} == {1}
 
 
-def test_found_tables_meet_the_hand_made_one_that_the_test_split_would_take() -> None:
-    def arm(name: str, method: str | None, *values: float, names: tuple[str, ...] = ()) -> dict[str, Any]:
-        runs = [{"seed": 100 + seed, "score": value} for seed, value in enumerate(values)]
-        return {"task": "t", "name": name, "facts": {"method": method, "hand_made": list(names)}, "runs": runs}
-
-    arms = [
-        arm("multiall", None, 0.99, 0.99, 0.99),
-        arm("strategies", "strategies", 0.50, 0.52, 0.54),
-        arm("hand-made spread", None, 0.60, 0.62, 0.61, names=("spread",)),
-        arm("hand-made random", None, 0.40, 0.42, 0.44, names=("random",)),
-        arm("learned", "learned", 0.58, 0.61, 0.57),
-    ]
-    document = {"tasks": [{"name": "t", "metric": "accuracy", "better": "more"}], "arms": arms}
-    (row,) = (line for line in hand_made.section(document) if line.startswith("| t |"))
-    assert "| learned less hand-made spread | -2.3 [" in row
-    lower = {**document, "tasks": [{"name": "t", "metric": "mae", "better": "less"}]}
-    (row,) = (line for line in hand_made.section(lower) if line.startswith("| t |"))
-    assert "learned less hand-made random" in row
-
-
-def test_a_found_table_that_is_hand_made_is_told() -> None:
-    runs = [{"seed": 100, "score": 0.5}]
-    own = {"hand_made": ["spread", "bottleneck"], "views": "self:1 a~b:1"}
-    arms = [
-        {
-            "task": "t",
-            "name": "strategies",
-            "facts": {"method": "strategies", "names": ["all cross"], "views": "a~b:2"},
-        },
-        {"task": "t", "name": "hand-made spread, bottleneck", "facts": own},
-    ]
-    document = {"arms": [{**arm, "runs": runs} for arm in arms]}
-    task = {"name": "t", "tokens": {"a": 3, "b": 2}}
-    assert hand_made.alike(document, task, "a~b:2") == ["hand-made all cross"]
-    assert hand_made.alike(document, task, "a~b:1 self:1") == [
-        "hand-made spread, heads in another order",
-        "hand-made bottleneck, heads in another order",
-    ]
-    assert hand_made.alike(document, task, "self:2") == []
-
-
 def test_what_was_learned_is_told_epoch_by_epoch(made: Made) -> None:
     out, document = made["search"]
     (arm,) = (arm for arm in document["arms"] if arm["name"] == "learned")
