@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from locomt.search.budget import SearchError, Space
 from locomt.views import SELF, STRATEGIES, LayerViews, View, ViewTable
@@ -69,6 +69,34 @@ def draws(space: Space, limit: int, count: int, seed: int) -> Mapping[str, ViewT
         if len(found) == count:
             break
     return found
+
+
+def within(table: ViewTable, space: Space, limit: int, order: Iterable[int]) -> ViewTable:
+    """The table with the cheapest view in as many heads as the limit asks for.
+
+    Args:
+        limit: what it may cost, as `space.cost` says it.
+        order: of all places, numbered layer by layer, in which heads give way.
+    """
+    heads = [view for layer in table.layers for view in layer.heads]
+    least = cheapest_view(space)
+    excess = space.cost(table) - limit
+    for place in order:
+        if excess <= 0:
+            break
+        excess -= space.price(heads[place]) - space.price(least)
+        heads[place] = least
+    return table_of(heads, space)
+
+
+def cheapest_view(space: Space) -> View:
+    return min(space.views, key=space.price)
+
+
+def table_of(heads: Sequence[View], space: Space) -> ViewTable:
+    """A table from the views of all heads, layer by layer."""
+    rows = (tuple(heads[first : first + space.heads]) for first in range(0, len(heads), space.heads))
+    return ViewTable(tuple(LayerViews(space.modalities, row) for row in rows))
 
 
 TRIES = 20

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from locomt.search.budget import SearchError, Space
-from locomt.search.candidates import strategies
+from locomt.search.candidates import strategies, table_of, within
 from locomt.search.method import Candidate, Work, with_table
 from locomt.search.study import (
     STORAGE,
@@ -198,8 +198,7 @@ def _parameters(table: ViewTable) -> dict[str, str]:
 
 
 def _table(parameters: Mapping[str, str], space: Space) -> ViewTable:
-    rows = (tuple(View(parameters[f"{layer}.{head}"]) for head in range(space.heads)) for layer in range(space.layers))
-    return ViewTable(tuple(LayerViews(space.modalities, row) for row in rows))
+    return table_of([View(parameters[name]) for name in _names(space)], space)
 
 
 def _canonical(table: ViewTable, space: Space) -> ViewTable:
@@ -209,17 +208,7 @@ def _canonical(table: ViewTable, space: Space) -> ViewTable:
 
 
 def _within(table: ViewTable, work: Work, seed: int) -> ViewTable:
-    """The table with the cheapest view in as many heads, drawn at random, as the budget asks for."""
-    space = work.space
-    rows = [list(layer.heads) for layer in table.layers]
-    cheapest = min(space.views, key=space.price)
-    places = [(layer, head) for layer in range(space.layers) for head in range(space.heads)]
-    random.Random(seed).shuffle(places)
-    excess = space.cost(table) - work.limit
-    for layer, head in places:
-        if excess <= 0:
-            break
-        excess -= space.price(rows[layer][head]) - space.price(cheapest)
-        rows[layer][head] = cheapest
-    made = ViewTable(tuple(LayerViews(space.modalities, tuple(row)) for row in rows))
-    return _canonical(made, space)
+    """The table within the budget, heads drawn at random made cheap."""
+    order = list(range(work.space.layers * work.space.heads))
+    random.Random(seed).shuffle(order)
+    return _canonical(within(table, work.space, work.limit, order), work.space)

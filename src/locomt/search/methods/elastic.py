@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from locomt.search.budget import SearchError, Space
-from locomt.search.candidates import strategies
+from locomt.search.budget import SearchError
+from locomt.search.candidates import cheapest_view, strategies, table_of, within
 from locomt.search.elastic import keep_front, validation_scores
 from locomt.search.method import Candidate, Work
 from locomt.search.results import Entry, best, describe, front, samples_of
@@ -20,7 +20,7 @@ from locomt.train.files import RunDirectory
 from locomt.train.jobs import Job, device_of
 from locomt.train.recipe import Recipe
 from locomt.train.run import Run
-from locomt.views import LayerViews, View, ViewTable
+from locomt.views import ViewTable
 
 LENGTH = 7 / 3
 """Of its training, in the recipe's epochs: with three passes a step and the dense model, eight runs' worth in all."""
@@ -90,7 +90,7 @@ class Elastic:
     def _made(self, count: int) -> dict[ViewTable, list[str]]:
         """The cheapest table, the hand-made ones and random ones."""
         space, model = self.space, self.work.recipe.model
-        cheapest = ViewTable.uniform(_cheapest(space), space.modalities, space.layers, space.heads)
+        cheapest = ViewTable.uniform(cheapest_view(space), space.modalities, space.layers, space.heads)
         found: dict[ViewTable, list[str]] = {cheapest: ["cheapest"]}
         try:
             made = strategies(space, self.work.limit, cross=model.cross, seed=model.views_seed)
@@ -128,28 +128,10 @@ class Elastic:
         most = max(1, len(heads) // 8)
         for place in self.rng.choice(len(heads), size=self.rng.integers(1, most + 1), replace=False):
             heads[place] = self.space.views[self.rng.integers(len(self.space.views))]
-        return self._within(_table(self.space, heads))
+        return self._within(table_of(heads, self.space))
 
     def _within(self, table: ViewTable) -> ViewTable:
-        """The table, as many heads of it made as cheap as can be as the limit asks for."""
-        heads = [view for layer in table.layers for view in layer.heads]
-        least = _cheapest(self.space)
-        cost = sum(map(self.space.price, heads))
-        for place in self.rng.permutation(len(heads)):
-            if cost <= self.work.limit:
-                break
-            cost -= self.space.price(heads[place]) - self.space.price(least)
-            heads[place] = least
-        return _table(self.space, heads)
-
-
-def _cheapest(space: Space) -> View:
-    return min(space.views, key=space.price)
-
-
-def _table(space: Space, heads: list[View]) -> ViewTable:
-    rows = (heads[first : first + space.heads] for first in range(0, len(heads), space.heads))
-    return ViewTable(tuple(LayerViews(space.modalities, tuple(row)) for row in rows))
+        return within(table, self.space, self.work.limit, self.rng.permutation(self.space.layers * self.space.heads))
 
 
 def _train(work: Work) -> list[Path]:
