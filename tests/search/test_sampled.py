@@ -223,6 +223,25 @@ def test_the_table_of_a_dead_machine_is_trained_by_another(made: Made, tmp_path:
     assert first in {entry["views"] for entry in there["tables"] if entry["runs"]}
 
 
+def test_a_table_that_kills_its_machines_is_given_up(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_of_search, "RETRIES", 0)
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    plan = replace(made["evolutionary"][0], tables=2, storage=url)
+    with pytest.raises(KeyboardInterrupt):
+        search(plan, tmp_path / "here", on_run=stop)
+    with sqlite3.connect(tmp_path / "shared.db") as base:
+        base.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', ?)", (f"-{GRACE + 60} seconds",))
+    base.close()
+    there = search(plan, tmp_path / "there")
+    (name,) = optuna.get_all_study_names(url)
+    first, *others = optuna.load_study(study_name=name, storage=url).get_trials()
+    assert first.state == optuna.trial.TrialState.FAIL
+    assert first.params not in [trial.params for trial in others]
+    assert len(there["tables"]) == 2
+
+
 def test_a_machine_that_wakes_too_late_leaves_its_table_to_others(made: Made, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     plan = replace(made["bayesian"][0], tables=2, storage=url)

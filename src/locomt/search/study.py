@@ -23,6 +23,8 @@ STORAGE = "study.db"
 STARTUP = 4  # runs that are had whole before any is given up
 BEAT, GRACE = 60, 600
 """Seconds: how often a machine says that it is at a trial, and the silence after which it is taken for dead."""
+RETRIES = 2
+"""How often a table whose machine died is tried again, lest one that kills its machine goes through all of them."""
 
 
 def import_optuna() -> Any:
@@ -70,7 +72,10 @@ def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
     try:
         return optuna.create_study(
             storage=optuna.storages.RDBStorage(
-                url, heartbeat_interval=BEAT, grace_period=GRACE, heartbeat_stale_trial_callback=_again
+                url,
+                heartbeat_interval=BEAT,
+                grace_period=GRACE,
+                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
             ),
             study_name=f"locomt-{name}-{question}",
             directions=[best, "minimize"] if with_cost else [best],
@@ -87,17 +92,13 @@ def take_back(study: Any, worker: str) -> None:
     for trial in study.get_trials(deepcopy=False, states=(state.RUNNING,)):
         if trial.user_attrs.get("worker", STORAGE) == worker:
             study.tell(trial.number, state=state.FAIL)
-            _again(study, trial)
+            if trial.params:
+                study.enqueue_trial(trial.params)
 
 
 def take_over(study: Any) -> None:
     """Trials whose machine has been silent for `GRACE` are to be done again, by whoever comes first."""
     import_optuna().storages.fail_stale_trials(study)
-
-
-def _again(study: Any, trial: Any) -> None:
-    if trial.params:
-        study.enqueue_trial(trial.params)
 
 
 def beat(study: Any, trial: Any) -> None:
