@@ -39,8 +39,9 @@ def fill_from_run(model: FusionModel, source: str | Path) -> None:
 def _unlike(model: FusionModel, trained: FusionModel) -> str:
     """The first weight that does not fit, and how many more there are."""
     shapes = [{name: list(weight.shape) for name, weight in own.state_dict().items()} for own in (model, trained)]
-    wanted, had = ({name: own for name, own in found.items() if not name.endswith("positions")} for found in shapes)
+    wanted, had = shapes
     odd = [name for name in (wanted | had) if wanted.get(name) != had.get(name)]
+    odd.sort(key=lambda name: name.endswith("positions"))  # which would be resized, were the rest alike
     first, more = odd[0], f" (and {len(odd) - 1} more)" if odd[1:] else ""
     came = f"expected {first} {wanted.get(first, 'not at all')}, got {had.get(first, 'none')}{more}"
     return f"{came}; start from a run of this size and fusion"
