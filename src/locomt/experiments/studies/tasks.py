@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from locomt.experiments.studies import baselines
-from locomt.experiments.studies.arms import baselines as all_models
-from locomt.experiments.studies.arms import study
+from locomt.experiments.studies.arms import baselines, study
 from locomt.experiments.studies.baselines import PAIRS, report, summary
+from locomt.experiments.studies.baselines import figures as figures_by_score
 from locomt.experiments.studies.figures import against_cost
 from locomt.experiments.studies.numbers import mean_of
 from locomt.experiments.studies.page import Document, arms_of, comparison_table, scale_of, scores, spread, verdicts
@@ -31,7 +30,7 @@ EVENT_METRIC = "event_f1"
 
 
 def run(plan: Plan) -> dict[str, Any]:
-    return study(plan, NAME, TASKS, all_models)
+    return study(plan, NAME, TASKS, baselines)
 
 
 def by_events(document: Document) -> Document:
@@ -69,6 +68,6 @@ def page(document: Document) -> str:
 
 
 def figures(document: Document) -> dict[str, str]:
-    found = baselines.figures(document)
+    found = figures_by_score(document)
     against_cost(by_events(document), found, EVENTS)
     return found
