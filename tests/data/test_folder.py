@@ -49,7 +49,7 @@ def test_a_data_set_of_it(tmp_path: Path) -> None:
     [
         ((), "expected a row a sample, got none"),
         (("cat/1.npy", "stray.npy"), "expected a folder for each class, got the file 'stray.npy' beside them"),
-        (("train/1.npy",), "expected a folder for each class in 'train', got '1.npy'"),
+        (("train/1.npy",), "expected a folder for each class in 'train', got the file '1.npy' beside them"),
     ],
 )
 def test_folders_that_are_none(names: tuple[str, ...], message: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -108,6 +109,21 @@ def check_name(name: str) -> None:
     raise ValueError(f"expected a command out of {', '.join(COMMANDS)}, got {name!r}; {hint}")
 
 
+def check_dashes(argv: Sequence[str]) -> None:
+    """Refuse the name of a file that begins with a dash, which argparse would take for an option that it lacks.
+
+    Raises:
+        ValueError: with the form that works.
+    """
+    words = list(argv[: argv.index("--")] if "--" in argv else argv)
+    for word in words:
+        single = re.match(r"-[^-]", word) and word != "-h" and not re.fullmatch(r"-[0-9.]+", word)
+        if single or (word.startswith("-") and os.path.isfile(word)):
+            named = [other for other in words if other != word]
+            form = " ".join(["locomt", *named, "--", word])
+            raise ValueError(f"did not expect {word!r}; if it is the name of a file, put `--` before it: `{form}`")
+
+
 def describe(error: Exception) -> str:
     """An error as one line."""
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -122,6 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     program = f"locomt {name}" if name in COMMANDS else "locomt"
     try:
         check_name(name)
+        check_dashes(argv)
         rest, overrides = split_overrides(argv)
         parser = build_parser([name] if name in COMMANDS else COMMANDS)
         args, unknown = parser.parse_known_args(rest or ["--help"])

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from locomt.data import DataConfig
 
 HELP = "train a recipe; can be stopped and resumed"
 EXAMPLE = "locomt train recipes/digits.yaml --run runs/first --train.epochs 5"
@@ -25,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.output import console, print_json, print_table
+    from locomt.data.overview import manifest_notes
     from locomt.train import ranks
     from locomt.train.files import RunDirectory
     from locomt.train.recipe import load_recipe
@@ -40,9 +36,6 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     was_finished = args.resume and directory.finished
     if args.resume and not directory.holds_run:
         say(f"{directory.path} holds no run: beginning one")
-    if not was_finished:
-        for note in split_notes(recipe.data):
-            say(note)
 
     from rich.progress import Progress
 
@@ -55,11 +48,16 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         def on_step(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
+        def on_start() -> None:
+            for note in manifest_notes(recipe.data) if first else ():
+                say(note)
+
         try:
             summary = fit(
                 recipe,
                 directory.path,
                 resume=args.resume,
+                on_start=on_start,
                 on_epoch=lambda row: say(describe(row, epochs)),
                 on_step=on_step,
             )
@@ -82,21 +80,6 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         rows = [(name, f"{value:.4f}" if isinstance(value, float) else value) for name, value in shown.items()]
         print_table(str(directory.path), ("best epoch", ""), rows)
     return 0
-
-
-def split_notes(data: DataConfig) -> list[str]:
-    """What may have been overlooked in the manifest: rows that belong to no split in use, no validation split."""
-    from locomt.data import read_manifest
-
-    counts = Counter(row.split for row in read_manifest(data.manifest, data.columns))
-    others = sorted(counts.keys() - {data.train_split, data.val_split, data.test_split})
-    notes = []
-    if others:
-        rows = ", ".join(f"{name!r} ({counts[name]})" for name in others)
-        notes.append(f"{data.manifest}: rows of other splits are not used: {rows}")
-    if not counts[data.val_split]:
-        notes.append(f"no row has split {data.val_split!r} (data.val_split): the last epoch is taken, not the best")
-    return notes
 
 
 def describe(row: Mapping[str, float | None], epochs: int) -> str:

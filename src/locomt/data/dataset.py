@@ -16,6 +16,7 @@ from locomt.data.labels import LabelError, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest, resolve
 from locomt.data.media import crop_at
 from locomt.data.media_file import MediaFile, MediaFiles, file_class
+from locomt.data.names import places_of
 from locomt.data.shards.reader import Shards, StoredPart
 from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
 
@@ -44,7 +45,7 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         self.shards = Shards(self.manifest, config) if is_shards(self.manifest) else None
         if self.shards is None:
             file_class(config.decoder)  # that it cannot be had is no fault of the samples
-        self.places = {label: place for place, label in enumerate(labels)}
+        self.places = places_of(labels)
         self._kept: dict[int, Sample | BadSample] = {}
 
     def __len__(self) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from locomt.hints import printable
+
 
 class DataError(ValueError):
     """Input that cannot serve.
@@ -14,7 +16,7 @@ class DataError(ValueError):
     """
 
     def __init__(self, file: str | Path, reason: str) -> None:
-        super().__init__(f"{file}: {reason}")
+        super().__init__(printable(f"{file}: {reason}"))  # both may be out of the data, control characters and all
         self.file, self.reason = str(file), reason
 
     def __reduce__(self) -> tuple[type[DataError], tuple[str, str]]:

@@ -49,6 +49,7 @@ def fit(
     run_dir: str | Path,
     *,
     resume: bool = False,
+    on_start: Callable[[], None] | None = None,
     on_epoch: Callable[[Mapping[str, float | None]], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -64,6 +65,7 @@ def fit(
             `summary.json` and `model/`.
         resume: go on after the last checkpoint of the run in `run_dir`, amid an epoch too; the weights come out as if
             it had never been stopped. A run that has finished is left as it is; where there is none, one is begun.
+        on_start: called once nothing speaks against training any more, before its first step.
         on_epoch: told the row of every epoch, as `metrics.csv` has it; in the first of several processes alone.
         on_step: told the steps done and the steps in all, in every process.
 
@@ -103,6 +105,8 @@ def fit(
     )
     if first and not (resume and run.holds_run):
         run.begin(recipe, labels)
+    if on_start:
+        on_start()
     if recipe.train.compile:
         model.compile()
     with _quiet(), _deterministic(recipe.train.deterministic):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from locomt.data import BadSample, FileDataset, ManifestDataset, average_clips, collate, read_manifest
+from locomt.data.splits import others_there
 from locomt.data.batch import time_reached
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
@@ -106,8 +107,8 @@ def evaluate(
     split = split or data.test_split
     dataset = ManifestDataset(data, split, run.labels, clips=data.clips)
     if not len(dataset):
-        found = sorted({row.split for row in read_manifest(data.manifest)})
-        raise ValueError(f"{data.manifest}: no row has split {split!r}; there are {', '.join(found)}")
+        there = others_there(split, (row.split for row in read_manifest(data.manifest)))
+        raise ValueError(f"{data.manifest}: no row has split {split!r}; {there}")
     bad = BadSampleLog({split: len(dataset)}, data.max_bad)
     model = run.model.to(device).eval()
     scores = scores_of(data, run.labels).to(device)

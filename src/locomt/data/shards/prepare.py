@@ -27,6 +27,7 @@ from locomt.data.config import DataConfig
 from locomt.data.json_text import to_json
 from locomt.data.labels import LabelError, label_list, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest
+from locomt.data.names import places_of
 from locomt.data.shards.plan import Job, PrepareError, begin, lay_out, locked
 from locomt.data.shards.reader import INDEX, SAMPLES, VERSION, stored_fields
 from locomt.data.shards.tar import sha256
@@ -229,7 +230,7 @@ def _failures(config: DataConfig, rows: Sequence[Row], places: dict[str, Any]) -
     """What training will find to be bad: files that could not be read, and rows that are wrong themselves."""
     manifest = Path(config.manifest)
     try:
-        labels = {label: place for place, label in enumerate(label_list(config))}
+        labels = places_of(label_list(config))
     except LabelError:  # the training split has none: each row's label may still be empty
         labels = {}
     for row in rows:
