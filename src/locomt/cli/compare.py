@@ -50,6 +50,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     models = _list(args.models, "--models")
     seeds = _seeds("--seed-list", args.seed_list) or _first("--seeds", args.seeds)
     tune_seeds = _first("--tune-seeds", args.tune_seeds)
+    from locomt.cli.notes import say_notes
     from locomt.cli.output import print_json
     from locomt.experiments.tuning import parse_grid
     from locomt.train.recipe import load_recipe
@@ -72,6 +73,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         )
         for config, recipe in recipes.items()
     ]
+    for recipe in recipes.values():
+        say_notes(recipe.data)
     document = compare_aloud(comparisons, args.out, jobs=args.jobs, threads=args.threads)
     report = write_report(
         document,

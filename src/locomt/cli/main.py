@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -115,13 +115,28 @@ def check_dashes(argv: Sequence[str]) -> None:
     Raises:
         ValueError: with the form that works.
     """
-    words = list(argv[: argv.index("--")] if "--" in argv else argv)
-    for word in words:
-        single = re.match(r"-[^-]", word) and word != "-h" and not re.fullmatch(r"-[0-9.]+", word)
-        if single or (word.startswith("-") and os.path.isfile(word)):
-            named = [other for other in words if other != word]
-            form = " ".join(["locomt", *named, "--", word])
-            raise ValueError(f"did not expect {word!r}; if it is the name of a file, put `--` before it: `{form}`")
+    end = argv.index("--") if "--" in argv else len(argv)
+    words, files = list(argv[:end]), argv[end + 1 :]
+    dashed = [word for before, word in zip(["", *words], words, strict=False) if _is_dashed(word, before)]
+    if dashed:
+        form = shlex.join(["locomt", *(word for word in words if word not in dashed), "--", *dashed, *files])
+        raise ValueError(f"did not expect {dashed[0]!r}; if it is the name of a file, put `--` before it: `{form}`")
+
+
+def _is_dashed(word: str, before: str) -> bool:
+    if (
+        not word.startswith("-") or len(word) < 2 or (before.startswith("--") and "." in before)
+    ):  # the value of a recipe's field
+        return False
+    return os.path.isfile(word) or (word[1] != "-" and len(word) > 2 and not _is_number(word))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def describe(error: Exception) -> str:

@@ -51,6 +51,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         raise ValueError(f"--workers: expected 0 or more, got {args.workers}")
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
     from locomt.data.atomic import write_text
     from locomt.data.shards.prepare import prepare
@@ -70,6 +71,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         task = bar.add_task("preparing", total=None)
 
         def tell(done: int, total: int) -> None:
+            if not (bar.tasks[task].total or args.json):  # told for the first time: the work is about to begin
+                say_notes(recipe.data)
             bar.update(task, completed=done, total=total)
 
         try:

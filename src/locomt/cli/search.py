@@ -97,12 +97,14 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     budget = Budget.parse(args.budget)
     recipe = load_recipe(args.config, overrides) if args.config else recipe_of(args.source, overrides)
 
+    from locomt.cli.notes import say_notes
     from locomt.search.run import ANEW, CHOSEN, PLOT, RESULTS
     from locomt.search.wanted import Search
 
     names = ("tables", "seeds", "one_way", "epochs", "finetune", "source", "storage", "final")
     options = {name: getattr(args, name) for name in names}
     wanted = Search(recipe=recipe, budget=budget, method=args.method, **options)
+    say_notes(recipe.data)
     document = _search_aloud(wanted, out, jobs=args.jobs, threads=args.threads)
     if args.json:
         print_json(document)

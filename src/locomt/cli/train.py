@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
-    from locomt.data.overview import manifest_notes
     from locomt.train import ranks
     from locomt.train.files import RunDirectory
     from locomt.train.recipe import load_recipe
@@ -48,16 +48,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         def on_step(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        def on_start() -> None:
-            for note in manifest_notes(recipe.data) if first else ():
-                say(note)
-
         try:
             summary = fit(
                 recipe,
                 directory.path,
                 resume=args.resume,
-                on_start=on_start,
+                on_start=lambda: say_notes(recipe.data) if first else None,
                 on_epoch=lambda row: say(describe(row, epochs)),
                 on_step=on_step,
             )

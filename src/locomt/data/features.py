@@ -82,7 +82,7 @@ def check_features(
     finite = features.isfinite().all(dim=1)
     if not finite.all():
         first = int(finite.int().argmin())
-        what = "NaN" if features[first].isnan().any() else "an infinite number, or one beyond float32,"
+        what = "NaN" if features[first].isnan().any() else "an infinite number"
         raise FeatureError(path, f"expected finite numbers, got {what} in row {first + 1} of {count}")
     return features
 

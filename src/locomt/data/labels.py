@@ -96,7 +96,9 @@ def _is_number(text: str) -> bool:
 
 
 def _not_a_list(cell: str) -> str:
-    return f"expected labels joined by ';', as in a;b, or a real list in JSON lines or Parquet, got the text {cell!r:.80}"
+    return (
+        f"expected labels joined by ';', as in a;b, or a real list in JSON lines or Parquet, got the text {cell!r:.80}"
+    )
 
 
 def names_in(cell: str, config: DataConfig) -> list[str]:

@@ -87,7 +87,9 @@ def _is_slip(one: str, other: str) -> bool:
     words, others = _WORDS.findall(one), _WORDS.findall(other)
     if len(words) != len(others):
         return False
-    differing = [(a.casefold(), b.casefold()) for a, b in zip(words, others, strict=True) if a.casefold() != b.casefold()]
+    differing = [
+        (a.casefold(), b.casefold()) for a, b in zip(words, others, strict=True) if a.casefold() != b.casefold()
+    ]
     if len(differing) != 1:
         return False
     a, b = differing[0]

@@ -145,11 +145,17 @@ def _name_notes(config: DataConfig, counts: Mapping[str, int]) -> list[str]:
         notes.append(f"classes that may be meant to be one: {text}{more}")
     if found := _joined(config, list(counts)):
         advice = "" if config.task in ("multilabel", "temporal") else "with data.task multilabel, "
-        notes.append(f"classes such as {found[0]!r} look like several joined by {found[1]!r}: {advice}labels are joined by ';'")
+        notes.append(
+            f"classes such as {found[0]!r} look like several joined by {found[1]!r}: {advice}labels are joined by ';'"
+        )
     if absent := [name for name in counts if name.casefold() in MISSING]:
-        notes.append(f"{listed(absent)} may stand for a missing value, and is taken for a class: leave such cells empty")
+        notes.append(
+            f"{listed(absent)} may stand for a missing value, and is taken for a class: leave such cells empty"
+        )
     if config.task == "multilabel" and counts and set(counts) <= {"0", "1", "True", "False"}:
-        notes.append("the classes are 0 and 1: a label cell names those that are there, it is no vector of zeros and ones")
+        notes.append(
+            "the classes are 0 and 1: a label cell names those that are there, it is no vector of zeros and ones"
+        )
     return notes
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from locomt.data import BadSample, FileDataset, ManifestDataset, average_clips, collate, read_manifest
-from locomt.data.splits import others_there
 from locomt.data.batch import time_reached
+from locomt.data.splits import others_there
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
 from locomt.train.events import find_events

@@ -83,6 +83,7 @@ def prepare(
     rows = read_manifest(manifest, config.columns)
     if out.resolve() == manifest.resolve() or (manifest.is_dir() and out.resolve().is_relative_to(manifest.resolve())):
         raise PrepareError(f"{out} lies within the folder of clips, where its shards would be taken for a class")
+    labels = _labels(config)  # now: a manifest whose labels cannot serve is not decoded first
     with locked(out):
         begin(out, config, storage, rows)
         for leftover in [*out.glob(".*.tmp"), *out.glob("journal/.*.tmp")]:
@@ -94,7 +95,7 @@ def prepare(
             (out / INDEX).unlink(missing_ok=True)
             done = len(rows) - sum(len(job.rows) for job in todo)
             _write_all(todo, config, storage, workers, lambda n: tell(done + n, len(rows)) if tell else None)
-        return _finish(out, config, storage, rows, jobs)
+        return _finish(out, config, labels, storage, rows, jobs)
 
 
 def _has_failed(note: dict[str, Any]) -> bool:
@@ -180,7 +181,14 @@ def _write_in_worker(job: Job) -> None:
     _write(job, config, storage, count)
 
 
-def _finish(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row], jobs: Sequence[Job]) -> Report:
+def _finish(
+    out: Path,
+    config: DataConfig,
+    labels: dict[str, int],
+    storage: Storage,
+    rows: Sequence[Row],
+    jobs: Sequence[Job],
+) -> Report:
     """Put together what the notes say: the samples, the report, and last the index."""
     places: dict[str, Any] = {}
     shards = {}
@@ -190,7 +198,7 @@ def _finish(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]
             raise PrepareError(f"{job.tar} was removed while its neighbours were written; the same command goes on")
         places |= note["places"]
         shards[job.tar.name] = {"samples": len(job.rows), "bytes": note["bytes"], "sha256": note["sha256"]}
-    failed = list(_failures(config, rows, places))
+    failed = list(_failures(config, labels, rows, places))
     stored = sum(1 for row in rows if places[row.id] and _is_stored(row, config, places[row.id]))
     if not stored:
         first = f"; the first: {failed[0]['file']}: {failed[0]['reason']}" if failed else ""
@@ -226,13 +234,18 @@ def _is_stored(row: Row, config: DataConfig, place: dict[str, Any]) -> bool:
     )
 
 
-def _failures(config: DataConfig, rows: Sequence[Row], places: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _labels(config: DataConfig) -> dict[str, int]:
+    try:
+        return places_of(label_list(config))
+    except LabelError:  # the training split has none: each row's label may still be empty
+        return {}
+
+
+def _failures(
+    config: DataConfig, labels: dict[str, int], rows: Sequence[Row], places: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """What training will find to be bad: files that could not be read, and rows that are wrong themselves."""
     manifest = Path(config.manifest)
-    try:
-        labels = places_of(label_list(config))
-    except LabelError:  # the training split has none: each row's label may still be empty
-        labels = {}
     for row in rows:
         where = {"row": row.number, "id": row.id, "split": row.split}
         place = places[row.id]
