@@ -35,14 +35,17 @@ class FrameTimes:
 
     @cached_property
     def even(self) -> bool:
-        """Whether every frame is shown equally long, as far as rounded times can tell."""
+        """Whether every frame is shown equally long, as far as rounded times can tell.
+
+        The last one is thought to be as long as the others where less is stated: many programs state anything.
+        """
         begins = np.asarray(self.begins)
         if len(begins) == 1:
             return True
         rounding = min(self.unit, self._step / 2) + TICK
         apart = np.abs(begins - begins[0] - self._step * np.arange(len(begins))).max()
-        late = abs(self.span[1] - begins[-1] - self._step)  # of two rounded times
-        return bool(apart <= rounding and late <= min(2 * self.unit, self._step / 2) + TICK)
+        longer = self.span[1] - begins[-1] - self._step
+        return bool(apart <= rounding and longer <= 2 * rounding)  # it is of two rounded times
 
     @property
     def _step(self) -> float:

@@ -189,20 +189,21 @@ def streams_of(container: Any, kind: Kind) -> list[Any]:
 
 
 def best_stream(container: Any, kind: Kind) -> Any:
-    """The stream of a kind that is meant to be shown or heard; None where there is none that can be decoded.
+    """The stream of a kind that FFmpeg calls best; None where there is none that can be decoded.
 
-    As the `ffmpeg` program chooses: the one that is marked as default, among several the one with the most pixels or
-    channels; then that which FFmpeg's library holds to be the best one, then the first.
+    That is one marked as default, then the one of the most data: of which more frames were found at the beginning,
+    then of the higher bit rate where the container knows it, then the first. Where FFmpeg would take a cover, or what
+    cannot be decoded, it is the one marked as default, then the one of the most pixels or channels.
     """
     streams = [stream for stream in streams_of(container, kind) if stream.codec_context is not None]
-    library = container.streams.best(kind) if len(streams) > 1 else None
+    best = container.streams.best(kind)
 
-    def rank(stream: Any) -> tuple[bool, int, bool]:
+    def rank(stream: Any) -> tuple[bool, int]:
         context = stream.codec_context
         size = context.width * context.height if kind == "video" else context.channels
-        return bool(stream.disposition & Disposition.default), size, stream is library
+        return bool(stream.disposition & Disposition.default), size
 
-    return max(streams, key=rank, default=None)
+    return best if best in streams else max(streams, key=rank, default=None)
 
 
 def demuxed(container: Any) -> Iterator[Any]:

@@ -179,12 +179,12 @@ class MediaFiles(ExitStack):
         Raises:
             MediaError: it is missing, empty or no media file.
         """
-        from locomt.data.picture_file import PictureFile, is_picture
+        from locomt.data.picture_file import is_picture, opened_picture
 
         if path not in self._files:
             check_file(path)
             if is_picture(path):
-                self._files[path] = self.enter_context(PictureFile(path))
+                self._files[path] = self.enter_context(opened_picture(path))
             else:
                 self._files[path] = self._make(path, self.enter_context(opened(path)))
         return self._files[path]

@@ -8,8 +8,8 @@ from typing import Any
 
 import av
 
-from locomt.data.media import best_stream, opened
-from locomt.data.picture_file import PictureFile, is_picture
+from locomt.data.media import best_stream, check_file, opened
+from locomt.data.picture_file import is_picture, opened_picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ def probe(path: str | Path) -> MediaInfo:
         MediaError: the file is no media file.
     """
     path = Path(path)
+    check_file(path)
     if is_picture(path):
         return _probe_picture(path)
     with opened(path) as container:
@@ -98,7 +99,7 @@ def probe(path: str | Path) -> MediaInfo:
 
 
 def _probe_picture(path: Path) -> MediaInfo:
-    with PictureFile(path) as picture:
+    with opened_picture(path) as picture:
         width, height = picture.image.size
         form = (picture.image.format or "").lower()
         info = VideoInfo(codec=form, width=width, height=height, fps=None, frames=picture.total, seconds=None)

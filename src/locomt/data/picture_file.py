@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -18,7 +19,6 @@ from locomt.data.errors import DataError, MediaError
 from locomt.data.frame_times import FrameTimes
 from locomt.data.media import DAMAGED, check_pixels, no_stream
 from locomt.data.media_file import MediaFile
-from locomt.data.plain_file import refusal
 from locomt.data.video import Frames, Kept, crops_of, fitted
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from locomt.data.media import Crop
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs of damaged files, it raises as well
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 ANIMATED = ("PNG", "WEBP", "GIF")
@@ -47,13 +49,11 @@ fails where any of it is odd."""
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file begins as a picture does, whatever it is called; not so where there is no file.
+    """Whether a file begins as a picture does, whatever it is called.
 
     Raises:
         OSError: it cannot be read.
     """
-    if refusal(path, ""):
-        return False
     with path.open("rb") as file:
         begin = file.read(12)
     if begin[:4] == b"RIFF":
@@ -62,39 +62,42 @@ def is_picture(path: Path) -> bool:
     return begin.startswith(magic)
 
 
-class PictureFile(MediaFile):
-    """An open picture; valid while it is open.
-
-    Args:
-        path: the file.
-
-    Attributes:
-        image: of Pillow.
-        total: frames.
+@contextmanager
+def opened_picture(path: Path) -> Iterator[PictureFile]:
+    """A picture, open.
 
     Raises:
-        MediaError: it is none of `FORMATS`, or of more than `MOST_PIXELS`.
+        MediaError: it is none of `FORMATS`.
+    """
+    with path.open("rb") as file:
+        with _naming(path):
+            image = Image.open(file, formats=FORMATS)
+        with image:
+            yield PictureFile(path, image)
+
+
+class PictureFile(MediaFile):
+    """A picture; valid while it is open.
+
+    Args:
+        path: the file, for the errors.
+        image: of Pillow.
+
+    Attributes:
+        total: frames.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.streams = path, []
+    def __init__(self, path: Path, image: Any) -> None:
+        self.path, self.image, self.streams = path, image, []
         with _naming(path):
-            self.image: Any = Image.open(path, formats=FORMATS)
-            check_pixels(path, *self.image.size)
-            animated = self.image.format in ANIMATED
+            frames = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
             # A still picture that stands before an animated PNG is for programs that show no animations.
-            frames = getattr(self.image, "n_frames", 1) if animated else 1
-            self._first = int(frames > 1 and getattr(self.image, "default_image", False))
+            self._first = int(frames > 1 and getattr(image, "default_image", False))
             self.total = frames - self._first
-
-    def __enter__(self) -> PictureFile:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.image.close()
 
     @property
     def span(self) -> tuple[float, float]:
+        check_pixels(self.path, *self.image.size)
         return self._times.span if self._times else (0.0, 0.0)
 
     def packets(self, kind: Literal["video", "audio"], stream: int | None = None) -> Iterator[Any]:
@@ -118,6 +121,7 @@ class PictureFile(MediaFile):
     ) -> Frames[Kept]:
         if stream:
             raise no_stream(self.path, "video", stream, 1)
+        check_pixels(self.path, *self.image.size)
         frames = {}
         for place in sorted(set(choose(self.total, self._times))):
             with _naming(self.path):
@@ -145,7 +149,9 @@ class PictureFile(MediaFile):
 def _rgb(path: Path, image: Any) -> np.ndarray[Any, Any]:
     """`[height, width, 3]` of bytes, upright; what is transparent on white."""
     image.load()
-    image = image.transpose(turn) if (turn := _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))) else image
+    turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))  # Pillow would cut off all above 255
     if image.mode in ("I", "F"):

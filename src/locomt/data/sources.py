@@ -57,8 +57,7 @@ class _MediaSource(_Source):
 
     Attributes:
         stream: which of the file's streams of this kind, counted from 0 (the cover of a recording is none). Left out,
-            it is the one that is marked as default; among several of these the one with the most pixels or channels,
-            then the one that FFmpeg calls best.
+            it is the one that FFmpeg calls best: marked as default, then of the most data.
     """
 
     reads: ClassVar[str] = "media"
