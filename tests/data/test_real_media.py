@@ -10,7 +10,7 @@ from media_clips import decode_all
 from test_video import to_rgb
 
 from locomt.data import DataConfig, FileDataset, MediaError, Sample, probe, read_audio, read_frames, video
-from locomt.data.video import spread
+from locomt.data.frame_times import spread
 
 pytestmark = pytest.mark.shared_data
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from locomt.data.features import read_features
     from locomt.data.labels import label_list
     from locomt.data.manifest import Row, read_manifest
-    from locomt.data.media import MediaInfo, probe
+    from locomt.data.media_info import MediaInfo, probe
     from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
     from locomt.data.spectrogram import kaldi_filter_bank, log_mel, mel_filters
     from locomt.data.video import read_frames
@@ -27,7 +27,7 @@ _HOMES = {
     "features": ("read_features",),
     "labels": ("label_list",),
     "manifest": ("Row", "read_manifest"),
-    "media": ("MediaInfo", "probe"),
+    "media_info": ("MediaInfo", "probe"),
     "sources": ("AudioSource", "FeatureSource", "Source", "TextSource", "VideoSource"),
     "spectrogram": ("kaldi_filter_bank", "log_mel", "mel_filters"),
     "video": ("read_frames",),

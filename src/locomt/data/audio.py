@@ -48,13 +48,13 @@ def read_audio(path: str | Path, rate: int) -> Float[Tensor, " samples"]:
         return files.open(Path(path)).read_audio(rate)[0]
 
 
-def sound_of(file: MediaFile, rate: int) -> tuple[Float[Tensor, " samples"], float]:
+def sound_of(file: MediaFile, rate: int, stream: int | None) -> tuple[Float[Tensor, " samples"], float]:
     """`read_audio` of an open file, and at what second of the container's clock it begins."""
     begin, end = stated_span(file.container) or (0.0, 0.0)
     if end - begin > LONGEST * 3600:
         raise _too_long(file.path)
     with naming(file.path):
-        frames = _decoded(file)
+        frames = _decoded(file, stream)
         first = next(frames, None)
         start = (first.time or 0.0) if first is not None else 0.0
         parts, room = [], LONGEST * 3600 * rate
@@ -85,9 +85,9 @@ def cut(samples: Float[Tensor, " samples"], start: float, rate: int, crop: Crop)
     return samples[first : max(last, first + 1)]
 
 
-def _decoded(file: MediaFile) -> Iterator[Any]:
+def _decoded(file: MediaFile, stream: int | None) -> Iterator[Any]:
     context: Any = None
-    for packet in file.packets("audio"):
+    for packet in file.packets("audio", stream):
         if context is None:
             context = packet.stream.codec_context
         yield from packet.decode()
@@ -184,7 +184,7 @@ def load_spectrograms(
     file: MediaFile | StoredPart, source: AudioSource, crops: Sequence[Crop | None]
 ) -> list[Float[Tensor, "frames mels"]]:
     """What `AudioSource.load_crops` promises."""
-    samples, begin = file.read_audio(source.rate)
+    samples, begin = file.read_audio(source.rate, source.stream)
     silent = not samples.any()  # a silent stretch of a recording that is not silent says something
     parts = (
         _middle(file, samples, source) if crop is None or silent else cut(samples, begin, source.rate, crop)
@@ -195,7 +195,7 @@ def load_spectrograms(
 
 def load_first(file: MediaFile | StoredPart, source: AudioSource, seconds: float) -> Float[Tensor, "frames mels"]:
     """What `AudioSource.load_first` promises; silence before a sound that begins later than the file's pictures."""
-    samples, begin = file.read_audio(source.rate)
+    samples, begin = file.read_audio(source.rate, source.stream)
     if not samples.any():
         raise MediaError(str(file), "all-zero audio throughout")
     most, late = round(seconds * source.rate), round((begin - file.span[0]) * source.rate)

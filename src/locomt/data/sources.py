@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, ClassVar
 
 from locomt.nn.config import AudioSpec, ConfigError, FeatureSpec, TextSpec, VideoSpec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 # The modules that decode are imported when something is loaded: a recipe is read without PyAV.
 
 FILTERBANKS = ("htk", "kaldi")
-_TYPES = {"int": (int,), "float": (int, float), "str": (str,)}
+_TYPES = {"int": (int,), "float": (int, float), "str": (str,), "int | None": (int, NoneType)}
 
 
 def _require(condition: bool, message: str) -> None:
@@ -52,9 +53,19 @@ class _Source:
 
 @dataclass(frozen=True, kw_only=True)
 class _MediaSource(_Source):
-    """What is read from media files, whole or in crops in time."""
+    """What is read from media files, whole or in crops in time.
+
+    Attributes:
+        stream: which of the file's streams of this kind, counted from 0 (the cover of a recording is none). Left out,
+            it is the one that FFmpeg calls best: marked as default, then of the most data.
+    """
 
     reads: ClassVar[str] = "media"
+    stream: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.stream is None or self.stream >= 0, f"stream: expected 0 or more, got {self.stream}")
 
     def load(self, file: Path | MediaFile | StoredPart, crop: Crop | None = None) -> Tensor:
         """Read a file, or a crop of it; see `load_crops`."""
@@ -86,6 +97,7 @@ class VideoSource(_MediaSource):
     """Frames spread evenly over a clip; the shorter side scaled to `size`, then the square in the middle.
 
     Attributes:
+        stream: which of the file's video streams.
         frames: how many. A clip that has fewer gives some of them several times.
         size: height and width in pixels; a multiple of `patch`.
         patch: height and width of a token in pixels.
@@ -110,14 +122,15 @@ class VideoSource(_MediaSource):
         return self.frames
 
     def load_crops(self, file: MediaFile | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
-        return file.read_crops(self.frames, crops, size=self.size)
+        return file.read_crops(self.frames, crops, size=self.size, stream=self.stream)
 
     def load_first(self, file: MediaFile | StoredPart, seconds: float) -> Tensor:
         import torch
 
         from locomt.data.media import moments
 
-        return torch.cat(file.read_crops(1, moments(file.span, seconds, self.frames), size=self.size))
+        crops = moments(file.span, seconds, self.frames)
+        return torch.cat(file.read_crops(1, crops, size=self.size, stream=self.stream))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +138,7 @@ class AudioSource(_MediaSource):
     """The log-mel spectrogram of the middle of a recording, mixed to one channel, less `mean` and over `std`.
 
     Attributes:
+        stream: which of the file's audio streams.
         seconds: at most so much of it; a shorter recording is padded in its batch and its length told.
         rate: samples a second that the sound is resampled to.
         mels: mel bands up to half of `rate`; a multiple of `patch` unless patches overlap.

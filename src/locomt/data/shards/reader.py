@@ -21,12 +21,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from locomt.data.config import DataConfig
+    from locomt.data.frame_times import FrameTimes
     from locomt.data.media import Crop
     from locomt.data.sources import Source
 
 VERSION = 1
 INDEX, SAMPLES = "shards.json", "samples.jsonl"
-SHAPING = {"video": ("size", "frames"), "audio": ("rate",), "features": ("dim", "max_length"), "text": ()}
+SHAPING = {
+    "video": ("size", "frames", "stream"),
+    "audio": ("rate", "stream"),
+    "features": ("dim", "max_length"),
+    "text": (),
+}
 """The fields of each kind that say what is stored; all others are free when the shards are read."""
 
 _TAR_NAME = re.compile(r"[\w-]+\.tar", re.ASCII)
@@ -121,6 +127,18 @@ def _place(fields: Mapping[str, Any], shards: Mapping[str, Any]) -> Place:
     return replace(place, failed=failed)
 
 
+def _frame_times(part: Mapping[str, Any]) -> FrameTimes:
+    """When the frames of a stored video are shown. Those prepared before their end was stored may have any unit."""
+    from locomt.data.frame_times import FrameTimes
+
+    begins = [float(second) for second in part["seconds"]]
+    end = None if part.get("end") is None else float(part["end"])
+    unit = float(part.get("unit", 0.001))
+    if not all(abs(second) < 2**40 for second in (*begins, unit, end or 0)):
+        raise ValueError("expected times in seconds")
+    return FrameTimes(begins, end, unit)
+
+
 class Shards:
     """The samples of a folder of shards, for reading one by one; can be sent to worker processes.
 
@@ -211,8 +229,9 @@ class StoredPart:
         first, last = part.get("span", (0, 0))
         self.begin, self.span = float(part.get("begin", 0)), (float(first), float(last))
         self.places = [int(place) for place in part.get("places", ())]
-        self.seconds = [float(second) for second in part["seconds"]] if part.get("seconds") else None
-        if not all(map(math.isfinite, (self.begin, *self.span, *(self.seconds or ())))):
+        self.chosen = [int(place) for place in part.get("chosen", ())]
+        self.times = _frame_times(part) if part.get("seconds") else None
+        if not all(map(math.isfinite, (self.begin, *self.span))):
             raise ValueError("expected times in seconds")
         if not (self.members and 0 <= self.total < 2**32 and 0 < self.scale <= 2**128):
             raise ValueError(f"expected stored members, got {self.members} of {self.total}, scaled by {self.scale:g}")
@@ -227,7 +246,7 @@ class StoredPart:
         return end, read_member(self.tar, self.offsets[place], f"{self.name}.{end}", size, crc32)
 
     def read_crops(
-        self, count: int, crops: Sequence[Crop | None], *, size: int
+        self, count: int, crops: Sequence[Crop | None], *, size: int, stream: int | None = None
     ) -> list[UInt8[Tensor, "frames 3 size size"]]:
         """What `locomt.data.read_frames` gives for each of the crops, each frame being the nearest that is stored.
 
@@ -236,24 +255,36 @@ class StoredPart:
         """
         import torch
 
+        from locomt.data.frame_times import pick
         from locomt.data.shards.encoding import decode_image
-        from locomt.data.video import pick
 
+        assert stream == self.fields.get("stream"), f"checked when the shards were opened: {stream}"
         places = self.places
         if not 0 < len(places) == len(self.members) <= self.total:
             reason = f"expected frames at {len(places)} places of {self.total}, got {len(self.members)}"
             raise ShardError(str(self), reason)
+        if not all(0 <= place < self.total for place in (*places, *self.chosen)):
+            raise ShardError(str(self), f"expected places from 0 to {self.total - 1}, got others")
+        if self.times is not None and len(self.times.begins) != self.total:
+            raise ShardError(str(self), f"expected the times of {self.total} frames, got {len(self.times.begins)}")
+        when: Sequence[float] = range(self.total)
+        if self.times is not None and not self.times.even:
+            when = self.times.begins
+        stored = [when[place] for place in places]
+
+        def wanted(crop: Crop | None) -> Sequence[int]:
+            if crop is None and len(self.chosen) == count:
+                return self.chosen
+            return pick(self.total, self.times, count, crop)
+
         chosen = [
-            [
-                min(range(len(places)), key=lambda n: abs(places[n] - wanted))
-                for wanted in pick(self.total, self.seconds, count, crop)
-            ]
+            [min(range(len(stored)), key=lambda n: abs(stored[n] - when[place])) for place in wanted(crop)]
             for crop in crops
         ]
         images = {n: decode_image(str(self), *self._bytes(n), size) for n in sorted(set().union(*chosen))}
-        return [torch.stack([images[n] for n in nearest]) for nearest in chosen]
+        return [torch.stack([images[n] for n in part]) for part in chosen]
 
-    def read_audio(self, rate: int) -> tuple[Float[Tensor, " samples"], float]:
+    def read_audio(self, rate: int, stream: int | None = None) -> tuple[Float[Tensor, " samples"], float]:
         """What `locomt.data.read_audio` gives for the recording, and at what second of its clock that begins.
 
         Raises:
@@ -261,7 +292,8 @@ class StoredPart:
         """
         from locomt.data.shards.encoding import decode_sound
 
-        assert rate == self.fields["rate"], f"checked when the shards were opened: {rate}"
+        asked, stored = (rate, stream), (self.fields["rate"], self.fields.get("stream"))
+        assert asked == stored, f"checked when the shards were opened: {asked}"
         return decode_sound(str(self), *self._bytes(), self.scale), self.begin
 
     def read_features(self, max_length: int) -> tuple[Float[Tensor, "time dim"], tuple[int, int]]:
