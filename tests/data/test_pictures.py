@@ -229,6 +229,12 @@ def test_of_several_pages_the_first_is_what_one_sees(tmp_path: Path) -> None:
     assert np.array_equal(pixels(tmp_path / "a.tif", 4), np.array(first))
 
 
+def test_the_preview_in_a_raw_file_is_not_taken_for_the_picture(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.dng", pictures(1)[0], "TIFF", tiffinfo={254: 1})
+    with pytest.raises(MediaError, match="whose first page is a preview"):
+        read_frames(path, 1)
+
+
 def test_pictures_as_samples_from_files_and_shards(tmp_path: Path) -> None:
     image, exif = pictures(1, 30, 40)[0], Image.Exif()
     exif[0x0112] = 5

@@ -7,10 +7,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
 from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
+from PIL import Image
 
 from locomt.data import BadSample, DataConfig, FileDataset, ManifestDataset, MediaError, Sample, torchcodec_file
 from locomt.data.media import Crop
@@ -251,3 +253,42 @@ def test_its_samples_are_those_of_pyav(clip: Path) -> None:
     assert isinstance(found, Sample)
     assert {name: part.shape for name, part in wanted.inputs.items()} == {n: p.shape for n, p in found.inputs.items()}
     assert (wanted.inputs["audio"] - found.inputs["audio"]).abs().mean() < 0.05  # standard deviations
+
+
+def test_mirrored_clips_are_left_to_pyav(fake: FakeDecoders, tmp_path: Path) -> None:
+    """torchcodec turns frames by the angle that a display matrix says, and does not mirror them."""
+    image = pictures(1, 32, 48)[0]
+    with av.open(str(tmp_path / "a.mp4"), "w") as output:
+        stream = output.add_stream("libx264rgb", rate=25, options={"qp": "0"})
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "rgb24"
+        if not hasattr(stream, "set_display_matrix"):
+            pytest.skip("this PyAV writes no display matrices")
+        stream.set_display_matrix([-(2**16), 0, 0, 0, 2**16, 0, 0, 0, 2**30])
+        for packet in (*stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")), *stream.encode(None)):
+            output.mux(packet)
+    with MediaFiles("torchcodec") as files:
+        (frames,) = files.open(tmp_path / "a.mp4").read_crops(1, [None], size=None)
+    assert np.array_equal(frames[0].permute(1, 2, 0).numpy(), image[:, ::-1])
+    assert not hasattr(fake, "asked")
+
+
+def test_it_is_asked_for_the_stream_that_a_recipe_names(fake: FakeDecoders, tmp_path: Path) -> None:
+    path = write_clip(
+        tmp_path / "a.mkv",
+        lambda output: add_video(output, pictures(30), "libx264"),
+        lambda output: add_audio(output, tone(1.2, 16000)[None], 16000),
+        lambda output: add_video(output, pictures(30), "libx264"),
+        lambda output: add_audio(output, tone(1.2, 16000)[None], 16000),
+    )
+    with MediaFiles("torchcodec") as files:
+        files.open(path).read_crops(2, [None], size=16, stream=1)
+        assert fake.asked["stream"] == 2
+        files.open(path).read_audio(16000, 1)
+        assert fake.asked["stream"] == 3
+
+
+def test_pictures_are_not_its_business(fake: FakeDecoders, tmp_path: Path) -> None:
+    Image.fromarray(pictures(1)[0]).save(tmp_path / "a.jpg", "PNG")
+    with MediaFiles("torchcodec") as files:
+        (frames,) = files.open(tmp_path / "a.jpg").read_crops(1, [None], size=None)
+    assert np.array_equal(frames[0].permute(1, 2, 0).numpy(), pictures(1)[0])

@@ -101,7 +101,7 @@ def moments(span: tuple[float, float], seconds: float, count: int) -> list[Crop]
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[Any]:
-    """A file's container; whatever FFmpeg objects to while it is open becomes a `MediaError`.
+    """A file's container.
 
     Raises:
         MediaError: the file is missing, empty, no file at all or none of `FORMATS`.
@@ -110,7 +110,9 @@ def opened(path: str | Path) -> Iterator[Any]:
     check_file(path)
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     # With `file:` in front no name is taken for an option, an address or a device.
-    with naming(path), av.open(f"file:{path}", container_options=options, metadata_errors="replace") as container:
+    with naming(path):
+        container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
+    with container:
         yield container
 
 

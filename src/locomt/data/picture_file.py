@@ -148,6 +148,8 @@ class PictureFile(MediaFile):
 
 def _rgb(path: Path, image: Any) -> np.ndarray[Any, Any]:
     """`[height, width, 3]` of bytes, upright; what is transparent on white."""
+    if image.format == "TIFF" and image.tag_v2.get(ExifTags.Base.NewSubfileType, 0) & 1:
+        raise MediaError(path, "expected a picture, got one whose first page is a preview, as in raw files of cameras")
     image.load()
     turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
     if turn is not None:

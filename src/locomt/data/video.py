@@ -240,6 +240,8 @@ def _decode(
 def _to_tensor(path: Path, frame: Any, size: int | None) -> UInt8[Tensor, "3 height width"]:
     if frame.is_corrupt:
         raise MediaError(path, f"truncated or damaged: the frame at {frame.time or 0:.2f} s cannot be decoded")
+    if not frame.width * frame.height:
+        raise MediaError(path, f"damaged: the frame at {frame.time or 0:.2f} s has no pixels")
     return fitted(frame.to_ndarray(format="rgb24"), size, _display_matrix(frame))
 
 
