@@ -30,12 +30,14 @@ class Sample:
             steps int64 `[steps]` or float32 `[steps, 1]`; of events float32 `[time steps, classes]`. None where it is
             not known.
         more: the inputs of its further clips, of the same modalities, where it is read as several.
+        missing: modality -> why its file gives nothing of it, of those that are left out for that.
     """
 
     id: str
     inputs: dict[str, Tensor]
     label: Tensor | None
     more: tuple[dict[str, Tensor], ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def clips(self) -> tuple[dict[str, Tensor], ...]:

@@ -14,6 +14,7 @@ import av
 from av.stream import Disposition
 
 from locomt.data.errors import MediaError, NoStreamError
+from locomt.data.open_ended import source
 
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,mpegvideo,vob,m4v,h264,hevc,ivf,obu,av1,mxf,"
@@ -191,8 +192,11 @@ def opened(path: str | Path) -> Iterator[Any]:
     if not path.stat().st_size:
         raise MediaError(path, "the file is empty")
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-    # With `file:` in front no name is taken for an option, an address or a device.
-    with naming(path), av.open(f"file:{path}", container_options=options, metadata_errors="replace") as container:
+    with (
+        source(path) as file,
+        naming(path),
+        av.open(file, container_options=options, metadata_errors="replace") as container,
+    ):
         yield container
 
 

@@ -14,8 +14,10 @@ from locomt.data.errors import MediaError
 from locomt.data.media import Crop, best_stream, naming, opened, packets_of, stated_span, stream_of
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import UInt8
     from torch import Tensor
+
+    from locomt.data.audio import Sound
 
 KEPT = 2**26
 """Bytes of packets that stay in memory; those of a larger file are read again whenever they are needed."""
@@ -34,7 +36,7 @@ class MediaFile:
         streams = [best_stream(container, kind) for kind in ("video", "audio")]
         self.streams = [stream for stream in streams if stream is not None]
         self._kept: dict[int, list[Any]] | MediaError | None = None
-        self._sound: dict[int, tuple[Tensor, float]] = {}
+        self._sound: dict[int, Sound] = {}
 
     def __str__(self) -> str:
         return str(self.path)
@@ -49,8 +51,8 @@ class MediaFile:
             for packet in chain.from_iterable(self.packets(stream.type) for stream in self.streams):
                 counted += 1
                 if packet.pts is not None:
-                    begin = min(begin, float(packet.pts * packet.time_base))
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                    first, last = _seconds_of(packet)
+                    begin, end = min(begin, first), max(end, last)
         if end < begin:  # the packets of a bare stream have no times
             rate = self.streams[0].average_rate if self.streams and self.streams[0].type == "video" else None
             return 0.0, counted / float(rate) if rate else 0.0
@@ -101,8 +103,11 @@ class MediaFile:
 
         return crops_of(self, count, crops, size=size)
 
-    def read_audio(self, rate: int) -> tuple[Float[Tensor, " samples"], float]:
-        """What `locomt.data.read_audio` gives, and at what second of the container's clock that begins."""
+    def read_audio(self, rate: int) -> Sound:
+        """What `locomt.data.read_audio` gives, at what second of the container's clock it begins, and if it is silent.
+
+        It is PyAV that decodes it, whatever decodes the pictures.
+        """
         from locomt.data.audio import sound_of
 
         if self._sound and rate not in self._sound:  # AAC's decoder draws its noise from where it left off
@@ -157,3 +162,12 @@ def decode_alone(stream: Any) -> None:
     """One thread for the decoder in a process that is one of many: FFmpeg would begin one a core for every file."""
     if multiprocessing.parent_process() is not None:
         stream.codec_context.thread_count = 1
+
+
+def _seconds_of(packet: Any) -> tuple[float, float]:
+    """When a packet begins and ends, less what is to be skipped at the beginning of a sound."""
+    begin, stream = packet.pts, packet.stream
+    if stream.type == "audio" and stream.start_time is not None:
+        begin = max(begin, stream.start_time)
+    end = max(begin, packet.pts + (packet.duration or 0))
+    return float(begin * packet.time_base), float(end * packet.time_base)

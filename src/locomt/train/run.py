@@ -151,8 +151,9 @@ def predict(
         (of the label among all for `multiclass`, of the label being there for `multilabel`) or, with label
         "value", the number of a regression. Where labels belong to steps, each prediction names its `step`. Of a
         temporal task, `events` in place of `predictions`: `{"label":, "start":, "end":, "score":}` each, in seconds,
-        in the order of their starts, the score being the mean probability over the event. An item that cannot be read
-        has `error`.
+        in the order of their starts, the score being the mean probability over the event. Where a file lacks a stream
+        or nothing is heard of its sound, the model answers without that modality: `missing` lists those, and `why` maps
+        each to the reason. An item that cannot be read has `error`.
 
     Raises:
         ValueError: `top` is below 1, or a mapping names a modality that the run lacks.
@@ -175,6 +176,8 @@ def predict(
             answers.append({"file": sample.id, "events": _events(run, logits[:length].sigmoid())})
         else:
             answers.append({"file": sample.id, "predictions": _ranked(run, logits, top)})
+        if sample.missing:
+            answers[-1] |= {"missing": list(sample.missing), "why": dict(sample.missing)}
     return answers
 
 
