@@ -12,7 +12,7 @@ import pytest
 import torch
 from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
 
-from locomt.data import BadSample, DataConfig, FileDataset, ManifestDataset, MediaError, Sample, torchcodec_file
+from locomt.data import BadSample, DataConfig, FileDataset, ManifestDataset, MediaError, torchcodec_file
 from locomt.data.media import Crop
 from locomt.data.media_file import MediaFiles
 from locomt.data.shards.prepare import prepare

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from locomt.data.errors import MediaError
+from locomt.data.media import stated_span
 
 if TYPE_CHECKING:
     from locomt.data.media_file import MediaFile
@@ -18,6 +19,9 @@ RESTART = 1.0
 """Seconds by which a time must jump back to be that of another beginning, as where recordings were joined."""
 PADDING = 0.2
 """Seconds of what codecs add at the end at most: a frame is up to 0.13 s long."""
+
+ROUNDED = 0.002
+"""Seconds by which Matroska, which counts milliseconds, may err about the end."""
 
 TIMED = {"mov", "matroska", "ogg", "flv", "mpeg", "mpegts"}
 """Formats that hold the times of their packets. All others count bytes or frames: nothing can be missing between two,
@@ -77,11 +81,17 @@ class Clock:
 
 
 def stated_end(file: MediaFile) -> float | None:
-    """At what second the sound of a file ends by its edit list; None in formats that have none.
+    """At what second the sound of a file ends by its edit list, or by the duration of a Matroska file; else None.
 
-    They leave out what a codec adds at the end by themselves, in what they say of the last packet.
+    All others leave out what a codec adds at the end by themselves, or do not say it.
     """
     stream = next((packet.stream for packet in file.packets("audio")), None)
-    if stream is None or stream.duration is None or "mov" not in formats(file.container):
+    if stream is None:
         return None
-    return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    if "mov" in formats(file.container) and stream.duration is not None:
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    stated = stated_span(file.container)
+    if "matroska" in formats(file.container) and stated is not None:
+        codec = stream.codec_context  # whose delay is part of the duration, but not of the times
+        return stated[1] - float(codec.delay / (codec.sample_rate or 1)) + ROUNDED
+    return None
