@@ -58,7 +58,7 @@ def source(path: Path) -> Iterator[Any]:
     """What FFmpeg is to open in place of a file: its address, or what reads as it would with a true header.
 
     Raises:
-        MediaError: it is a recording that is shorter than its header says.
+        MediaError: it is a recording that is shorter than its header says, or empty.
     """
     with path.open("rb") as file:
         try:
@@ -91,7 +91,7 @@ def _patches(path: Path, file: BinaryIO) -> dict[int, bytes]:
     """Where other bytes are to stand, and which; nothing where the header speaks the truth, or nothing is known."""
     mark, end = file.read(4), os.fstat(file.fileno()).st_size
     form = FORMS.get(mark)
-    if form is None:
+    if form is None or (form is _WAVE and _at(file, 8, 4) != b"WAVE"):  # RIFF is of AVI and WebP too
         return {}
     chunks: dict[bytes, int] = {}
     for name, begin, stated in _chunks(file, form, form.first, end):
@@ -105,8 +105,10 @@ def _patches(path: Path, file: BinaryIO) -> dict[int, bytes]:
     if extended is not None:
         (size,) = struct.unpack("<Q", _at(file, extended + 8, 8))
     there = end - at
-    empty = size <= form.lead
-    if not (empty or _stands_for_none(size, there, mark in LONG)) or (empty and _chunks_follow(file, form, at, end)):
+    if size <= form.lead:
+        if _chunks_follow(file, form, at, end):  # and FFmpeg would take them for sound
+            raise MediaError(path, "the audio stream holds no samples")
+    elif not _stands_for_none(size, there, mark in LONG):
         if size > there and form.sound != b"SSND":  # AIFF that lacks a few bytes is common
             raise MediaError(path, f"truncated: its header states {size} bytes of sound, and {there} follow it")
         return {}
