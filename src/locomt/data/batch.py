@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -79,6 +80,7 @@ class Batch:
         bad: the samples that could not be read and so are no part of the above.
         clips: how many rows of `inputs` and `lengths`, one after the other, belong to each sample; `labels` and `ids`
             have one entry a sample.
+        missing: modality -> of how many of the samples it is missing because their files lack it.
     """
 
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class Batch:
     ids: list[str] = field(default_factory=list)
     bad: list[BadSample] = field(default_factory=list)
     clips: int = 1
+    missing: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -134,7 +137,8 @@ def collate(samples: Sequence[Sample | BadSample], *, config: DataConfig) -> Bat
         stacked = torch.stack(labels)
     if config.task == "temporal" and labels:
         stacked = within_samples(stacked, lengths, config)
-    return Batch(inputs, lengths, stacked, [sample.id for sample in good], bad, counts.pop())
+    missing = dict(Counter(name for sample in good for name in sample.missing))
+    return Batch(inputs, lengths, stacked, [sample.id for sample in good], bad, counts.pop(), missing)
 
 
 def time_reached(lengths: Mapping[str, Int[Tensor, " batch"]], config: DataConfig) -> Bool[Tensor, "batch steps"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,7 +98,8 @@ def evaluate(
 
     Returns:
         `{"metrics": {...}, "per_class": {...}, "samples": n, "skipped": n}`; skipped samples could not be read
-        and are not among the samples.
+        and are not among the samples. Where samples went without a modality because their files lack it and the recipe
+        says so, `missing` maps it to their number.
 
     Raises:
         ValueError: the split has no rows, or more of them are bad than `data.max_bad` allows.
@@ -113,11 +115,13 @@ def evaluate(
     scores = scores_of(data, run.labels).to(device)
     loader = make_loader(dataset, run.recipe)
     samples = 0
+    missing: Counter[str] = Counter()
     for step, batch in enumerate(loader, start=1):
         if on_bad:
             for sample in batch.bad:
                 on_bad(sample)
         bad.add(split, batch.bad)
+        missing.update(batch.missing)
         if batch.ids:
             batch = batch.to(device)
             logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)
@@ -127,7 +131,8 @@ def evaluate(
             on_step(step, len(loader))
     if not samples:
         raise ValueError(f"not one sample of split {split!r} could be read")
-    return {**scores.compute(), "samples": samples, "skipped": bad.total}
+    without = {"missing": dict(missing)} if missing else {}
+    return {**scores.compute(), "samples": samples, "skipped": bad.total, **without}
 
 
 @torch.inference_mode()
