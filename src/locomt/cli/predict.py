@@ -56,6 +56,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         for answer in answers:
             if answer.get("events") == []:
                 console().print(f"{answer['file']}: no events", markup=False, highlight=False, soft_wrap=True)
+    for answer in answers:
+        for name, reason in answer.get("why", {}).items():
+            line = f"locomt predict: {answer['file']}: answered without {name}: {reason}"
+            console().print(line, markup=False, highlight=False, soft_wrap=True)
     for answer in failed:
         console().print(
             f"locomt predict: {answer['file']}: {answer['error']}", markup=False, highlight=False, soft_wrap=True

@@ -85,11 +85,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.json:
         print_json(report)
         return 0
-    reasons = list(report["reasons"].items())
-    if reasons:
-        print_table(
-            "what could not be read", ("samples", "reason"), [(count, reason) for reason, count in reasons[:20]]
-        )
+    for title, reasons in (("what could not be read", "reasons"), ("what samples go without", "missing_reasons")):
+        found = [(count, reason) for reason, count in report[reasons].items()]
+        if found:
+            print_table(title, ("samples", "reason"), found[:20])
     for line in summary(report, args.out, recipe.data):
         console().print(line, markup=False, highlight=False, soft_wrap=True)
     return 0
@@ -135,6 +134,8 @@ def summary(report: dict[str, Any], out: Path, data: DataConfig) -> list[str]:
     lines = [
         f"{report['whole']} of {report['samples']} samples are whole, in {report['shards']} shards, {size:.1f} MiB"
     ]
+    if without := len({entry["id"] for entry in report["missing"]}):
+        lines.append(f"{without} of them lack a stream or sound, which the recipe takes for a missing modality")
     if bad := report["samples"] - report["whole"]:
         lines.append(f"{bad} could not be read, see {out / 'report.json'}; mend them and use --retry")
         if bad > data.max_bad * report["samples"]:

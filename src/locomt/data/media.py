@@ -14,6 +14,7 @@ import av
 from av.stream import Disposition
 
 from locomt.data.errors import MediaError, NoStreamError
+from locomt.data.open_ended import source
 from locomt.data.plain_file import refusal
 
 FORMATS = (
@@ -109,11 +110,11 @@ def opened(path: str | Path) -> Iterator[Any]:
     path = Path(path)
     check_file(path)
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-    # With `file:` in front no name is taken for an option, an address or a device.
-    with naming(path):
-        container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
-    with container:
-        yield container
+    with source(path) as file:
+        with naming(path):
+            container = av.open(file, container_options=options, metadata_errors="replace")
+        with container:
+            yield container
 
 
 def check_file(path: Path) -> None:

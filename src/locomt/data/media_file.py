@@ -25,9 +25,10 @@ from locomt.data.media import (
 )
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import UInt8
     from torch import Tensor
 
+    from locomt.data.audio import Sound
     from locomt.data.frame_times import FrameTimes
     from locomt.data.video import Frames, Kept
 
@@ -48,7 +49,7 @@ class MediaFile:
         streams = [best_stream(container, kind) for kind in ("video", "audio")]
         self.streams = [stream for stream in streams if stream is not None]
         self._kept: dict[int, list[Any]] | MediaError | None = None
-        self._sound: dict[tuple[int, int], tuple[Tensor, float]] = {}
+        self._sound: dict[tuple[int, int], Sound] = {}
 
     def __str__(self) -> str:
         return str(self.path)
@@ -63,8 +64,8 @@ class MediaFile:
             for packet in chain.from_iterable(self.packets(stream.type) for stream in self.streams):
                 counted += 1
                 if packet.pts is not None:
-                    begin = min(begin, float(packet.pts * packet.time_base))
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+                    first, last = _seconds_of(packet)
+                    begin, end = min(begin, first), max(end, last)
         if end < begin:  # the packets of a bare stream have no times
             rate = self.streams[0].average_rate if self.streams and self.streams[0].type == "video" else None
             return 0.0, counted / float(rate) if rate else 0.0
@@ -144,8 +145,11 @@ class MediaFile:
 
         return map_frames(self, choose, take, size=size, stream=stream)
 
-    def read_audio(self, rate: int, stream: int | None = None) -> tuple[Float[Tensor, " samples"], float]:
-        """What `locomt.data.read_audio` gives, and at what second of the container's clock that begins."""
+    def read_audio(self, rate: int, stream: int | None = None) -> Sound:
+        """What `locomt.data.read_audio` gives, at what second of the container's clock it begins, and if it is silent.
+
+        It is PyAV that decodes it, whatever decodes the pictures.
+        """
         from locomt.data.audio import sound_of
 
         index = stream_of(self.path, self.container, "audio", stream).index
@@ -208,3 +212,12 @@ def decode_alone(stream: Any) -> None:
     """One thread for the decoder in a process that is one of many: FFmpeg would begin one a core for every file."""
     if multiprocessing.parent_process() is not None:
         stream.codec_context.thread_count = 1
+
+
+def _seconds_of(packet: Any) -> tuple[float, float]:
+    """When a packet begins and ends, less what is to be skipped at the beginning of a sound."""
+    begin, stream = packet.pts, packet.stream
+    if stream.type == "audio" and stream.start_time is not None:
+        begin = max(begin, stream.start_time)
+    end = max(begin, packet.pts + (packet.duration or 0))
+    return float(begin * packet.time_base), float(end * packet.time_base)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FILTERBANKS = ("htk", "kaldi")
 _TYPES = {"int": (int,), "float": (int, float), "str": (str,), "int | None": (int, NoneType)}
+LACKING = ("bad", "missing")
+"""What a sample is that lacks a stream or sound: a bad sample, or one without that modality."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -58,14 +60,24 @@ class _MediaSource(_Source):
     Attributes:
         stream: which of the file's streams of this kind, counted from 0 (the cover of a recording is none). Left out,
             it is the one that FFmpeg calls best: marked as default, then of the most data.
+        on_no_stream: what a sample is whose file has no stream of the kind: `bad`, or `missing`: it has all its other
+            modalities.
     """
 
     reads: ClassVar[str] = "media"
     stream: int | None = None
+    on_no_stream: str = "bad"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _require(self.stream is None or self.stream >= 0, f"stream: expected 0 or more, got {self.stream}")
+        for name in ("on_no_stream", "on_silent"):
+            value = getattr(self, name, "bad")
+            _require(value in LACKING, f"{name}: expected one of {', '.join(LACKING)}, got {value!r}")
+
+    def span(self, file: MediaFile | StoredPart) -> tuple[float, float]:
+        """From when to when a file lasts, in seconds, of which crops are taken."""
+        return file.span
 
     def load(self, file: Path | MediaFile | StoredPart, crop: Crop | None = None) -> Tensor:
         """Read a file, or a crop of it; see `load_crops`."""
@@ -83,7 +95,7 @@ class _MediaSource(_Source):
             uint8 `[frames, 3, size, size]` of video, float32 `[frames, mels]` of audio, for each of the crops.
 
         Raises:
-            MediaError: it cannot be decoded, or every sample of its sound is zero.
+            MediaError: it cannot be decoded, or nothing is heard of its sound.
         """
         raise NotImplementedError
 
@@ -139,6 +151,7 @@ class AudioSource(_MediaSource):
 
     Attributes:
         stream: which of the file's audio streams.
+        on_silent: what a sample is of whose sound nothing is heard: as `on_no_stream`.
         seconds: at most so much of it; a shorter recording is padded in its batch and its length told.
         rate: samples a second that the sound is resampled to.
         mels: mel bands up to half of `rate`; a multiple of `patch` unless patches overlap.
@@ -154,6 +167,7 @@ class AudioSource(_MediaSource):
     """
 
     kind: ClassVar[str] = "audio"
+    on_silent: str = "bad"
     seconds: float = 8.0
     rate: int = 16000
     mels: int = 128
@@ -204,6 +218,11 @@ class AudioSource(_MediaSource):
         return AudioSpec(
             frames=frames, mels=self.mels, patch=self.patch, stride=self.stride, class_tokens=self.class_tokens
         )
+
+    def span(self, file: MediaFile | StoredPart) -> tuple[float, float]:
+        from locomt.data.audio import span_of
+
+        return span_of(file, self.rate, self.stream)
 
     def load_crops(self, file: MediaFile | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
         from locomt.data.audio import load_spectrograms
@@ -305,6 +324,11 @@ class TextSource(_Source):
         from locomt.data.text import load_text
 
         return load_text(text, self, steps)
+
+
+def leaves_out(source: _Source, kind: str) -> bool:
+    """Whether a sample whose file lacks what a source reads is a sample without it; `kind` is that of the error."""
+    return bool(kind) and getattr(source, f"on_{kind}", "bad") == "missing"
 
 
 Source = VideoSource | AudioSource | FeatureSource | TextSource

@@ -1,6 +1,7 @@
-"""Decoding by torchcodec, on the CPU or on a GPU, of the frames and the sound that PyAV would decode.
+"""Decoding by torchcodec, on the CPU or on a GPU, of the frames that PyAV would decode.
 
-Which frames these are, and whether the file is whole, is told from its packets as ever.
+Which frames these are, and whether the file is whole, is told from its packets as ever. Sound is decoded by PyAV:
+torchcodec would close the holes that missing packets leave.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from locomt.data.video import is_mirrored, times_of
 from locomt.nn.config import ConfigError
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import UInt8
     from torch import Tensor
 
 OLDEST = (0, 12)
@@ -59,7 +60,7 @@ def load_torchcodec() -> Any:
 
 
 class TorchcodecFile(MediaFile):
-    """An open media file that torchcodec decodes."""
+    """An open media file whose pictures torchcodec decodes."""
 
     device: ClassVar[str] = "cpu"
 
@@ -90,18 +91,6 @@ class TorchcodecFile(MediaFile):
         pixels = _fitted(found.data, size).cpu()
         frames = dict(zip(places, pixels, strict=True))
         return [torch.stack([frames[place] for place in part]) for part in chosen]
-
-    def read_audio(self, rate: int, stream: int | None = None) -> tuple[Float[Tensor, " samples"], float]:
-        index = stream_of(self.path, self.container, "audio", stream).index
-        if not sum(1 for _ in self.packets("audio", stream)):
-            raise MediaError(self.path, "the audio stream holds no samples")
-        with _naming(self.path):
-            found = load_torchcodec().AudioDecoder(self._address, stream_index=index, sample_rate=rate)
-            sound = found.get_all_samples()
-        samples = sound.data.mean(dim=0)
-        if not samples.isfinite().all():
-            raise MediaError(self.path, "expected finite samples, got NaN or an infinite number")
-        return samples, float(sound.pts_seconds)
 
 
 class TorchcodecCudaFile(TorchcodecFile):

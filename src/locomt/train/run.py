@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +99,8 @@ def evaluate(
 
     Returns:
         `{"metrics": {...}, "per_class": {...}, "samples": n, "skipped": n}`; skipped samples could not be read
-        and are not among the samples.
+        and are not among the samples. Where samples went without a modality because their files lack it and the recipe
+        says so, `missing` maps it to their number.
 
     Raises:
         ValueError: the split has no rows, or more of them are bad than `data.max_bad` allows.
@@ -114,11 +116,13 @@ def evaluate(
     scores = scores_of(data, run.labels).to(device)
     loader = make_loader(dataset, run.recipe)
     samples = 0
+    missing: Counter[str] = Counter()
     for step, batch in enumerate(loader, start=1):
         if on_bad:
             for sample in batch.bad:
                 on_bad(sample)
         bad.add(split, batch.bad)
+        missing.update(batch.missing)
         if batch.ids:
             batch = batch.to(device)
             logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)
@@ -128,7 +132,8 @@ def evaluate(
             on_step(step, len(loader))
     if not samples:
         raise ValueError(f"not one sample of split {split!r} could be read")
-    return {**scores.compute(), "samples": samples, "skipped": bad.total}
+    without = {"missing": dict(missing)} if missing else {}
+    return {**scores.compute(), "samples": samples, "skipped": bad.total, **without}
 
 
 @torch.inference_mode()
@@ -152,8 +157,9 @@ def predict(
         (of the label among all for `multiclass`, of the label being there for `multilabel`) or, with label
         "value", the number of a regression. Where labels belong to steps, each prediction names its `step`. Of a
         temporal task, `events` in place of `predictions`: `{"label":, "start":, "end":, "score":}` each, in seconds,
-        in the order of their starts, the score being the mean probability over the event. An item that cannot be read
-        has `error`.
+        in the order of their starts, the score being the mean probability over the event. Where a file lacks a stream
+        or nothing is heard of its sound, the model answers without that modality: `missing` lists those, and `why` maps
+        each to the reason. An item that cannot be read has `error`.
 
     Raises:
         ValueError: `top` is below 1, or a mapping names a modality that the run lacks.
@@ -176,6 +182,8 @@ def predict(
             answers.append({"file": sample.id, "events": _events(run, logits[:length].sigmoid())})
         else:
             answers.append({"file": sample.id, "predictions": _ranked(run, logits, top)})
+        if sample.missing:
+            answers[-1] |= {"missing": list(sample.missing), "why": dict(sample.missing)}
     return answers
 
 

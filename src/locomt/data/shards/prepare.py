@@ -32,6 +32,7 @@ from locomt.data.shards.plan import Job, PrepareError, begin, lay_out, locked
 from locomt.data.shards.reader import INDEX, SAMPLES, VERSION, stored_fields
 from locomt.data.shards.tar import sha256
 from locomt.data.shards.writer import LONGEST_NAME, Storage, write_shard
+from locomt.data.sources import leaves_out
 from locomt.nn.config import ConfigError
 
 REPORT = "report.json"
@@ -58,9 +59,10 @@ def prepare(
         tell: told the samples done and the samples in all.
 
     Returns:
-        What `report.json` holds: `samples`; `whole`, those of which everything could be stored; `failed`, a list of
-        what could not be read, of each `row`, `id`, `split`, `modality` (None: the row itself), `file` and `reason`;
-        `reasons`, how often each comes; `shards` and `bytes`.
+        What `report.json` holds: `samples`; `whole`, those that training can use; `failed`, a list of what could not be
+        read, of each `row`, `id`, `split`, `modality` (None: the row itself), `file` and `reason`; `missing`, the same
+        of the modalities that samples go without because their files lack them and the recipe says so; `reasons` and
+        `missing_reasons`, of how many samples each comes; `shards` and `bytes`.
 
     Raises:
         ValueError: the manifest cannot serve, nothing of it can be read, or the folder holds something else.
@@ -90,7 +92,7 @@ def prepare(
             leftover.unlink(missing_ok=True)
         jobs = lay_out(rows, out, storage)
         notes = {job.tar.name: job.read_note() for job in jobs}
-        todo = [job for job in jobs if (note := notes[job.tar.name]) is None or (retry and _has_failed(note))]
+        todo = [job for job in jobs if (note := notes[job.tar.name]) is None or (retry and _has_failed(note, config))]
         if todo:
             (out / INDEX).unlink(missing_ok=True)
             done = len(rows) - sum(len(job.rows) for job in todo)
@@ -98,8 +100,13 @@ def prepare(
         return _finish(out, config, labels, storage, rows, jobs)
 
 
-def _has_failed(note: dict[str, Any]) -> bool:
-    return any(place and place["failed"] for place in note["places"].values())
+def _has_failed(note: dict[str, Any], config: DataConfig) -> bool:
+    return any(
+        not leaves_out(config.modalities[name], failure.get("kind", ""))
+        for place in note["places"].values()
+        if place
+        for name, failure in place["failed"].items()
+    )
 
 
 def _write(job: Job, config: DataConfig, storage: Storage, tell: Callable[[], None]) -> None:
@@ -199,6 +206,7 @@ def _finish(
         places |= note["places"]
         shards[job.tar.name] = {"samples": len(job.rows), "bytes": note["bytes"], "sha256": note["sha256"]}
     failed = list(_failures(config, labels, rows, places))
+    missing = list(_missing(config, rows, places))
     stored = sum(1 for row in rows if places[row.id] and _is_stored(row, config, places[row.id]))
     if not stored:
         first = f"; the first: {failed[0]['file']}: {failed[0]['reason']}" if failed else ""
@@ -207,7 +215,9 @@ def _finish(
         "samples": len(rows),
         "whole": len(rows) - len({entry["id"] for entry in failed}),
         "failed": failed,
-        "reasons": dict(Counter(entry["reason"] for entry in failed).most_common()),
+        "reasons": _samples_of_reasons(failed),
+        "missing": missing,
+        "missing_reasons": _samples_of_reasons(missing),
         "shards": len(jobs),
         "bytes": sum(shard["bytes"] for shard in shards.values()),
     }
@@ -241,21 +251,43 @@ def _labels(config: DataConfig) -> dict[str, int]:
         return {}
 
 
+def _samples_of_reasons(entries: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Of how many samples each reason comes, the most frequent first; once of a clip without pictures and sound."""
+    pairs = dict.fromkeys((entry["id"], entry["reason"]) for entry in entries)
+    return dict(Counter(reason for _, reason in pairs).most_common())
+
+
+def _missing(config: DataConfig, rows: Sequence[Row], places: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The modalities that training leaves out of samples which have others, as the recipe says."""
+    for row in rows:
+        place = places[row.id]
+        if place and _is_stored(row, config, place):
+            for name, failure in place["failed"].items():
+                if leaves_out(config.modalities[name], failure.get("kind", "")):
+                    yield _entry(row, name, failure["file"], failure["reason"])
+
+
+def _entry(row: Row, modality: str | None, file: str, reason: str) -> dict[str, Any]:
+    return {
+        "row": row.number, "id": row.id, "split": row.split, "modality": modality, "file": file, "reason": reason
+    }  # fmt: skip
+
+
 def _failures(
     config: DataConfig, labels: dict[str, int], rows: Sequence[Row], places: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """What training will find to be bad: files that could not be read, and rows that are wrong themselves."""
     manifest = Path(config.manifest)
     for row in rows:
-        where = {"row": row.number, "id": row.id, "split": row.split}
         place = places[row.id]
         if place is None:
-            reason = "every modality of the row is empty"
-            yield {**where, "modality": None, "file": manifest.name, "reason": reason}
+            yield _entry(row, None, manifest.name, "every modality of the row is empty")
+        left = place is not None and _is_stored(row, config, place)
         for name, failure in place["failed"].items() if place else ():
-            yield {**where, "modality": name, **failure}
+            if not (left and leaves_out(config.modalities[name], failure.get("kind", ""))):
+                yield _entry(row, name, failure["file"], failure["reason"])
         try:
             if labels or config.task == "regression":
                 parse_label(row.label, config, labels)
         except LabelError as error:
-            yield {**where, "modality": None, "file": manifest.name, "reason": str(error)}
+            yield _entry(row, None, manifest.name, str(error))

@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locomt.data.errors import DataError, ShardError
+from locomt.data.errors import ABSENT, DataError, ShardError
 from locomt.data.manifest import Row
 from locomt.data.shards.tar import member_bytes, read_member, sha256
 from locomt.nn.config import ConfigError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
     from torch import Tensor
 
+    from locomt.data.audio import Sound
     from locomt.data.config import DataConfig
     from locomt.data.frame_times import FrameTimes
     from locomt.data.media import Crop
@@ -52,7 +53,7 @@ class Place:
         key: what the names of its members begin with.
         offset, size, crc32: of its JSON member: where its header begins, and what it holds; size 0 where nothing of
             the row could be stored.
-        failed: modality -> file and reason, for those that could not be read.
+        failed: modality -> file and reason, for those that could not be read, and its `kind` (see `DataError`).
     """
 
     shard: str
@@ -123,7 +124,10 @@ def _place(fields: Mapping[str, Any], shards: Mapping[str, Any]) -> Place:
             raise ValueError(f"expected whole numbers from 0, got {number!r}")
     if place.offset + member_bytes(place.size) > shards[place.shard]["bytes"]:
         raise ValueError(f"{place.key!r} lies beyond the end of {place.shard!r}")
-    failed = {str(name): {key: str(why[key]) for key in ("file", "reason")} for name, why in place.failed.items()}
+    failed = {
+        str(name): {"file": str(why["file"]), "reason": str(why["reason"]), "kind": str(why.get("kind", ""))}
+        for name, why in place.failed.items()
+    }
     return replace(place, failed=failed)
 
 
@@ -189,14 +193,15 @@ class Shards:
         """One modality of a row which has it.
 
         Raises:
-            DataError: it could not be read when the shards were made, or the shard is damaged.
+            DataError: it could not be read when the shards were made, or the shard is damaged; a `NoStreamError` or
+                `SilentError` where the file lacked it.
         """
         place = self.places[row.id]
         if place is None:
             raise ShardError(self.path.with_name(SAMPLES), f"sample {row.id!r} is in none of the shards")
         if modality in place.failed:
             failure = place.failed[modality]
-            raise DataError(failure["file"], failure["reason"])
+            raise ABSENT.get(failure["kind"], DataError)(failure["file"], failure["reason"])
         tar = self.path.with_name(place.shard)
         name = f"{place.key}.json"
         content = read_member(tar, place.offset, name, place.size, place.crc32)
@@ -284,17 +289,19 @@ class StoredPart:
         images = {n: decode_image(str(self), *self._bytes(n), size) for n in sorted(set().union(*chosen))}
         return [torch.stack([images[n] for n in part]) for part in chosen]
 
-    def read_audio(self, rate: int, stream: int | None = None) -> tuple[Float[Tensor, " samples"], float]:
+    def read_audio(self, rate: int, stream: int | None = None) -> Sound:
         """What `locomt.data.read_audio` gives for the recording, and at what second of its clock that begins.
 
         Raises:
             DataError: the shard is damaged.
         """
+        from locomt.data.audio import Sound
         from locomt.data.shards.encoding import decode_sound
 
         asked, stored = (rate, stream), (self.fields["rate"], self.fields.get("stream"))
         assert asked == stored, f"checked when the shards were opened: {asked}"
-        return decode_sound(str(self), *self._bytes(), self.scale), self.begin
+        samples = decode_sound(str(self), *self._bytes(), self.scale)
+        return Sound(samples, self.begin, None if samples.any() else "all-zero audio throughout")
 
     def read_features(self, max_length: int) -> tuple[Float[Tensor, "time dim"], tuple[int, int]]:
         """The leading vectors, and the shape of the whole array that they were taken from.

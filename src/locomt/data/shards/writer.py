@@ -16,7 +16,7 @@ from torch import Tensor
 
 from locomt.data.atomic import replacing
 from locomt.data.config import DataConfig
-from locomt.data.errors import DataError, MediaError
+from locomt.data.errors import DataError, SilentError
 from locomt.data.features import check_features, leading_vectors, vector_count
 from locomt.data.frame_times import FrameTimes, pick
 from locomt.data.json_text import to_json
@@ -130,7 +130,11 @@ def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str
                     read = _read_video if isinstance(source, VideoSource) else _read_audio
                     parts[name] = read(files.open(path), source, storage)
             except DataError as error:
-                failed[name] = {"file": manifest.name if error.file == str(manifest) else cell, "reason": error.reason}
+                failed[name] = {
+                    "file": manifest.name if error.file == str(manifest) else cell,
+                    "reason": error.reason,
+                    **({"kind": error.kind} if error.kind else {}),
+                }
             except OSError as error:
                 failed[name] = {"file": cell, "reason": error.strerror or str(error)}
     return parts, failed
@@ -143,11 +147,12 @@ def _read_features(file: Path, source: FeatureSource) -> Part:
 
 
 def _read_audio(file: MediaFile, source: AudioSource, storage: Storage) -> Part:
-    samples, start = file.read_audio(source.rate, source.stream)
-    if not samples.any():
-        raise MediaError(file.path, "all-zero audio throughout")
+    samples, begin, silence = file.read_audio(source.rate, source.stream)
+    if silence:
+        raise SilentError(file.path, silence)
     content, scale = encode_sound(samples, source.rate, storage.sound)
-    return Part([(SOUNDS[storage.sound], content)], {"span": file.span, "begin": start, "scale": scale})
+    fields = {"span": source.span(file), "begin": begin, "scale": scale}
+    return Part([(SOUNDS[storage.sound], content)], fields)
 
 
 def _read_video(file: MediaFile, source: VideoSource, storage: Storage) -> Part:
