@@ -101,7 +101,7 @@ def test_what_knows_it_is_left_to_ffmpeg(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(KNOWN[name])
     with source(path) as opened:
-        assert opened == f"file:{path}"
+        assert opened == f"file:{path}"  # and no Python between
     assert np.array_equal(read_audio(path, RATE).numpy(), SOUND.astype(np.float32) / 2**15)
 
 

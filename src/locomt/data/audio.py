@@ -16,7 +16,7 @@ from locomt.data.errors import MediaError, SilentError
 from locomt.data.media import Crop, naming, stated_span
 from locomt.data.media_file import MediaFile, MediaFiles
 from locomt.data.samples import Loudness, resampled
-from locomt.data.sound_time import PADDING, TIMED, Clock, formats, stated_end
+from locomt.data.sound_time import TIMED, Clock, formats, stated_end
 from locomt.data.spectrogram import kaldi_filter_bank, log_mel
 
 if TYPE_CHECKING:
@@ -77,7 +77,6 @@ def sound_of(file: MediaFile, rate: int, stream: int | None) -> Sound:
             room -= 0 if isinstance(part, int) else len(part)
             if room < 0:
                 raise _too_long(file.path)
-        last = stated_end(file, stream)
     clock.check(file.path)
     length = sum(part if isinstance(part, int) else len(part) for part in parts)
     if length > LONGEST * 3600 * rate:
@@ -87,8 +86,8 @@ def sound_of(file: MediaFile, rate: int, stream: int | None) -> Sound:
     samples = np.concatenate([np.zeros(part, np.float32) if isinstance(part, int) else part for part in parts])
     if not np.isfinite(samples).all():
         raise MediaError(file.path, "expected finite samples, got NaN or an infinite number")
-    if last is not None and 0 < start + length / rate - last < PADDING:
-        samples = samples[: max(1, round((last - start) * rate))]
+    end = stated_end(file, stream, start + length / rate)
+    samples = samples[: max(1, round((end - start) * rate))]
     return Sound(torch.from_numpy(samples), start, loudness.silence)
 
 

@@ -58,28 +58,29 @@ def source(path: Path) -> Iterator[Any]:
     """What FFmpeg is to open in place of a file: its address, or what reads as it would with a true header.
 
     Raises:
-        MediaError: it is a recording that is shorter than its header says, or empty.
+        MediaError: it is a recording that is shorter than its header says.
     """
     with path.open("rb") as file:
         try:
-            patches = _patches(path, file)
+            mended = _mended(path, file)
         except struct.error:  # it ends amid what is looked for
-            patches = {}
+            mended = None
         file.seek(0)
         # With `file:` in front no name is taken for an option, an address or a device.
-        yield _Patched(file, patches) if patches else f"file:{path}"
+        yield mended or f"file:{path}"
 
 
-class _Patched:
-    """A file some bytes of which are others."""
+class _Mended:
+    """A file some bytes of which are others, and which may end earlier."""
 
-    def __init__(self, file: BinaryIO, patches: dict[int, bytes]) -> None:
+    def __init__(self, file: BinaryIO, patches: dict[int, bytes], end: int) -> None:
         self.name, self.seek, self.tell = file.name, file.seek, file.tell
-        self._file, self._patches = file, patches
+        self._file, self._patches, self._end = file, patches, end
 
     def read(self, size: int = -1) -> bytes:
         begin = self.tell()
-        content = bytearray(self._file.read(size))
+        left = max(0, self._end - begin)
+        content = bytearray(self._file.read(left if size < 0 else min(size, left)))
         for at, patch in self._patches.items():
             for place, byte in enumerate(patch, start=at - begin):
                 if 0 <= place < len(content):
@@ -87,12 +88,12 @@ class _Patched:
         return bytes(content)
 
 
-def _patches(path: Path, file: BinaryIO) -> dict[int, bytes]:
-    """Where other bytes are to stand, and which; nothing where the header speaks the truth, or nothing is known."""
+def _mended(path: Path, file: BinaryIO) -> _Mended | None:
+    """The file with a true header; None where it speaks the truth, or nothing is known."""
     mark, end = file.read(4), os.fstat(file.fileno()).st_size
     form = FORMS.get(mark)
     if form is None or (form is _WAVE and _at(file, 8, 4) != b"WAVE"):  # RIFF is of AVI and WebP too
-        return {}
+        return None
     chunks: dict[bytes, int] = {}
     for name, begin, stated in _chunks(file, form, form.first, end):
         chunks[name] = begin
@@ -100,33 +101,34 @@ def _patches(path: Path, file: BinaryIO) -> dict[int, bytes]:
             at, size = begin, stated
             break
     else:
-        return {}
+        return None
     extended = chunks.get(b"ds64") if mark in LONG else None
     if extended is not None:
         (size,) = struct.unpack("<Q", _at(file, extended + 8, 8))
     there = end - at
     if size <= form.lead:
         if _chunks_follow(file, form, at, end):  # and FFmpeg would take them for sound
-            raise MediaError(path, "the audio stream holds no samples")
+            return _Mended(file, {}, at)
     elif not _stands_for_none(size, there, mark in LONG):
         if size > there and form.sound != b"SSND":  # AIFF that lacks a few bytes is common
             raise MediaError(path, f"truncated: its header states {size} bytes of sound, and {there} follow it")
-        return {}
+        return None
     per_sample = _bytes_per_sample(file, mark, chunks.get(form.shape))
     there -= (there - form.lead) % per_sample
     if mark not in LONG and at + there >= 2**32:
         raise MediaError(path, "its header does not know its length, which is above 4 GiB; write it as RF64 or FLAC")
-    if extended is not None:
-        return {extended: struct.pack("<QQQ", end - 8, there, 0)}
-    if mark == b"caff":
-        return {at - 8: struct.pack(">Q", there)}
-    if mark == b"riff":
-        return {16: struct.pack("<Q", end), at - 8: struct.pack("<Q", there + form.counted)}
     order = form.head[0] + "I"
-    patches = {4: struct.pack(order, end - 8), at - 4: struct.pack(order, there)}
-    if mark == b"FORM" and form.shape in chunks:
-        patches[chunks[form.shape] + 2] = struct.pack(order, (there - form.lead) // per_sample)
-    return patches
+    if extended is not None:
+        patches = {extended: struct.pack("<QQQ", end - 8, there, 0)}
+    elif mark == b"caff":
+        patches = {at - 8: struct.pack(">Q", there)}
+    elif mark == b"riff":
+        patches = {16: struct.pack("<Q", end), at - 8: struct.pack("<Q", there + form.counted)}
+    else:
+        patches = {4: struct.pack(order, end - 8), at - 4: struct.pack(order, there)}
+        if mark == b"FORM" and form.shape in chunks:
+            patches[chunks[form.shape] + 2] = struct.pack(order, (there - form.lead) // per_sample)
+    return _Mended(file, patches, end)
 
 
 def _chunks(file: BinaryIO, form: _Form, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:

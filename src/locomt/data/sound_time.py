@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,6 @@ HOLE = 0.05
 adds up over many frames counts as well."""
 RESTART = 1.0
 """Seconds by which a time must jump back to be that of another beginning, as where recordings were joined."""
-PADDING = 0.2
-"""Seconds of what codecs add at the end at most: a frame is up to 0.13 s long."""
-
 ROUNDED = 0.002
 """Seconds by which Matroska, which counts milliseconds, may err about the end."""
 
@@ -80,18 +78,20 @@ class Clock:
             )
 
 
-def stated_end(file: MediaFile, number: int | None) -> float | None:
-    """At what second the sound of a file ends by its edit list, or by the duration of a Matroska file; else None.
+def stated_end(file: MediaFile, number: int | None, end: float) -> float:
+    """At what second a sound of a file ends that lasts up to `end` with what its codec added.
 
-    All others leave out what a codec adds at the end by themselves, or do not say it.
+    MP4 says it by its edit list, Matroska by its duration; all others leave the rest out by themselves, or say nothing.
+    What would cut off more than two packets speaks of something else.
     """
-    stream = next((packet.stream for packet in file.packets("audio", number)), None)
-    if stream is None:
-        return None
+    packets = list(islice(file.packets("audio", number), 2))
+    stream, stated = packets[0].stream, stated_span(file.container)
     if "mov" in formats(file.container) and stream.duration is not None:
-        return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    stated = stated_span(file.container)
-    if "matroska" in formats(file.container) and stated is not None:
+        last = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    elif "matroska" in formats(file.container) and stated is not None:
         codec = stream.codec_context  # whose delay is part of the duration, but not of the times
-        return stated[1] - float(codec.delay / (codec.sample_rate or 1)) + ROUNDED
-    return None
+        last = stated[1] - codec.delay / (codec.sample_rate or 1) + ROUNDED
+    else:
+        return end
+    added = 2 * float((packets[-1].duration or 0) * packets[-1].time_base)  # the first may have another duration
+    return last if end - added <= last < end else end
