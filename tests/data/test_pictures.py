@@ -227,6 +227,10 @@ def test_of_several_pages_the_first_is_what_one_sees(tmp_path: Path) -> None:
     first, second = (Image.fromarray(image) for image in pictures(2))
     first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
     assert np.array_equal(pixels(tmp_path / "a.tif", 4), np.array(first))
+    left, right = (Image.new("RGB", (64, 48), (shade, shade, shade)) for shade in (40, 200))
+    left.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[right])
+    assert apart(pixels(tmp_path / "a.jpg", 4), np.array(left)) <= 1
+    assert probe(tmp_path / "a.jpg").format == "jpeg"
 
 
 def test_the_preview_in_a_raw_file_is_not_taken_for_the_picture(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ CLIPS = [
     ("torchcodec/h265_video.mp4", 10, 128, 128, 10, None),
     ("torchcodec/nasa_13013.mp4", 390, 480, 270, 29.97, (16000, 13.06)),
 ]
+PLACES = {"moviepy/fire2.mp4": [3, 13, 21]}
+"""The frames at 0.40, 1.19 and 1.98 s of a clip of 2.38 s that shows them for 80 to 100 ms; all others are steady."""
 RECORDINGS = [
     ("moviepy/crunching.mp3", "mp3float", 48000, 2, 8.31),
     ("moviepy/example2.wav", "pcm_s16le", 44100, 2, 2.0),
@@ -78,16 +80,17 @@ def test_clips(
     assert info.video.fps == pytest.approx(fps, abs=0.001)
     assert info.video.frames in (None, count)
     assert (info.audio is None) == (sound is None)
+    places = PLACES.get(name, spread(count, 3))
     every, wanted = 0, {}
     with av.open(f"file:{path}") as container:
         for frame in container.decode(container.streams.best("video")):
-            if every in spread(count, 3):
+            if every in places:
                 image = frame.to_ndarray(format="rgb24")
                 wanted[every] = np.rot90(image, round(frame.rotation / 90)).transpose(2, 0, 1)
             every += 1
     assert every == count
     frames = read_frames(path, 3)
-    assert np.array_equal(frames.numpy(), np.stack([wanted[place] for place in spread(count, 3)]))
+    assert np.array_equal(frames.numpy(), np.stack([wanted[place] for place in places]))
     assert read_frames(path, 2, size=32).shape == (2, 3, 32, 32)
     if sound is None:
         with pytest.raises(MediaError, match="no audio stream"):

@@ -101,7 +101,7 @@ def probe(path: str | Path) -> MediaInfo:
 def _probe_picture(path: Path) -> MediaInfo:
     with opened_picture(path) as picture:
         width, height = picture.image.size
-        form = (picture.image.format or "").lower()
+        form = picture.image.format.lower().replace("mpo", "jpeg")  # a JPEG of several views
         info = VideoInfo(codec=form, width=width, height=height, fps=None, frames=picture.total, seconds=None)
         return MediaInfo(format=form, seconds=None, video=info, audio=None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
@@ -19,13 +19,12 @@ from locomt.data.errors import DataError, MediaError
 from locomt.data.frame_times import FrameTimes
 from locomt.data.media import DAMAGED, check_pixels, no_stream
 from locomt.data.media_file import MediaFile
-from locomt.data.video import Frames, Kept, crops_of, fitted
+from locomt.data.video import Frames, Kept, fitted
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
     from torch import Tensor
 
-    from locomt.data.media import Crop
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs of damaged files, it raises as well
 
@@ -102,11 +101,6 @@ class PictureFile(MediaFile):
 
     def packets(self, kind: Literal["video", "audio"], stream: int | None = None) -> Iterator[Any]:
         raise no_stream(self.path, kind, stream, 0)
-
-    def read_crops(
-        self, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None = None
-    ) -> list[UInt8[Tensor, "frames 3 height width"]]:
-        return crops_of(self, count, crops, size=size, stream=stream)
 
     def read_audio(self, rate: int, stream: int | None = None) -> Any:
         raise no_stream(self.path, "audio", stream, 0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from av.sidedata.sidedata import SideDataContainer
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -250,7 +251,9 @@ _AS_IT_IS = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 
 def _display_matrix(frame: Any) -> Sequence[int]:
     """The nine numbers that say how a frame is turned for being shown, and whether it is mirrored."""
-    found = frame.side_data.get("DISPLAYMATRIX")
+    # `frame.side_data` is the same and keeps the frame alive, and with it the decoder, until garbage is collected.
+    side_data: Any = SideDataContainer
+    found = side_data(frame).get("DISPLAYMATRIX")
     return struct.unpack("=9i", bytes(found)[:36]) if found is not None else _AS_IT_IS
 
 
