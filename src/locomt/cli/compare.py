@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +74,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         )
         for config, recipe in recipes.items()
     ]
-    for recipe in recipes.values():
-        say_notes(recipe.data)
-    document = compare_aloud(comparisons, args.out, jobs=args.jobs, threads=args.threads)
+    manifests = [recipe.data for recipe in recipes.values()]
+    document = compare_aloud(
+        comparisons, args.out, jobs=args.jobs, threads=args.threads, before=lambda: say_notes(*manifests)
+    )
     report = write_report(
         document,
         args.out / "report.html",
@@ -90,22 +92,31 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
-def compare_aloud(comparisons: list[Any], out: Path, *, jobs: int, threads: int) -> dict[str, Any]:
-    """Make comparisons, with their progress on stderr and `results.json` in `out`."""
+def compare_aloud(
+    comparisons: list[Any], out: Path, *, jobs: int, threads: int, before: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
+    """Make comparisons, with their progress on stderr and `results.json` in `out`; `before` as in `runs_progress`."""
     import json
 
     from locomt.experiments.compare import compare
     from locomt.train.files import write_text
+    from locomt.train.jobs import check_counts
 
-    with runs_progress() as (on_plan, on_run):
+    check_counts(jobs, threads)  # before anything is said
+    with runs_progress(before) as (on_plan, on_run):
         document = compare(comparisons, out / "runs", at_once=jobs, threads=threads, on_plan=on_plan, on_run=on_run)
     write_text(out / "results.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return document
 
 
 @contextmanager
-def runs_progress() -> Iterator[tuple[Callable[[int], object], Callable[[Job, Outcome], object]]]:
-    """A bar on stderr, and a line for every run: what to tell of how many runs there will be, and of each one done."""
+def runs_progress(
+    before: Callable[[], object] = lambda: None,
+) -> Iterator[tuple[Callable[[int], object], Callable[[Job, Outcome], object]]]:
+    """A bar on stderr, and a line for every run: what to tell of how many runs there will be, and of each one done.
+
+    `before` is called once, when nothing speaks against the runs any more.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from locomt.cli.output import console
@@ -118,7 +129,13 @@ def runs_progress() -> Iterator[tuple[Callable[[int], object], Callable[[Job, Ou
             bar.advance(task)
             bar.console.print(_done(job, outcome), highlight=False, soft_wrap=True, markup=False)
 
-        yield lambda runs: bar.reset(task, total=runs), on_run
+        begin = cache(before)
+
+        def on_plan(runs: int) -> None:
+            begin()
+            bar.reset(task, total=runs)
+
+        yield on_plan, on_run
 
 
 def check_folder(out: Path) -> None:

@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from locomt.data import DataConfig
 
 
-def say_notes(data: DataConfig) -> None:
+def say_notes(*manifests: DataConfig) -> None:
     """The classes with their counts, and what may have been overlooked, on stderr."""
     from locomt.cli.output import console
     from locomt.data.overview import manifest_notes
 
-    for note in manifest_notes(data):
-        console().print(note, markup=False, highlight=False, soft_wrap=True)
+    for data in manifests:
+        for note in manifest_notes(data):
+            console().print(note, markup=False, highlight=False, soft_wrap=True)

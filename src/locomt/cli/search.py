@@ -97,14 +97,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     budget = Budget.parse(args.budget)
     recipe = load_recipe(args.config, overrides) if args.config else recipe_of(args.source, overrides)
 
-    from locomt.cli.notes import say_notes
     from locomt.search.run import ANEW, CHOSEN, PLOT, RESULTS
     from locomt.search.wanted import Search
 
     names = ("tables", "seeds", "one_way", "epochs", "finetune", "source", "storage", "final")
     options = {name: getattr(args, name) for name in names}
     wanted = Search(recipe=recipe, budget=budget, method=args.method, **options)
-    say_notes(recipe.data)
     document = _search_aloud(wanted, out, jobs=args.jobs, threads=args.threads)
     if args.json:
         print_json(document)
@@ -118,9 +116,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 def _search_aloud(wanted: Any, out: Path, *, jobs: int, threads: int) -> dict[str, Any]:
     """Make a search, with its progress on stderr."""
     from locomt.cli.compare import runs_progress
+    from locomt.cli.notes import say_notes
     from locomt.search.run import search
+    from locomt.train.jobs import check_counts
 
-    with runs_progress() as (on_plan, on_run):
+    check_counts(jobs, threads)  # before anything is said
+    with runs_progress(lambda: say_notes(wanted.recipe.data)) as (on_plan, on_run):
         return search(wanted, out, at_once=jobs, threads=threads, on_plan=on_plan, on_run=on_run)
 
 

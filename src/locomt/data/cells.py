@@ -34,7 +34,7 @@ def text_of(value: Any, *, label: bool = False) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < EXACT else str(value)
+        return str(int(value)) if value.is_integer() and abs(value) <= EXACT else str(value)
     if isinstance(value, Decimal):
         return f"{value.normalize():f}" if value.is_finite() else ""
     if isinstance(value, int | date | time):

@@ -123,8 +123,8 @@ def parse_label(cell: str, config: DataConfig, places: Mapping[str, int]) -> Sha
     """A label cell as a tensor, of the shape that `Sample.label` has.
 
     Args:
-        cell: a name, a number, or several joined by `;`. A lone `;`, or `[]`, says that none of a multilabel task's labels
-            is there, or that nothing happens in a temporal one; an empty cell says nothing and is an error.
+        cell: a name, a number, or several joined by `;`. A lone `;`, or `[]`, says that none of a multilabel task's
+            labels is there, or that nothing happens in a temporal one; an empty cell says nothing and is an error.
         config: task, steps and times.
         places: label -> index of the model's output, as `locomt.data.names.places_of` gives it.
 

@@ -40,4 +40,4 @@ def meant_split(wanted: str, known: Iterable[str]) -> str | None:
     """Another name for a split that has no rows, if one of those that have some is."""
     known, usual = sorted(known), usual_split(wanted)
     same = [name for name in known if name.casefold() == wanted.casefold() or (usual and usual_split(name) == usual)]
-    return next(iter(same or get_close_matches(wanted, known, n=1)), None)
+    return next(iter(same or get_close_matches(wanted, known, n=1, cutoff=0.65)), None)

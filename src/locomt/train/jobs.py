@@ -109,6 +109,13 @@ def do(job: Job) -> Outcome:
     return Outcome(summary=summary, scores=scores, seconds=0.0 if found else time.monotonic() - start)
 
 
+def check_counts(at_once: int, threads: int) -> None:
+    """Refuse to do less than one run at a time, or to give it less than one thread."""
+    for name, value in (("jobs", at_once), ("threads", threads)):
+        if value < 1:
+            raise ValueError(f"{name}: expected 1 or more, got {value}")
+
+
 def do_all(
     jobs: Sequence[Job],
     *,
@@ -130,9 +137,7 @@ def do_all(
     Raises:
         ValueError: as `do`, or a run that is still to be done wants several devices.
     """
-    for name, value in (("jobs", at_once), ("threads", threads)):
-        if value < 1:
-            raise ValueError(f"{name}: expected 1 or more, got {value}")
+    check_counts(at_once, threads)
     for job in jobs:
         if job.recipe.train.devices > 1 and not RunDirectory(job.directory).finished:
             raise ValueError(
