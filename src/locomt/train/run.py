@@ -196,5 +196,5 @@ def _ranked(run: Run, logits: Tensor, top: int) -> list[dict[str, Any]]:
     if run.recipe.data.task == "regression":
         return [{"label": "value", "score": logits.item()}]
     scores = logits.softmax(-1) if run.recipe.data.task == "multiclass" else logits.sigmoid()
-    values, places = scores.topk(min(top, len(run.labels)))
-    return [{"label": run.labels[i], "score": value} for value, i in zip(values.tolist(), places.tolist(), strict=True)]
+    order = logits.argsort(descending=True, stable=True)[:top]  # by logits: likely labels may all round to 1
+    return [{"label": run.labels[i], "score": scores[i].item()} for i in order.tolist()]
