@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from locomt.data.atomic import flush, replacing, write_text
+from locomt.data.atomic import flush, make_directory, replacing, write_text
 from locomt.train.recipe import Recipe, load_recipe
 
 __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_text"]
@@ -100,7 +100,7 @@ class RunDirectory:
             )
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunError(f"{self.path} is no empty directory and holds no run; name another directory")
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_directory(self.path)
         self.write_labels(labels)
         write_text(self.config, recipe.to_yaml(self.path))  # last: from here on there is a run
 

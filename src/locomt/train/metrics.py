@@ -22,6 +22,7 @@ from torchmetrics.classification import (
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 from locomt.data import IGNORED, DataConfig
+from locomt.hints import require_list
 from locomt.train import ranks
 from locomt.train.events import THRESHOLD, Counts, count_events, find_events
 
@@ -127,9 +128,10 @@ class MultilabelScores(Scores):
 class TemporalScores(Scores):
     """Mean average precision, every real time step counting as a sample, and F1, precision and recall of the events.
 
-    Steps are ranked by logits, and events are where probabilities reach `THRESHOLD`. A class that is on in no step has no average precision: it is left out of the mean and stands as None, and
-    `classes_scored` says how many are left. The events of all classes count together; what of them is true is as long
-    as the steps in which it is on. See `locomt.train.events`.
+    Steps are ranked by logits; events are where probabilities reach `THRESHOLD`. A class that is on in no step has no
+    average precision: it is left out of the mean and stands as None, and `classes_scored` says how many are left. The
+    events of all classes count together; what of them is true is as long as the steps in which it is on. See
+    `locomt.train.events`.
 
     Args:
         labels: the classes.
@@ -221,7 +223,7 @@ def _places(logits: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
 
     torchmetrics takes a sigmoid of what lies outside of [0, 1], and in its rounding large logits become equal.
     """
-    _, places = logits.unique(return_inverse=True)
+    places: Tensor = logits.unique(return_inverse=True)[1]
     return places.double() / len(logits)
 
 
@@ -243,6 +245,7 @@ def scores_of(data: DataConfig, labels: Sequence[str]) -> Scores:
 
 def make_scores(task: str, labels: Sequence[str], step: float | None = None, smooth: float = 0.0) -> Scores:
     """The scores of a task: `multiclass`, `multilabel`, `regression` or `temporal`, which needs its `step`."""
+    require_list(labels, "labels")
     if task == "temporal":
         assert step is not None, "a temporal task has a step"
         return TemporalScores(labels, step, smooth)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from locomt.data import BadSample, FileDataset, ManifestDataset, average_clips, collate, read_manifest
 from locomt.data.batch import time_reached
+from locomt.data.dataset import File
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
 from locomt.train.events import find_events
@@ -39,7 +40,7 @@ class Run:
     labels: tuple[str, ...]
 
     @classmethod
-    def load(cls, run_dir: str | Path, overrides: Sequence[str] = ()) -> Run:
+    def load(cls, run_dir: str | Path, overrides: str | Sequence[str] = ()) -> Run:
         """Load a run from its directory.
 
         Args:
@@ -133,7 +134,7 @@ def evaluate(
 @torch.inference_mode()
 def predict(
     run: Run,
-    items: Iterable[str | Path | Mapping[str, str | Path]],
+    items: File | Iterable[File],
     *,
     top: int = 5,
     device: torch.device | str | None = None,
@@ -143,7 +144,7 @@ def predict(
     Args:
         run: the run.
         items: a sample each: a file, or a mapping from modality to file where a sample takes several (see
-            `locomt.data.FileDataset`).
+            `locomt.data.FileDataset`); or one of them by itself.
         top: how many labels to give, the likeliest first; of a temporal task all events are given.
 
     Returns:
@@ -161,7 +162,7 @@ def predict(
         raise ValueError(f"expected to give the top 1 or more labels, got {top}")
     device = device or best_device()
     model = run.model.to(device).eval()
-    dataset = FileDataset(run.recipe.data, list(items), clips=run.recipe.data.clips)
+    dataset = FileDataset(run.recipe.data, items, clips=run.recipe.data.clips)
     answers: list[dict[str, Any]] = []
     for index in range(len(dataset)):
         sample = dataset[index]

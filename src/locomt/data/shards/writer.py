@@ -26,6 +26,7 @@ from locomt.data.shards.reader import Place
 from locomt.data.shards.tar import member_bytes, sha256
 from locomt.data.sources import AudioSource, FeatureSource, TextSource, VideoSource
 from locomt.data.video import map_frames, spread
+from locomt.faults import tell_of_machine
 from locomt.nn.config import ConfigError
 
 LONGEST_NAME = 32
@@ -130,8 +131,10 @@ def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str
                     read = _read_video if isinstance(source, VideoSource) else _read_audio
                     parts[name] = read(files.open(path), source, storage)
             except DataError as error:
+                tell_of_machine(error)
                 failed[name] = {"file": manifest.name if error.file == str(manifest) else cell, "reason": error.reason}
             except OSError as error:
+                tell_of_machine(error)
                 failed[name] = {"file": cell, "reason": error.strerror or str(error)}
     return parts, failed
 
