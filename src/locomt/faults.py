@@ -33,11 +33,11 @@ TEXTS = (  # of torch, numpy and the data loader, which have no error codes; the
 ADVICE = {
     "disk": "make room there, or name another directory",
     "device": "the disk, or the network to it, may be failing",
-    "files": "allow more (`ulimit -n 4096`) or lower data.workers",
+    "files": "raise that limit (`ulimit -n`) or lower data.workers",
     "shared": "enlarge it (in Docker: --shm-size) or set data.workers to 0",
     "killed": "most often because memory ran out: lower --jobs, data.workers or train.batch_size",
     "memory": "lower train.batch_size, data.workers or the size of the model",
-    "processes": "allow more (`ulimit -u`) or lower data.workers and --jobs",
+    "processes": "raise that limit (`ulimit -u`) or lower data.workers and --jobs",
 }
 
 
@@ -73,7 +73,7 @@ def errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
 
 def describe(error: BaseException, where: str | Path = "", need: Callable[[], str] | None = None) -> str | None:
     """What the machine lacked, the path or the need, and what to do, as one line; None where it lacked nothing."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, MachineError):
             return last_line(cause)
         text, number = last_line(cause), code_of(cause)
@@ -93,7 +93,7 @@ def tell_of_machine(error: BaseException) -> None:
     Raises:
         MachineError: that it is so.
     """
-    if any(CODES.get(code_of(cause) or 0) == "files" for cause in _causes(error)):
+    if any(CODES.get(code_of(cause) or 0) == "files" for cause in causes(error)):
         raise MachineError(describe(error)) from error
 
 
@@ -116,7 +116,7 @@ def last_line(error: BaseException) -> str:
     return lines[-1].partition(": ")[2] or lines[-1]
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """The error and what it came of; torch's own words about a full disk hide the error of the file."""
     seen: set[int] = set()
     current: BaseException | None = error
@@ -163,9 +163,8 @@ def _asked(size: str) -> str:
 
 
 def gib(size: float) -> str:
-    """Bytes in words: 0.02 GiB, 1.5 GiB, 3,210 GiB."""
-    value = size / 2**30
-    return f"{value:,.{0 if value >= 100 else 1 if value >= 1 else 2}f} GiB"
+    """Bytes in words: 0.2 MiB, 1.5 GiB, 3,210.0 GiB."""
+    return f"{size / 2**30:,.1f} GiB" if size >= 2**30 else f"{size / 2**20:,.1f} MiB"
 
 
 def _limit() -> str:

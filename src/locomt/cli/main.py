@@ -7,6 +7,7 @@ standard library; what is heavy is imported in `run`, so that help and light com
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -122,6 +123,18 @@ def describe(error: Exception) -> str:
     return faults.last_line(error) or type(error).__name__
 
 
+def _let_go(error: BaseException) -> None:
+    """Drop what an error holds, without a word about what cannot be tidied up: torch's loaders trip over workers that
+    they could not begin."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        for cause in faults.causes(error):
+            cause.__traceback__ = None
+        gc.collect()
+    finally:
+        sys.unraisablehook = before
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0, 1 for what the machine lacks, 2 for a user's mistake, or the
     command's own."""
@@ -153,4 +166,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if bug or os.environ.get("LOCOMT_TRACEBACK"):
             raise
         print(f"{program}: {lacked or describe(error)}", file=sys.stderr)
+        if lacked:
+            _let_go(error)
         return LACKING if lacked else MISTAKE

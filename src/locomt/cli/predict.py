@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from locomt.hints import did_you_mean
-
 HELP = "label media files with a run's model"
 EXAMPLE = "locomt predict runs/digits clip.mp4 another.mp4 --top 3"
 UNREADABLE = 2  # the exit code where a file could not be read; the others' labels are printed all the same
@@ -75,21 +73,20 @@ def parse_item(text: str, modalities: Iterable[str]) -> str | dict[str, str]:
 
     Raises:
         ValueError: it begins with the name of another modality and is no file, names a modality twice, or has a word
-            that is close to the name of one.
+            that is meant for the name of one.
     """
     known = tuple(modalities)
     names = "|".join(map(re.escape, known))
     if not re.match(f"({names})=", text):
         name, equals, _ = text.partition("=")
         if equals and name.isidentifier() and not os.path.exists(text):
-            hint = did_you_mean(name, known, f"the modalities are {', '.join(known)}")
-            raise ValueError(f"{name!r} is no modality of this run, and there is no file {text}; {hint}")
+            raise ValueError(f"{_unknown(name, known)}, and there is no file {text}{_hint(name, known)}")
         return text
     item: dict[str, str] = {}
     for entry in re.split(f",(?=(?:{names})=)", text):  # a comma within a file's name or a text stays there
         name, _, value = entry.partition("=")
         if name in item:
-            raise ValueError(f"modality {name!r} is given twice in {text}; a sample has one file of each")
+            raise ValueError(f"modality {name!r} is there twice in {text}; a sample has one file of each")
         item[name] = value
         _refuse_misspelt(value, known)
     return item
@@ -98,7 +95,17 @@ def parse_item(text: str, modalities: Iterable[str]) -> str | dict[str, str]:
 def _refuse_misspelt(value: str, known: Sequence[str]) -> None:
     """`a.mp4,audo=a.mp4` would be looked for as one file; a text may have such words, and a file such a name."""
     for found in re.finditer(r",\s*(\w+)=", value):
-        hint = did_you_mean(found[1], known)
-        if (hint or os.path.exists(value[: found.start()])) and not os.path.exists(value):
-            hint = hint or f"the modalities are {', '.join(known)}"
-            raise ValueError(f"{found[1]!r} in {value} is no modality of this run; {hint}")
+        name, before = found[1], value[: found.start()]
+        if (_hint(name, known) or os.path.exists(before)) and not os.path.exists(value):
+            raise ValueError(f"{_unknown(name, known)}, and there is no file {value}{_hint(name, known)}")
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    return f"modality {name!r} is not one of {', '.join(known)}"
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    from locomt.hints import did_you_mean
+
+    hint = did_you_mean(name, known)
+    return hint and f"; {hint}"

@@ -101,8 +101,12 @@ class RunDirectory:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunError(f"{self.path} is no empty directory and holds no run; name another directory")
         make_directory(self.path)
-        self.write_labels(labels)
-        write_text(self.config, recipe.to_yaml(self.path))  # last: from here on there is a run
+        try:
+            self.write_labels(labels)
+            write_text(self.config, recipe.to_yaml(self.path))  # last: from here on there is a run
+        except OSError:
+            self.labels.unlink(missing_ok=True)  # by itself it would be taken for somebody else's
+            raise
 
     def resume(self, recipe: Recipe, labels: Sequence[str]) -> None:
         """Check that this is the run that the recipe describes.
