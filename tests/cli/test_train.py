@@ -201,9 +201,7 @@ def test_parse_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"modality 'vidoe' is not one of video, title, .*; did you mean 'video'\?"):
         parse_item("vidoe=a.mp4", names)
     for words in ("title=one,vidoe=a.mp4", "title=one, vidoe=a.mp4", "video=b.mp4,tilte=one"):
-        with pytest.raises(
-            ValueError, match=r"modality '(vidoe|tilte)' is not one of .*; did you mean '(video|title)'"
-        ):
+        with pytest.raises(ValueError, match=r"'(vidoe|tilte)' is not one of .*; did you mean '(video|title)'"):
             parse_item(words, names)
     with pytest.raises(ValueError, match=r"modality 'x' is not one of video, title, and there is no file a=b.mp4,x=y"):
         parse_item("video=a=b.mp4,x=y", names)
