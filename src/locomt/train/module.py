@@ -66,7 +66,8 @@ class FusionModule(pl.LightningModule):
         if weight is None and not ranks.in_use():
             return None
         if not batch.ids:  # others may have some: this process takes part in their step
-            return 0 * torch.stack([p.sum() for p in self.model.parameters() if p.requires_grad]).sum()
+            # By a parameter that every sample uses: those of a modality that the others lack are to be left alone.
+            return 0 * [p for p in self.model.parameters() if p.requires_grad][-1].sum()
         assert weight is not None
         return weight * self._train_loss(batch, index)
 
