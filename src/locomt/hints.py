@@ -1,4 +1,4 @@
-"""Parts of messages that are made of names from elsewhere: what may have been meant, and what can be shown of them."""
+"""What messages about names have in common: what may have been meant, what can be shown, and what is no list."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ def listed(names: Iterable[str], most: int = 8, show: Callable[[str], str] = rep
 def printable(text: str) -> str:
     """A text in one line, with an escape sequence such as `\\x1b` for every character that is no mark on paper."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def require_list(names: object, what: str) -> None:
+    """Refuse a text where a list of names is expected: it would be taken for its letters.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if isinstance(names, str):
+        raise ValueError(f"{what}: expected a list of names, got the text {names!r}; write [{names!r}] for one")

@@ -109,6 +109,44 @@ def test_train_json(locomt: Command, recipe: Path) -> None:
     assert err.splitlines()[0] == "here holds no run: beginning one"
 
 
+def test_out_is_another_name_of_run_and_metrics_have_their_whole_names(locomt: Command, recipe: Path) -> None:
+    code, out, _ = locomt("train", recipe, "--out", "here", "--json", "--train.epochs=1", "--train.monitor", "val_f1")
+    assert (code, json.loads(out)["monitor"]) == (0, "val_f1")
+    options = ("--train.epochs", "1", "--train.monitor", "f1", "--resume")
+    assert locomt("train", recipe, "--run", "here", *options)[0] == 0  # the same recipe
+
+
+def test_a_diverged_run_exits_with_3(locomt: Command, recipe: Path) -> None:
+    words = ("train", recipe, "--run", "wild", "--train.learning_rate", "1e4", "--train.epochs", "2")
+    for again in ((), ("--resume",)):
+        code, out, err = locomt(*words, *again)
+        assert code == 3
+        assert err.splitlines()[-1].startswith("training diverged: ")
+        assert "val_loss" in out
+
+
+def test_an_undefined_monitor_is_said(locomt: Command, tmp_path: Path) -> None:
+    recipe = make_project(tmp_path / "labels", "multilabel", epochs=2)
+    manifest = recipe.parent / "clips.csv"
+    lines = [line.split(",") for line in manifest.read_text().splitlines()]
+    manifest.write_text("\n".join(",".join([*a[:2], ";" if a[1] == "val" else a[2], *a[3:]]) for a in lines))
+    code, out, err = locomt("train", recipe, "--run", "run", "--json")
+    assert (code, json.loads(out)["monitor"]) == (0, "val_loss")
+    assert err.splitlines()[-1] == "val_mAP was undefined in every epoch: the epoch with the lowest val_loss was taken"
+
+
+@pytest.mark.parametrize("words", [("train", "--run"), ("prepare", "--out"), ("compare", "--out"), ("search", "--out")])
+def test_a_directory_that_cannot_be(locomt: Command, recipe: Path, tmp_path: Path, words: tuple[str, str]) -> None:
+    command, option = words
+    more = ("--budget", "0.9") if command == "search" else ()
+    (tmp_path / "file").touch()
+    code, out, err = locomt(command, recipe, option, "file/new", *more)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith(f"locomt {command}: ")
+    assert "file/new" in err
+    assert "cannot create this directory" in err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -201,6 +239,17 @@ def test_parse_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a=b.mp4").touch()
     assert parse_item("a=b.mp4", names) == "a=b.mp4"
     assert parse_item("clips/a=b.mp4", names) == "clips/a=b.mp4"
-    with pytest.raises(ValueError, match="modality 'vidoe' is not one of video, title"):
+    with pytest.raises(ValueError, match=r"modality 'vidoe' is not one of video, title, .*; did you mean 'video'\?"):
         parse_item("vidoe=a.mp4", names)
+    for words in ("title=one,vidoe=a.mp4", "title=one, vidoe=a.mp4", "video=b.mp4,tilte=one"):
+        with pytest.raises(ValueError, match=r"'(vidoe|tilte)' is not one of .*; did you mean '(video|title)'"):
+            parse_item(words, names)
+    with pytest.raises(ValueError, match=r"modality 'x' is not one of video, title, and there is no file a=b.mp4,x=y"):
+        parse_item("video=a=b.mp4,x=y", names)
+    with pytest.raises(ValueError, match="modality 'video' is there twice"):
+        parse_item("video=a.mp4,video=b.mp4", names)
+    assert parse_item("title=where, x=1", names) == {"title": "where, x=1"}
+    (tmp_path / "a,vidoe=b.mp4").touch()
+    assert parse_item("video=a,vidoe=b.mp4", names) == {"video": "a,vidoe=b.mp4"}
+    assert parse_item("title=" + "long " * 1000, names)
     assert parse_item("video=a,b.mp4,title=one, two", names) == {"video": "a,b.mp4", "title": "one, two"}

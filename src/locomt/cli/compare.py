@@ -142,6 +142,9 @@ def check_folder(out: Path) -> None:
     """Refuse a file where a folder is wanted, before any work is done."""
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"--out: expected a folder, but {out} is a file; name another")
+    for above in out.parents:
+        if above.exists() and not above.is_dir():
+            raise NotADirectoryError(f"--out: cannot create this directory, {out}: {above} is a file; name another")
 
 
 def _done(job: Job, outcome: Outcome) -> str:

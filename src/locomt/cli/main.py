@@ -7,6 +7,7 @@ standard library; what is heavy is imported in `run`, so that help and light com
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shlex
 import sys
@@ -14,14 +15,21 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn, Protocol, cast
 
-from locomt import __version__
+from locomt import __version__, faults
 from locomt.hints import did_you_mean
 
 COMMANDS = ("demo", "prepare", "train", "evaluate", "predict", "compare", "search", "experiment", "cost", "doctor")
-MISTAKE, INTERRUPTED = 2, 130  # exit codes; 130 is what shells report for Ctrl-C
+LACKING, MISTAKE, DIVERGED, INTERRUPTED = 1, 2, 3, 130  # exit codes; 130 is what shells report for Ctrl-C
 
 DESCRIPTION = "Train, measure and deploy multimodal transformers with a guaranteed bound on attention cost."
-EPILOG = "`locomt COMMAND --help` shows a command's options and an example."
+EPILOG = """`locomt COMMAND --help` shows a command's options and an example.
+
+exit codes:
+  0    success
+  1    the machine lacks something: disk, memory, file descriptors, a process that was killed
+  2    a mistake: in the command line, the recipe or the data
+  3    training ended, but its loss is beyond all reason
+  130  interrupted; 143: ended by SIGTERM"""
 OVERRIDES = "Any field of the recipe can be set on the command line: --model.depth 4"
 
 
@@ -143,11 +151,24 @@ def describe(error: Exception) -> str:
     """An error as one line."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return faults.last_line(error) or type(error).__name__
+
+
+def _let_go(error: BaseException) -> None:
+    """Drop what an error holds, without a word about what cannot be tidied up: torch's loaders trip over workers that
+    they could not begin."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        for cause in faults.causes(error):
+            cause.__traceback__ = None
+        gc.collect()
+    finally:
+        sys.unraisablehook = before
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0, or 2 for a user's mistake, or the command's own."""
+    """Run one command line and return its exit code: 0, 1 for what the machine lacks, 2 for a user's mistake, or the
+    command's own."""
     argv = sys.argv[1:] if argv is None else list(argv)
     name = next(iter(argv), "--help")
     program = f"locomt {name}" if name in COMMANDS else "locomt"
@@ -171,8 +192,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `locomt ... | head` is nobody's mistake
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError) as error:
-        if os.environ.get("LOCOMT_TRACEBACK"):
+    except faults.errors(ValueError) as error:
+        lacked = faults.describe(error)
+        bug = lacked is None and not isinstance(error, ValueError | OSError)
+        if bug or os.environ.get("LOCOMT_TRACEBACK"):
             raise
-        print(f"{program}: {describe(error)}", file=sys.stderr)
-        return MISTAKE
+        print(f"{program}: {lacked or describe(error)}", file=sys.stderr)
+        if lacked:
+            _let_go(error)
+        return LACKING if lacked else MISTAKE

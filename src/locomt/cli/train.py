@@ -13,12 +13,19 @@ TAKES_OVERRIDES = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", type=Path, help="a recipe, such as recipes/digits.yaml")
-    parser.add_argument("--run", metavar="DIR", type=Path, help="where the run goes (runs/<name of the recipe>)")
+    parser.add_argument(
+        "--run",
+        "--out",  # torchrun takes `--run` for the beginning of an option of its own
+        metavar="DIR",
+        type=Path,
+        help="where the run goes (runs/<name of the recipe>)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on where that run was stopped")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    from locomt.cli.main import DIVERGED
     from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
     from locomt.train import ranks
@@ -60,22 +67,26 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         except (KeyboardInterrupt, SystemExit):
             say("stopped; the same command with --resume goes on after the last checkpoint")
             raise
+    code = DIVERGED if "diverged" in summary else 0
     if not first:
-        return 0
+        return code
     if was_finished:
         say(f"{directory.path} has finished: nothing to resume")
     if summary["skipped"]:
         say(f"{summary['skipped']} samples could not be read and were skipped, see {directory.bad_samples}")
+    if summary["monitor"] != f"val_{recipe.monitor}":
+        say(f"val_{recipe.monitor} was undefined in every epoch: the epoch with the lowest val_loss was taken")
+    if code:
+        say(summary["diverged"])
     summary = {"run": str(directory.path), **summary}
     if args.json:
         print_json(summary)
     else:
-        shown = {
-            name: value for name, value in summary.items() if name not in ("run", "learning_rate", "step", "seconds")
-        }
+        left_out = ("run", "learning_rate", "step", "seconds", "diverged")
+        shown = {name: value for name, value in summary.items() if name not in left_out}
         rows = [(name, f"{value:.4f}" if isinstance(value, float) else value) for name, value in shown.items()]
         print_table(str(directory.path), ("best epoch", ""), rows)
-    return 0
+    return code
 
 
 def describe(row: Mapping[str, float | None], epochs: int) -> str:

@@ -16,18 +16,35 @@ def replacing(path: Path) -> Iterator[Path]:
     A reader finds the old file or the new one, whatever happens in between. For a directory, `path` must not
     exist yet.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         if temporary.is_file():
             flush(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename in (None, os.fspath(temporary)):  # what could not be written, by the name that users know
+            error.filename = os.fspath(path)
+        raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, where they are not there yet.
+
+    Raises:
+        OSError: it cannot be; names all of the path that was asked for.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        code = error.errno or 0
+        raise OSError(code, f"cannot create this directory ({error.strerror})", os.fspath(path)) from None
 
 
 def flush(path: Path) -> None:

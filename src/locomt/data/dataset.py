@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 
 from torch import Tensor
@@ -19,6 +20,8 @@ from locomt.data.media_file import MediaFile, MediaFiles, file_class
 from locomt.data.names import places_of
 from locomt.data.shards.reader import Shards, StoredPart
 from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource, leaves_out
+from locomt.faults import tell_of_machine
+from locomt.hints import did_you_mean, require_list
 
 
 class ManifestDataset(Dataset[Sample | BadSample]):
@@ -39,6 +42,7 @@ class ManifestDataset(Dataset[Sample | BadSample]):
     """
 
     def __init__(self, config: DataConfig, split: str, labels: Sequence[str] = (), *, clips: int = 1) -> None:
+        require_list(labels, "labels")
         self.config, self.crops = config, evenly_spaced(clips)
         self.manifest = Path(config.manifest)
         self.rows = [row for row in read_manifest(self.manifest, config.columns) if row.split == split]
@@ -81,8 +85,10 @@ class ManifestDataset(Dataset[Sample | BadSample]):
                             missing[name] = error.reason
             inputs, *more = _clips(parts, len(places))
         except DataError as error:
+            tell_of_machine(error)
             return BadSample(row.id, row.number, error.file, error.reason)
         except (LabelError, OSError) as error:
+            tell_of_machine(error)
             return BadSample(row.id, row.number, str(self.manifest), str(error))
         if not inputs:
             reason = _nothing_left(missing) or "every modality of the row is empty"
@@ -167,6 +173,10 @@ _DECODED: dict[tuple[str, Source, Path, int, tuple[float | None, ...]], list[Ten
 """What `cache` keeps of media files for the life of the process: several runs on the same clips decode them once."""
 
 
+File = str | Path | Mapping[str, str | Path]
+"""What stands for a sample: a file, or modality -> file."""
+
+
 class FileDataset(Dataset[Sample | BadSample]):
     """Samples without labels from files, each of which stands for one sample.
 
@@ -177,22 +187,23 @@ class FileDataset(Dataset[Sample | BadSample]):
 
     Args:
         config: what to read.
-        files: files or mappings.
+        files: files or mappings; one of them by itself is one sample.
         clips: as for `ManifestDataset`.
 
     Raises:
         ValueError: a mapping names a modality that the configuration lacks.
     """
 
-    def __init__(
-        self, config: DataConfig, files: Sequence[str | Path | Mapping[str, str | Path]], *, clips: int = 1
-    ) -> None:
-        self.config, self.files, self.crops = config, list(files), evenly_spaced(clips)
+    def __init__(self, config: DataConfig, files: File | Iterable[File], *, clips: int = 1) -> None:
+        self.config, self.crops = config, evenly_spaced(clips)
+        self.files: list[File] = [files] if isinstance(files, str | PathLike | Mapping) else list(files)
         file_class(config.decoder)
         for item in self.files:
             for name in item if isinstance(item, Mapping) else ():
                 if name not in config.modalities:
-                    raise ValueError(f"modality {name!r} is not one of {', '.join(config.modalities)}")
+                    known = ", ".join(config.modalities)
+                    hint = did_you_mean(name, config.modalities, "a sample has one file of each")
+                    raise ValueError(f"modality {name!r} is not one of {known}; {hint}")
 
     def __len__(self) -> int:
         return len(self.files)
@@ -223,8 +234,10 @@ class FileDataset(Dataset[Sample | BadSample]):
                             raise
                         missing[modality] = error.reason
         except DataError as error:
+            tell_of_machine(error)
             return BadSample(name, index + 1, error.file, error.reason)
         except OSError as error:
+            tell_of_machine(error)
             return BadSample(name, index + 1, name, str(error))
         if not read:
             wanted = ", ".join(f"{n} ({s.kind})" for n, s in self.config.modalities.items())

@@ -8,7 +8,7 @@ from pathlib import Path
 from locomt.nn.config import FusionConfig
 from locomt.search.budget import SearchError
 from locomt.train.files import RunDirectory, flatten
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe, load_recipe, words_of
 from locomt.train.run import Run
 
 FREE = (
@@ -42,7 +42,7 @@ def is_dense(path: Path) -> bool:
     return config.is_file() and load_recipe(config).model.fusion == "multiall"
 
 
-def recipe_of(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def recipe_of(path: Path, overrides: str | Sequence[str] = ()) -> Recipe:
     """The recipe that a search from this run is about, where no other one is given.
 
     An elastic run's own is that of its training alone, longer and from dense weights; what tables are to be trained
@@ -65,4 +65,4 @@ def recipe_of(path: Path, overrides: Sequence[str] = ()) -> Recipe:
             f"{path}: expected the run of Multiall that it began with in {dense}, for its recipe, but there is none; "
             f"give the recipe as well: locomt search CONFIG --from {path}"
         )
-    return load_recipe(RunDirectory(dense).config, ["--model.fusion=locomt", *overrides])
+    return load_recipe(RunDirectory(dense).config, ["--model.fusion=locomt", *words_of(overrides)])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
 
+from locomt.data.atomic import make_directory
 from locomt.search.budget import SearchError
 from locomt.search.method import Work
 from locomt.search.results import samples_of
@@ -56,7 +57,7 @@ def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
         SearchError: Optuna is not installed, or the storage cannot be used.
     """
     optuna = import_optuna()
-    work.out.mkdir(parents=True, exist_ok=True)
+    make_directory(work.out)
     url, recipe = storage_url(work), work.recipe
     asked = (
         recipe.to_dict() | {"data": recipe.to_dict()["data"] | {"manifest": None}},

@@ -66,7 +66,8 @@ class TrainConfig:
         augment: changes to the training batches, off by default; see `locomt.train.augment.AugmentConfig`. A mapping
             such as `{"mixup": 0.5}` is turned into one.
         seed: of the initial weights, the order of the data, augmentation, dropout and stochastic depth.
-        monitor: the validation metric that chooses the best epoch. Left out: accuracy, mAP or mae by task.
+        monitor: the validation metric that chooses the best epoch, with or without `val_` in front. Left out: accuracy,
+            mAP or mae by task.
         accelerator: `auto` (a CUDA device where there is one), `cpu` or `cuda`.
         devices: how many of them share the samples of each step; with `cpu` processes.
         checkpoint_minutes: time from one checkpoint to the next within a long epoch; 0 for none.
@@ -108,13 +109,16 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", str(self.precision))  # YAML reads 32 as a number
+        if self.monitor is not None:  # `val_accuracy` is what it is called in all that a run writes
+            object.__setattr__(self, "monitor", self.monitor.removeprefix("val_"))
         for name, kind, example in (
             ("augment", AugmentConfig, "{mixup: 0.5, ...}"),
             ("learn_views", LearnViews, "{budget: 0.5, ...}"),
         ):
             object.__setattr__(self, name, make_section(kind, getattr(self, name), f"train.{name}", example))
         for name in ("frozen", "elastic_tables"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         for name, choices in (
             ("optimizer", OPTIMIZERS),
             ("inflation", INFLATIONS),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from locomt.data.atomic import flush, replacing, write_text
+from locomt.data.atomic import flush, make_directory, replacing, write_text
 from locomt.train.recipe import Recipe, load_recipe
 
 __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_text"]
@@ -100,9 +100,13 @@ class RunDirectory:
             )
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             raise RunError(f"{self.path} is no empty directory and holds no run; name another directory")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.write_labels(labels)
-        write_text(self.config, recipe.to_yaml(self.path))  # last: from here on there is a run
+        make_directory(self.path)
+        try:
+            self.write_labels(labels)
+            write_text(self.config, recipe.to_yaml(self.path))  # last: from here on there is a run
+        except OSError:
+            self.labels.unlink(missing_ok=True)  # by itself it would be taken for somebody else's
+            raise
 
     def resume(self, recipe: Recipe, labels: Sequence[str]) -> None:
         """Check that this is the run that the recipe describes.

@@ -18,19 +18,24 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from locomt.data import label_list
+from locomt.faults import telling
+from locomt.nn.config import FusionConfig
 from locomt.nn.model import FusionModel
 from locomt.nn.pretrained import fill_towers
 from locomt.train import ranks
 from locomt.train.bad import BadSampleLog
 from locomt.train.checkpoint import AtomicCheckpointIO, EpochKeeper
 from locomt.train.datamodule import SplitsModule
+from locomt.train.divergence import blind_loss, divergence
 from locomt.train.files import RunDirectory
 from locomt.train.learning import LearningModule
+from locomt.train.memory import estimate, shortage
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
 from locomt.train.recipe import Recipe
 from locomt.train.start import fill_from_run
 
+LOG = logging.getLogger("locomt")
 NOISE = (
     "The '.*_dataloader' does not have many workers",  # data.workers says how many
     r"Found \d+ module\(s\) in eval mode at the start of training",  # train.frozen
@@ -71,25 +76,48 @@ def fit(
 
     Returns:
         The row of the epoch that was exported to `model/` (the best, or the last where there is no validation
-        split), `skipped` (samples that could not be read so far) in it, and the name `monitor` of what it is judged by.
+        split), `skipped` (samples that could not be read so far) in it, and the name `monitor` of what it is judged by:
+        `val_loss` where what the recipe monitors is undefined in every epoch. Where training ended with a loss beyond
+        all reason, `diverged` says so in a line.
 
     Raises:
-        ValueError: the recipe, the manifest or the run directory cannot serve, too many samples are bad, or the
-            loss is no number any more.
+        ValueError: the recipe, the manifest or the run directory cannot serve, the processes do not fit the recipe, too
+            many samples are bad, or the loss is no number any more.
+        MachineError: the machine lacks disk, memory or file descriptors, or killed a worker; the run can be resumed.
+            Where memory is likely to run out, that is logged before training starts.
         KeyboardInterrupt: it was interrupted; the run can be resumed. (SIGTERM: SystemExit with code 143.)
     """
-    run = RunDirectory(Path(run_dir))
+    ranks.check_launch(recipe.train.devices)
+    run, labels = RunDirectory(Path(run_dir)), label_list(recipe.data)
+    config = recipe.fusion_config(labels)
+    kept = "what was done is kept: resuming goes on after the last checkpoint"
+    with telling(run.path, need=lambda: str(estimate(recipe, config)), then=kept):
+        return _fit(recipe, run, labels, config, resume, on_start, on_epoch, on_step)
+
+
+def _fit(
+    recipe: Recipe,
+    run: RunDirectory,
+    labels: list[str],
+    config: FusionConfig,
+    resume: bool,
+    on_start: Callable[[], None] | None,
+    on_epoch: Callable[[Mapping[str, float | None]], None] | None,
+    on_step: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
     first = recipe.train.devices == 1 or ranks.is_first()
-    labels = label_list(recipe.data)
     if resume and run.holds_run:
         if first:
             run.resume(recipe, labels)
         if run.finished:
             return run.read_summary()
-    accelerator = _accelerator(recipe.train.accelerator)
+    accelerator = _accelerator(recipe.train.accelerator, recipe.train.devices)
     splits = SplitsModule(recipe, labels)
+    need = estimate(recipe, config, _trained(recipe, config))
+    if first and (line := shortage(need, accelerator, recipe.train.devices)):
+        LOG.warning(line)
     seed_all(recipe.train.seed, 0)
-    model = FusionModel(recipe.fusion_config(labels))
+    model = FusionModel(config)
     if not run.last.exists():  # a run that goes on has its weights, and needs the pretrained ones no more
         if recipe.train.start is None:
             fill_towers(model, recipe.starting_points, recipe.train.inflation)
@@ -103,12 +131,12 @@ def fit(
         if recipe.train.views == "learned"
         else FusionModule(recipe, model, labels, bad)
     )
+    if recipe.train.compile:
+        model.compile()
     if first and not (resume and run.holds_run):
         run.begin(recipe, labels)
     if on_start:
         on_start()
-    if recipe.train.compile:
-        model.compile()
     with _quiet(), _deterministic(recipe.train.deterministic):
         trainer = pl.Trainer(
             accelerator=accelerator,
@@ -130,7 +158,10 @@ def fit(
         )
         trainer.fit(module, splits, ckpt_path=run.last if run.last.exists() else None, weights_only=True)
     assert keeper.best is not None
-    summary = {"monitor": keeper.monitor, **keeper.best}
+    summary: dict[str, Any] = {"monitor": keeper.judge, **keeper.best}
+    blind = {"train": blind_loss(splits.train, len(labels)), "val": blind_loss(splits.val, len(labels))}
+    if line := divergence((keeper.best, keeper.rows[-1]), blind, recipe.train.learning_rate):
+        summary["diverged"] = line
     if not first:
         return summary
     weights = torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"]
@@ -146,10 +177,24 @@ def _strategy(devices: int) -> str | DDPStrategy:
     return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto"
 
 
-def _accelerator(name: str) -> str:
+def _accelerator(name: str, devices: int) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainingError("train.accelerator is cuda, but torch finds no CUDA device; use auto or cpu")
-    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    if name == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    if devices > (found := torch.cuda.device_count()):
+        raise TrainingError(f"train.devices is {devices}, but torch finds {found} CUDA devices; use as many or fewer")
+    return "cuda"
+
+
+def _trained(recipe: Recipe, config: FusionConfig) -> int | None:
+    """How many numbers are trained where parts are frozen, told from a model without memory; None: all of them."""
+    if not recipe.train.frozen:
+        return None
+    with torch.device("meta"):
+        model = FusionModel(config)
+    freeze(model, recipe.train.frozen)
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def _tensorboard(run: RunDirectory) -> TensorBoardLogger:

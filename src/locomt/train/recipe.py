@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -202,15 +203,16 @@ _Dumper.add_representer(
 )
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: str | Sequence[str] = ()) -> Recipe:
     """Read a recipe file.
 
     `data.labels` may name a text file with a label a line, which stands for the list in it.
 
     Args:
         path: the YAML file; `data.manifest` and a file of labels in it are relative to the file.
-        overrides: options in command-line form, `["--model.depth", "4", "--train.seed=1"]`; a file given
-            here is relative to the working directory, as every path on a command line is.
+        overrides: options in command-line form, `["--model.depth", "4", "--train.seed=1"]`, or a line of them,
+            `"--model.depth 4 --train.seed=1"`; a file given here is relative to the working directory, as every path
+            on a command line is.
 
     Where there is a folder of the name of a checkpoint (in `train.pretrained`, or a text's encoder), it is meant, and
     not an id on the hub.
@@ -286,10 +288,18 @@ def _read_labels(path: Path) -> list[str]:
         raise RecipeError(f"{path}: expected labels in UTF-8, one a line") from None
 
 
-def _parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
+def words_of(overrides: str | Sequence[str]) -> list[str]:
+    """The words of a command line, be it one line or words already."""
+    try:
+        return shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
+    except ValueError as error:  # a quote that is not closed
+        raise RecipeError(f"overrides {overrides!r}: {error}") from None
+
+
+def _parse_overrides(overrides: str | Sequence[str]) -> list[tuple[str, Any]]:
     """`["--a.b", "1", "--c.d=2"]` -> [("a.b", 1), ("c.d", 2)]."""
     pairs = []
-    items = iter(overrides)
+    items = iter(words_of(overrides))
     for item in items:
         name, equals, text = item.partition("=")
         require(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from locomt.data import BadSample, FileDataset, ManifestDataset, average_clips, collate, read_manifest
 from locomt.data.batch import time_reached
+from locomt.data.dataset import File
 from locomt.data.splits import others_there
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
@@ -41,7 +42,7 @@ class Run:
     labels: tuple[str, ...]
 
     @classmethod
-    def load(cls, run_dir: str | Path, overrides: Sequence[str] = ()) -> Run:
+    def load(cls, run_dir: str | Path, overrides: str | Sequence[str] = ()) -> Run:
         """Load a run from its directory.
 
         Args:
@@ -139,7 +140,7 @@ def evaluate(
 @torch.inference_mode()
 def predict(
     run: Run,
-    items: Iterable[str | Path | Mapping[str, str | Path]],
+    items: File | Iterable[File],
     *,
     top: int = 5,
     device: torch.device | str | None = None,
@@ -149,7 +150,7 @@ def predict(
     Args:
         run: the run.
         items: a sample each: a file, or a mapping from modality to file where a sample takes several (see
-            `locomt.data.FileDataset`).
+            `locomt.data.FileDataset`); or one of them by itself.
         top: how many labels to give, the likeliest first; of a temporal task all events are given.
 
     Returns:
@@ -168,7 +169,7 @@ def predict(
         raise ValueError(f"expected to give the top 1 or more labels, got {top}")
     device = device or best_device()
     model = run.model.to(device).eval()
-    dataset = FileDataset(run.recipe.data, list(items), clips=run.recipe.data.clips)
+    dataset = FileDataset(run.recipe.data, items, clips=run.recipe.data.clips)
     answers: list[dict[str, Any]] = []
     for index in range(len(dataset)):
         sample = dataset[index]
@@ -205,5 +206,5 @@ def _ranked(run: Run, logits: Tensor, top: int) -> list[dict[str, Any]]:
     if run.recipe.data.task == "regression":
         return [{"label": "value", "score": logits.item()}]
     scores = logits.softmax(-1) if run.recipe.data.task == "multiclass" else logits.sigmoid()
-    values, places = scores.topk(min(top, len(run.labels)))
-    return [{"label": run.labels[i], "score": value} for value, i in zip(values.tolist(), places.tolist(), strict=True)]
+    order = logits.argsort(descending=True, stable=True)[:top]  # by logits: likely labels may all round to 1
+    return [{"label": run.labels[i], "score": scores[i].item()} for i in order.tolist()]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from locomt.data.atomic import write_text
+from locomt.data.atomic import make_directory, write_text
 from locomt.data.config import DataConfig
 from locomt.data.json_text import to_json
 from locomt.data.manifest import Row
@@ -99,7 +99,8 @@ def locked(out: Path) -> Iterator[None]:
     begun = (journal / "plan.json").exists() or not out.exists()
     if not begun and (not out.is_dir() or any(path != journal for path in out.iterdir())):
         raise PrepareError(f"{out} is no empty folder and holds no shards that were begun; name another one")
-    journal.mkdir(parents=True, exist_ok=True)
+    make_directory(out)
+    make_directory(journal)
     try:
         import fcntl
     except ImportError:  # Windows

@@ -33,6 +33,7 @@ from locomt.data.shards.reader import INDEX, SAMPLES, VERSION, stored_fields
 from locomt.data.shards.tar import sha256
 from locomt.data.shards.writer import LONGEST_NAME, Storage, write_shard
 from locomt.data.sources import leaves_out
+from locomt.faults import MachineError
 from locomt.nn.config import ConfigError
 
 REPORT = "report.json"
@@ -151,7 +152,7 @@ def _write_all(
                 process.terminate()
             pool.shutdown(cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
-                raise PrepareError(
+                raise MachineError(
                     "a worker process died: the memory may be too small for so many (--workers), or a decoder crashed; "
                     "with --workers 0 it shows where. The same command goes on after the shards that are done"
                 ) from None

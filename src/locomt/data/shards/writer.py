@@ -26,6 +26,7 @@ from locomt.data.shards.encoding import IMAGES, SOUNDS, encode_array, encode_ima
 from locomt.data.shards.reader import Place
 from locomt.data.shards.tar import member_bytes, sha256
 from locomt.data.sources import AudioSource, FeatureSource, TextSource, VideoSource
+from locomt.faults import tell_of_machine
 from locomt.nn.config import ConfigError
 
 LONGEST_NAME = 32
@@ -130,12 +131,14 @@ def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str
                     read = _read_video if isinstance(source, VideoSource) else _read_audio
                     parts[name] = read(files.open(path), source, storage)
             except DataError as error:
+                tell_of_machine(error)
                 failed[name] = {
                     "file": manifest.name if error.file == str(manifest) else cell,
                     "reason": error.reason,
                     **({"kind": error.kind} if error.kind else {}),
                 }
             except OSError as error:
+                tell_of_machine(error)
                 failed[name] = {"file": cell, "reason": error.strerror or str(error)}
     return parts, failed
 
