@@ -14,10 +14,11 @@ from importlib import import_module
 from typing import NoReturn, Protocol, cast
 
 from locomt import __version__
+from locomt.data.processes import TERMINATED, stoppable
 from locomt.hints import did_you_mean
 
 COMMANDS = ("demo", "prepare", "train", "evaluate", "predict", "compare", "search", "experiment", "cost", "doctor")
-MISTAKE, INTERRUPTED = 2, 130  # exit codes; 130 is what shells report for Ctrl-C
+MISTAKE, INTERRUPTED = 2, 130  # exit codes; 130 is what shells report for Ctrl-C, 143 for SIGTERM
 
 DESCRIPTION = "Train, measure and deploy multimodal transformers with a guaranteed bound on attention cost."
 EPILOG = "`locomt COMMAND --help` shows a command's options and an example."
@@ -130,9 +131,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = load_command(args.command)
         if overrides and not takes_overrides(command):
             raise ValueError(f"{overrides[0]} sets a field of a recipe, and this command reads none")
-        code = command.run(args, overrides)
+        with stoppable():
+            code = command.run(args, overrides)
         sys.stdout.flush()  # a reader that went away shows here, not when the interpreter ends
         return code
+    except SystemExit as stop:
+        if stop.code == TERMINATED:
+            print(f"{program}: terminated", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from locomt.data.atomic import flush, replacing, write_text
+from locomt.data.lock import is_lock
 from locomt.train.recipe import Recipe, load_recipe
 
 __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_text"]
@@ -98,7 +99,7 @@ class RunDirectory:
                 f"{self.path} holds {'a' if self.finished else 'an'} {state} run; resume it (--resume), name "
                 "another directory (--run) or remove it"
             )
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or not all(map(is_lock, self.path.iterdir()))):
             raise RunError(f"{self.path} is no empty directory and holds no run; name another directory")
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_labels(labels)

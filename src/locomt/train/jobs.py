@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 
 import torch
 
-from locomt.train.files import RunDirectory, write_text
+from locomt.data.processes import workers
+from locomt.train.files import RunDirectory, RunError, write_text
 from locomt.train.recipe import Recipe
 
 SCORES = "test.json"
@@ -128,7 +128,7 @@ def do_all(
         on_done: told every job as it is done.
 
     Raises:
-        ValueError: as `do`, or a run that is still to be done wants several devices.
+        ValueError: as `do`, a run that is still to be done wants several devices, or a process died.
     """
     for name, value in (("jobs", at_once), ("threads", threads)):
         if value < 1:
@@ -151,31 +151,20 @@ def do_all(
         return list(outcomes.values())
     # Spawned, not forked: a fork of a process in which torch has started threads may hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(at_once, len(left)), context, _begin, (threads,))
     try:
-        waiting: dict[Future[Outcome], int] = {pool.submit(do, jobs[place]): place for place in left}
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                place = waiting.pop(future)
-                outcomes[place] = future.result()
-                on_done(jobs[place], outcomes[place])
-    finally:
-        pool.shutdown(cancel_futures=True)
+        with workers(min(at_once, len(left)), context, torch.set_num_threads, threads) as submit:
+            waiting = {submit(do, jobs[place]): place for place in left}
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    place = waiting.pop(future)
+                    outcomes[place] = future.result()
+                    on_done(jobs[place], outcomes[place])
+    except BrokenProcessPool:
+        raise RunError(
+            f"a process that had a run died: the memory may be too small for {at_once} runs at a time (--jobs), or a "
+            "decoder crashed; with --jobs 1 it shows where. The same command goes on"
+        ) from None
     return [outcomes[place] for place in range(len(jobs))]
-
-
-def _begin(threads: int) -> None:
-    """What a process does first. It ends with the one that started it, however that ends, so that nobody else finds its
-    run half done and goes on with it beside it."""
-    torch.set_num_threads(threads)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

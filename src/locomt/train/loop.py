@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from locomt.data import label_list
+from locomt.data.lock import locked
 from locomt.nn.model import FusionModel
 from locomt.nn.pretrained import fill_towers
 from locomt.train import ranks
@@ -72,12 +74,26 @@ def fit(
         split), `skipped` (samples that could not be read so far) in it, and the name `monitor` of what it is judged by.
 
     Raises:
-        ValueError: the recipe, the manifest or the run directory cannot serve, too many samples are bad, or the
-            loss is no number any more.
+        ValueError: the recipe, the manifest or the run directory cannot serve, another process writes in the
+            directory, too many samples are bad, or the loss is no number any more.
         KeyboardInterrupt: it was interrupted; the run can be resumed. (SIGTERM: SystemExit with code 143.)
     """
     run = RunDirectory(Path(run_dir))
     first = recipe.train.devices == 1 or ranks.is_first()
+    writes = first and not (resume and run.finished)
+    with locked(run.path, run.last.parent.name) if writes else nullcontext():
+        return _fit(recipe, run, first, resume, on_epoch, on_step)
+
+
+def _fit(
+    recipe: Recipe,
+    run: RunDirectory,
+    first: bool,
+    resume: bool,
+    on_epoch: Callable[[Mapping[str, float | None]], None] | None,
+    on_step: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    """What `fit` does in a run directory of its own."""
     labels = label_list(recipe.data)
     if resume and run.holds_run:
         if first:
@@ -105,7 +121,7 @@ def fit(
         run.begin(recipe, labels)
     if recipe.train.compile:
         model.compile()
-    with _quiet(), _deterministic(recipe.train.deterministic):
+    with _quiet(recipe.train.devices), _deterministic(recipe.train.deterministic):
         trainer = pl.Trainer(
             accelerator=accelerator,
             devices=recipe.train.devices,
@@ -182,11 +198,13 @@ def _deterministic(wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet(devices: int) -> Iterator[None]:
     """Keeps Lightning from narrating, and lets a stopped program end as stopped programs do."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
-    handler = signal.getsignal(signal.SIGINT)
+    handler, terminate = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    if devices > 1 and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning has all processes end after the same step
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
@@ -205,3 +223,5 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, handler)
+        if devices > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)

@@ -14,6 +14,7 @@ from typing import Any
 from locomt.data.atomic import write_text
 from locomt.data.config import DataConfig
 from locomt.data.json_text import to_json
+from locomt.data.lock import is_lock, locked
 from locomt.data.manifest import Row
 from locomt.data.shards.reader import VERSION, stored_fields
 from locomt.data.shards.writer import Storage, key_of
@@ -89,27 +90,18 @@ def _changed_rows(before: str, now: str) -> list[str]:
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Let one process at a time work in a folder of shards; the system takes the lock back from one that dies.
+def begun_in(out: Path) -> Iterator[None]:
+    """Have a folder of shards to oneself, as `locomt.data.lock.locked`.
 
     Raises:
-        PrepareError: another process works there, or the folder holds something else than shards.
+        PrepareError: the folder holds something else than shards.
+        LockError: another process prepares data there.
     """
     journal = out / "journal"
     begun = (journal / "plan.json").exists() or not out.exists()
-    if not begun and (not out.is_dir() or any(path != journal for path in out.iterdir())):
+    if not begun and (not out.is_dir() or any(path != journal and not is_lock(path) for path in out.iterdir())):
         raise PrepareError(f"{out} is no empty folder and holds no shards that were begun; name another one")
-    journal.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with (journal / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PrepareError(f"another process prepares data in {out}; wait for it") from None
+    with locked(out, "journal"):
         yield
 
 
