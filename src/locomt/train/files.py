@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -147,6 +148,13 @@ class RunDirectory:
     def read_summary(self) -> dict[str, Any]:
         """What `fit` returned. Raises `RunError` where the run has not finished."""
         return dict(self._read_json(self.summary, dict))
+
+    def read_history(self) -> list[dict[str, float | None]]:
+        """The rows of the epochs so far, None where a metric is undefined; none where there is no such file."""
+        if not self.history.is_file():
+            return []
+        with self.history.open(encoding="utf-8", newline="") as file:
+            return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
 
     def _read_json(self, path: Path, kind: type) -> Any:
         try:

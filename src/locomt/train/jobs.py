@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from locomt.data import label_list
 from locomt.data.processes import workers
 from locomt.train.files import RunDirectory, RunError, write_text
 from locomt.train.recipe import Recipe
@@ -89,6 +90,8 @@ def do(job: Job) -> Outcome:
     from locomt.train.run import Run, evaluate
 
     found, start = job.found, time.monotonic()
+    if (row := _given_up(job)) is not None:
+        return _stopped(job, row, start)
 
     def watch(row: Mapping[str, Any]) -> None:
         if job.watch is not None and job.watch(row):
@@ -97,8 +100,7 @@ def do(job: Job) -> Outcome:
     try:
         summary = fit(job.recipe, job.directory, resume=True, on_epoch=watch if job.watch else None)
     except StoppedError as stop:
-        summary = {"monitor": f"val_{job.recipe.monitor}", **stop.row}
-        return Outcome(summary=summary, scores=None, seconds=time.monotonic() - start, stopped=True)
+        return _stopped(job, stop.row, start)
     scores = None
     if job.test:
         path = job.directory / SCORES
@@ -107,6 +109,23 @@ def do(job: Job) -> Outcome:
             write_text(path, json.dumps(scored, indent=2) + "\n")
         scores = json.loads(path.read_text(encoding="utf-8"))
     return Outcome(summary=summary, scores=scores, seconds=0.0 if found else time.monotonic() - start)
+
+
+def _given_up(job: Job) -> Mapping[str, Any] | None:
+    """The epoch after which the run is to be stopped, among those that it had before its process was.
+
+    Whoever watches may not have been told of the last one, or the answer was not heeded any more.
+    """
+    run = RunDirectory(job.directory)
+    if job.watch is None or run.finished or not run.last.exists():
+        return None
+    run.resume(job.recipe, label_list(job.recipe.data))
+    return next((row for row in run.read_history() if job.watch(row)), None)
+
+
+def _stopped(job: Job, row: Mapping[str, Any], start: float) -> Outcome:
+    summary = {"monitor": f"val_{job.recipe.monitor}", **row}
+    return Outcome(summary=summary, scores=None, seconds=time.monotonic() - start, stopped=True)
 
 
 def do_all(

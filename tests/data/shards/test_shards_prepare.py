@@ -19,6 +19,7 @@ from media_clips import add_audio, add_video, pictures, tone, write_clip
 from torch.utils.data import DataLoader
 
 from locomt.data import BadSample, Batch, DataConfig, ManifestDataset, Sample, collate, label_list, read_manifest
+from locomt.data.lock import LockError
 from locomt.data.shards.check import check_shards
 from locomt.data.shards.plan import PrepareError, begun_in
 from locomt.data.shards.prepare import prepare
