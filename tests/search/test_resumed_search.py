@@ -125,9 +125,7 @@ def outcome(document: dict[str, Any]) -> Any:
 
 def order(document: dict[str, Any]) -> list[str]:
     """The tables in the order of their trials."""
-    return [
-        entry["views"] for entry in sorted(document["tables"], key=lambda entry: int(entry["names"][0].split()[1]))
-    ]
+    return [entry["views"] for entry in sorted(document["tables"], key=lambda entry: int(entry["names"][0].split()[1]))]
 
 
 @pytest.mark.parametrize("method", ["evolutionary", "bayesian"])

@@ -32,7 +32,7 @@ class LockError(ValueError):
 
 
 @contextmanager
-def locked(folder: Path, *below: str) -> Iterator[None]:
+def locked(folder: Path, *below: str, patience: float = PATIENCE) -> Iterator[None]:
     """Have a directory to oneself; make it where there is none, and unmake it again if it stays empty.
 
     What killed processes left half written in it is removed. A dead owner's lock is taken over: at once where it was a
@@ -42,6 +42,7 @@ def locked(folder: Path, *below: str) -> Iterator[None]:
     Args:
         folder: the directory.
         below: directories in it, all of which is its process's to write, but for what has an owner of its own.
+        patience: seconds to wait for another process of this machine.
 
     Raises:
         LockError: another process writes there; or the directory cannot be made or written to; or, at the end, this
@@ -50,7 +51,7 @@ def locked(folder: Path, *below: str) -> Iterator[None]:
     made = _make(folder)
     lease = _lease(folder)
     try:
-        _acquire(lease, folder)
+        _acquire(lease, folder, patience)
         try:
             for path in leftovers(folder):
                 remove(path)
@@ -99,7 +100,7 @@ def _make(folder: Path) -> list[Path]:
     return missing
 
 
-def _acquire(lease: SoftFileLease, folder: Path) -> None:
+def _acquire(lease: SoftFileLease, folder: Path, patience: float) -> None:
     """Take the lock, wait for one that may be a dead machine's, or say who has it."""
     begun, seen = time.monotonic(), _renewal(folder)
 
@@ -108,7 +109,7 @@ def _acquire(lease: SoftFileLease, folder: Path) -> None:
         if owner is None:  # it is being written, or was just given up
             return False
         if owner.hostname == _this_machine():  # were that process dead, the lock would be ours by now
-            return time.monotonic() - begun > PATIENCE
+            return time.monotonic() - begun > patience
         return _renewal(folder) != seen
 
     try:
