@@ -11,6 +11,7 @@ from typing import Any
 
 from locomt.data.atomic import flush, replacing, write_text
 from locomt.data.lock import is_lock
+from locomt.hints import in_short
 from locomt.train.recipe import Recipe, load_recipe
 
 __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_text"]
@@ -120,13 +121,14 @@ class RunDirectory:
             write_text(self.config, recipe.to_yaml(self.path))
             return
         before, now = flatten(load_recipe(self.config).to_dict()), flatten(recipe.to_dict())
-        for name in sorted(before.keys() | now.keys()):
-            old, new = before.get(name, "nothing"), now.get(name, "nothing")
-            if name not in FREE and old != new:
-                raise RunError(
-                    f"{self.path} was begun with {name} {old!r}, the recipe now says {new!r}: a run is resumed "
-                    "with the recipe that it was begun with; change it back or name another directory"
-                )
+        names = [name for name in sorted(before.keys() | now.keys()) if name not in FREE]
+        changed = [(name, old, new) for name in names if (old := before.get(name)) != (new := now.get(name))]
+        if changed:
+            told = [f"{name} {old!r}, the recipe now says {new!r}" for name, old, new in changed]
+            raise RunError(
+                f"{self.path} was begun with {in_short(told)}: a run is resumed with the recipe that it was begun "
+                "with; change it back or name another directory"
+            )
         if (known := self.read_labels()) != tuple(labels):
             differing = sorted(set(known) ^ set(labels)) or list(labels)
             raise RunError(

@@ -18,6 +18,7 @@ from locomt.data.lock import is_lock, locked
 from locomt.data.manifest import Row
 from locomt.data.shards.reader import VERSION, stored_fields
 from locomt.data.shards.writer import Storage, key_of
+from locomt.hints import in_short
 
 
 class PrepareError(ValueError):
@@ -61,9 +62,8 @@ def begin(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]) 
     before = json.loads(plan_file.read_text(encoding="utf-8"))
     differing = [*_differences(before, plan), *_changed_rows(rows_file.read_text(encoding="utf-8"), lines)]
     if differing:
-        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         raise PrepareError(
-            f"{out} was begun with another recipe or manifest: {differing[0]}{more}; change it back, or name another "
+            f"{out} was begun with another recipe or manifest: {in_short(differing)}; change it back, or name another "
             "folder"
         )
 
@@ -81,12 +81,17 @@ def _changed_rows(before: str, now: str) -> list[str]:
     old, new = ([json.loads(line) for line in text.splitlines()] for text in (before, now))
     if len(old) != len(new):
         return [f"the manifest had {len(old)} rows and now has {len(new)}"]
-    return [
-        f"row {b['row']}, {text}" if a["row"] == b["row"] else f"row {a['row']} is now row {b['row']}"
-        for a, b in zip(old, new, strict=True)
-        if a != b
-        for text in _differences(a["cells"], b["cells"], ".column") or [""]
+    moved = [f"row {a['row']} is now row {b['row']}" for a, b in zip(old, new, strict=True) if a["row"] != b["row"]]
+    columns: dict[str, list[str]] = {}
+    for a, b in zip(old, new, strict=True):
+        for name in {**a["cells"], **b["cells"]}:
+            for text in _differences(a["cells"].get(name), b["cells"].get(name), f".column.{name}"):
+                columns.setdefault(name, []).append(f"row {b['row']}, {text}")
+    changed = [
+        texts[0] + (f", and it has changed in {len(texts) - 1} other rows" if texts[1:] else "")
+        for texts in columns.values()
     ]
+    return [*moved[:1], *changed] or ["the manifest's rows"]
 
 
 @contextmanager
