@@ -63,13 +63,14 @@ def stop(words: list[str], begun: Path, pattern: str, number: signal.Signals) ->
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+    ("number", "code", "word"),
+    [(signal.SIGTERM, 143, "terminated"), pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow)],
 )
 def test_compare(tmp_path: Path, number: signal.Signals, code: int, word: str) -> None:
     recipe, out = make_project(tmp_path / "project", epochs=10_000), tmp_path / "out"
     line = ["compare", str(recipe), "--models", "locomt,mbt,sound", "--seeds", "1", "--jobs", "2", "--out", str(out)]
     assert stop(line, out, "runs/clips/*/seed-0/metrics.csv", number) == (code, [f"locomt compare: {word}"])
-    assert not [path for path in out.rglob(".*")]
+    assert not list(out.rglob(".*"))
     assert len(list(out.glob("runs/clips/*"))) <= 2  # what was waiting was not begun
 
 
@@ -82,7 +83,7 @@ def test_prepare(tmp_path: Path) -> None:
     code, said = stop(line, out, "*.tar", signal.SIGTERM)
     assert (code, said[-1]) == (143, "locomt prepare: terminated")
     assert said[:-1] == ["stopped; the same command goes on after the shards that are done"]
-    assert not [path for path in out.rglob(".*")]
+    assert not list(out.rglob(".*"))
 
 
 def test_a_run_that_is_killed_is_gone_on_with_and_never_by_two(
@@ -107,5 +108,5 @@ def test_a_run_that_is_killed_is_gone_on_with_and_never_by_two(
     assert (run / ".lock").exists()
     assert main([*line, "--train.learning_rate", "0.1"]) == 2  # there is the other run's lock, and it is dead
     assert "was begun with train.learning_rate 0.05, the recipe now says 0.1" in capsys.readouterr().err
-    assert not [path for path in run.rglob(".*")]
+    assert not list(run.rglob(".*"))
     assert os.path.exists(run / "checkpoints" / "last.ckpt")

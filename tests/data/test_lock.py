@@ -73,9 +73,14 @@ def test_a_directory_is_made_and_unmade(folder: Path) -> None:
     with locked(folder):
         assert [path.name for path in folder.iterdir()] == [LOCK]
     assert not folder.parent.exists()
-    with pytest.raises(ZeroDivisionError), locked(folder):
-        (folder / "file").touch()
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with locked(folder):
+            (folder / "file").touch()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert [path.name for path in folder.iterdir()] == ["file"]
     with locked(folder):
         pass
@@ -151,11 +156,16 @@ def test_another_machine_that_renews_its_lock_is_not(elsewhere: Path) -> None:
 def test_a_process_that_has_lost_its_lock_is_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "LEASE", 0.5)
     monkeypatch.setattr(lock, "BEAT", 0.1)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
-    try:
-        with pytest.raises(LockError, match="has been removed, or taken over"), locked(folder):
+
+    def work() -> None:
+        with locked(folder):
             shutil.rmtree(folder)
             time.sleep(30)
             pytest.fail("nobody stopped it")
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    try:
+        with pytest.raises(LockError, match="has been removed, or taken over"):
+            work()
     finally:
         signal.signal(signal.SIGINT, handler)

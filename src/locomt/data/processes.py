@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 TERMINATED = 128 + signal.SIGTERM  # the exit code that shells report for SIGTERM
-GRACE = 10.0
+GRACE = 20.0
 """Seconds that workers have to end in after they were told to; what they are at is whole or not there in any case."""
 
 _told_to_stop = False
