@@ -2,6 +2,10 @@
 
 import json
 import random
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +17,7 @@ from optuna.storages import InMemoryStorage
 from feature_project import LABELS, make_project
 from locomt.data.atomic import write_text
 from locomt.search.budget import Budget
+from locomt.search.results import read_results
 from locomt.search.run import search
 from locomt.search.wanted import Search
 from locomt.train import load_recipe
@@ -146,3 +151,25 @@ def test_killed_again_and_again(clock: Clock, tmp_path: Path, method: str, at_on
     assert outcome(document) == outcome(whole)
     assert order(document) == order(whole)
     assert not list((tmp_path / "killed").rglob("*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
+def test_a_command_that_is_killed(tmp_path: Path) -> None:
+    wanted = plan(tmp_path / "project", "bayesian", tables=7)
+    fields = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", str(EPOCHS))
+    command = [sys.executable, "-m", "locomt", "search", str(tmp_path / "project" / "clips.yaml"), *fields]
+    command += ["--budget", "0.9", "--method", "bayesian", "--tables", "7", "--one-way", "--jobs", "2"]
+    command += ["--out", str(tmp_path / "killed")]
+    for runs in (2, 5):
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+            while len(list((tmp_path / "killed" / "runs").glob("*/seed-0/metrics.csv"))) < runs:
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.kill()
+    subprocess.run(command, check=True, capture_output=True)
+    whole = search(wanted, tmp_path / "whole", at_once=2)
+    killed = read_results(tmp_path / "killed" / "results.json")
+    assert outcome(killed) == outcome(whole)
+    assert order(killed) == order(whole)
+    assert not list((tmp_path / "killed").rglob(".*"))
