@@ -57,7 +57,7 @@ def test_a_path_is_relative_to_the_recipe(dense: Path) -> None:
                 "--data.modalities.sound.max_length",
                 "9",
             ],
-            r"dim 32, they were trained with 16; depth 3, they were trained with 2; modalities.sound.max_length 9, they",
+            r"dim 32, they were trained with 16; depth 3, they were trained with 2; modalities.sound.max_length 9, ",
         ),
         (["--train.start", "run", "--model.fusion", "mbt"], "fusion 'mbt', they were trained with"),
     ],
