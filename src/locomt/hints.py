@@ -1,8 +1,8 @@
-"""What messages about names have in common: what may have been meant, what can be shown, and what is no list."""
+"""What messages have in common: what a name may have meant, what can be shown, what matters of much that is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -31,3 +31,9 @@ def require_list(names: object, what: str) -> None:
     """
     if isinstance(names, str):
         raise ValueError(f"{what}: expected a list of names, got the text {names!r}; write [{names!r}] for one")
+
+
+def in_short(parts: Sequence[str], shown: int = 3) -> str:
+    """`a; b; c (and 4 more)`: the first of several, which are to be those that matter most."""
+    more = f" (and {len(parts) - shown} more)" if len(parts) > shown else ""
+    return "; ".join(parts[:shown]) + more

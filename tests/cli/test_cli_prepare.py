@@ -138,6 +138,23 @@ def test_another_recipe_for_the_same_folder(tmp_path: Path, read: Read) -> None:
     assert len(message.splitlines()) == 1
 
 
+def test_of_much_that_differs_the_first_of_each_kind_is_named(tmp_path: Path, read: Read) -> None:
+    project, out = make_project(tmp_path / "project"), tmp_path / "shards"
+    call = ["prepare", str(project), "--out", str(out), "--workers", "0"]
+    assert main(call) == 0
+    read()
+    manifest = tmp_path / "project" / "clips.csv"
+    manifest.write_text(manifest.read_text().replace("_motion.npy", "_moved.npy").replace(",left,", ",Left,"))
+    assert main([*call, "--images", "png", "--data.modalities.sound.max_length", "3"]) == 2
+    message = read()[1]
+    assert (
+        "modalities.sound.max_length was 4 and is now 3; storage.images was 'jpeg' and is now 'png'; row 2, " in message
+    )
+    assert "column.motion was 'train0_motion.npy' and is now 'train0_moved.npy'" in message
+    assert "changed in 22 other rows (and 1 more)" in message  # the labels
+    assert len(message.splitlines()) == 1
+
+
 def test_damage_is_found(tmp_path: Path, read: Read) -> None:
     project, out = make_project(tmp_path / "project"), tmp_path / "shards"
     assert main(["prepare", str(project), "--out", str(out), "--workers", "0"]) == 0

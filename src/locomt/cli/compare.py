@@ -53,6 +53,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     tune_seeds = _first("--tune-seeds", args.tune_seeds)
     from locomt.cli.notes import say_notes
     from locomt.cli.output import print_json
+    from locomt.data.lock import locked
     from locomt.experiments.tuning import parse_grid
     from locomt.train.recipe import load_recipe
 
@@ -74,22 +75,36 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         )
         for config, recipe in recipes.items()
     ]
-    manifests = [recipe.data for recipe in recipes.values()]
-    document = compare_aloud(
-        comparisons, args.out, jobs=args.jobs, threads=args.threads, before=lambda: say_notes(*manifests)
-    )
-    report = write_report(
-        document,
-        args.out / "report.html",
-        title="LoCoMT and its baselines",
-        commands=next_commands(document, args.configs[0], args.out),
-    )
+    with locked(args.out, "runs"):
+        manifests = [recipe.data for recipe in recipes.values()]
+        document = compare_aloud(
+            comparisons, args.out, jobs=args.jobs, threads=args.threads, before=lambda: say_notes(*manifests)
+        )
+        first, *others = args.configs
+        report = write_report(
+            document,
+            args.out / "report.html",
+            title="LoCoMT and its baselines",
+            commands=next_commands(
+                document, first, args.out, others=others, options=_options(args), overrides=overrides
+            ),
+        )
     if args.json:
         print_json(document)
     else:
         show(document)
         print(f"report: {report}\nresults: {args.out / 'results.json'}")
     return 0
+
+
+def _options(args: argparse.Namespace) -> list[str]:
+    """Those given that say which runs there are, and how they are done."""
+    words = ["--models", args.models] if args.models else []
+    words += [word for grid in args.tune for word in ("--tune", grid)]
+    for name, usual in (("tune_seeds", 1), ("jobs", 1), ("threads", 1)):
+        if (value := getattr(args, name)) != usual:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
 
 
 def compare_aloud(

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import NoReturn, Protocol, cast
 
 from locomt import __version__, faults
+from locomt.data.processes import TERMINATED, stoppable
 from locomt.hints import did_you_mean
 
 COMMANDS = ("demo", "prepare", "train", "evaluate", "predict", "compare", "search", "experiment", "cost", "doctor")
@@ -183,9 +184,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = load_command(args.command)
         if overrides and not takes_overrides(command):
             raise ValueError(f"{overrides[0]} sets a field of a recipe, and this command reads none")
-        code = command.run(args, overrides)
+        with stoppable():
+            code = command.run(args, overrides)
         sys.stdout.flush()  # a reader that went away shows here, not when the interpreter ends
         return code
+    except SystemExit as stop:
+        if stop.code == TERMINATED:
+            print(f"{program}: terminated", file=sys.stderr)
+        raise
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
         try:
             report = prepare(recipe.data, args.out, storage, workers=args.workers, retry=args.retry, tell=tell)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             bar.console.print("stopped; the same command goes on after the shards that are done")
             raise
     ready = args.out / "recipe.yaml"
@@ -140,7 +141,8 @@ def summary(report: dict[str, Any], out: Path, data: DataConfig) -> list[str]:
         lines.append(f"{bad} could not be read, see {out / 'report.json'}; mend them and use --retry")
         if bad > data.max_bad * report["samples"]:
             lines.append(f"that is more than data.max_bad = {data.max_bad:g} allows a split: training may stop")
-    lines.append(f"train on them with: locomt train {out / 'recipe.yaml'} --run runs/{out.name}")
+    command = ["locomt", "train", str(out / "recipe.yaml"), "--run", f"runs/{out.name}"]
+    lines.append(f"train on them with: {shlex.join(command)}")
     return lines
 
 

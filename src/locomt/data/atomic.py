@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,10 +29,20 @@ def replacing(path: Path) -> Iterator[Path]:
             error.filename = os.fspath(path)
         raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        remove(temporary)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What a process that was killed had not yet put into its place in a directory, or what another is just writing."""
+    return [path for path in folder.iterdir() if re.fullmatch(r"\..+\.\d+\.tmp", path.name)]
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a directory with all that is in it, if it is there; a link as a link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def make_directory(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,6 +64,6 @@ def recipe_of(path: Path, overrides: str | Sequence[str] = ()) -> Recipe:
     if not is_dense(dense):
         raise SearchError(
             f"{path}: expected the run of Multiall that it began with in {dense}, for its recipe, but there is none; "
-            f"give the recipe as well: locomt search CONFIG --from {path}"
+            f"give the recipe as well: locomt search CONFIG --from {shlex.quote(str(path))}"
         )
     return load_recipe(RunDirectory(dense).config, ["--model.fusion=locomt", *words_of(overrides)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from locomt.data.atomic import flush, make_directory, replacing, write_text
+from locomt.data.lock import is_lock
+from locomt.hints import in_short
 from locomt.train.recipe import Recipe, load_recipe
 
 __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_text"]
@@ -98,7 +101,7 @@ class RunDirectory:
                 f"{self.path} holds {'a' if self.finished else 'an'} {state} run; resume it (--resume), name "
                 "another directory (--run) or remove it"
             )
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or not all(map(is_lock, self.path.iterdir()))):
             raise RunError(f"{self.path} is no empty directory and holds no run; name another directory")
         make_directory(self.path)
         try:
@@ -122,13 +125,14 @@ class RunDirectory:
             write_text(self.config, recipe.to_yaml(self.path))
             return
         before, now = flatten(load_recipe(self.config).to_dict()), flatten(recipe.to_dict())
-        for name in sorted(before.keys() | now.keys()):
-            old, new = before.get(name, "nothing"), now.get(name, "nothing")
-            if name not in FREE and old != new:
-                raise RunError(
-                    f"{self.path} was begun with {name} {old!r}, the recipe now says {new!r}: a run is resumed "
-                    "with the recipe that it was begun with; change it back or name another directory"
-                )
+        names = [name for name in sorted(before.keys() | now.keys()) if name not in FREE]
+        changed = [(name, old, new) for name in names if (old := before.get(name)) != (new := now.get(name))]
+        if changed:
+            told = [f"{name} {old!r}, the recipe now says {new!r}" for name, old, new in changed]
+            raise RunError(
+                f"{self.path} was begun with {in_short(told)}: a run is resumed with the recipe that it was begun "
+                "with; change it back or name another directory"
+            )
         if (known := self.read_labels()) != tuple(labels):
             differing = sorted(set(known) ^ set(labels)) or list(labels)
             raise RunError(
@@ -150,6 +154,13 @@ class RunDirectory:
     def read_summary(self) -> dict[str, Any]:
         """What `fit` returned. Raises `RunError` where the run has not finished."""
         return dict(self._read_json(self.summary, dict))
+
+    def read_history(self) -> list[dict[str, float | None]]:
+        """The rows of the epochs so far, None where a metric is undefined; none where there is no such file."""
+        if not self.history.is_file():
+            return []
+        with self.history.open(encoding="utf-8", newline="") as file:
+            return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
 
     def _read_json(self, path: Path, kind: type) -> Any:
         try:

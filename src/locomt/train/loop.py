@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from locomt.data import label_list
+from locomt.data.lock import locked
 from locomt.faults import telling
 from locomt.nn.config import FusionConfig
 from locomt.nn.model import FusionModel
@@ -81,8 +83,8 @@ def fit(
         all reason, `diverged` says so in a line.
 
     Raises:
-        ValueError: the recipe, the manifest or the run directory cannot serve, the processes do not fit the recipe, too
-            many samples are bad, or the loss is no number any more.
+        ValueError: the recipe, the manifest or the run directory cannot serve, another process writes in the
+            directory, the processes do not fit the recipe, too many samples are bad, or the loss is no number any more.
         MachineError: the machine lacks disk, memory or file descriptors, or killed a worker; the run can be resumed.
             Where memory is likely to run out, that is logged before training starts.
         KeyboardInterrupt: it was interrupted; the run can be resumed. (SIGTERM: SystemExit with code 143.)
@@ -91,13 +93,19 @@ def fit(
     run, labels = RunDirectory(Path(run_dir)), label_list(recipe.data)
     config = recipe.fusion_config(labels)
     kept = "what was done is kept: resuming goes on after the last checkpoint"
-    with telling(run.path, need=lambda: str(estimate(recipe, config)), then=kept):
-        return _fit(recipe, run, labels, config, resume, on_start, on_epoch, on_step)
+    first = recipe.train.devices == 1 or ranks.is_first()
+    writes = first and not (resume and run.finished)
+    with (
+        telling(run.path, need=lambda: str(estimate(recipe, config)), then=kept),
+        locked(run.path, run.last.parent.name) if writes else nullcontext(),
+    ):
+        return _fit(recipe, run, first, labels, config, resume, on_start, on_epoch, on_step)
 
 
 def _fit(
     recipe: Recipe,
     run: RunDirectory,
+    first: bool,
     labels: list[str],
     config: FusionConfig,
     resume: bool,
@@ -105,7 +113,7 @@ def _fit(
     on_epoch: Callable[[Mapping[str, float | None]], None] | None,
     on_step: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    first = recipe.train.devices == 1 or ranks.is_first()
+    """What `fit` does in a run directory of its own."""
     if resume and run.holds_run:
         if first:
             run.resume(recipe, labels)
@@ -137,7 +145,7 @@ def _fit(
         run.begin(recipe, labels)
     if on_start:
         on_start()
-    with _quiet(), _deterministic(recipe.train.deterministic):
+    with _quiet(recipe.train.devices), _deterministic(recipe.train.deterministic):
         trainer = pl.Trainer(
             accelerator=accelerator,
             devices=recipe.train.devices,
@@ -231,11 +239,13 @@ def _deterministic(wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet(devices: int) -> Iterator[None]:
     """Keeps Lightning from narrating, and lets a stopped program end as stopped programs do."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
-    handler = signal.getsignal(signal.SIGINT)
+    handler, terminate = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    if devices > 1 and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning has all processes end after the same step
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
@@ -254,3 +264,5 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, handler)
+        if devices > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)

@@ -8,15 +8,11 @@ is done, and all others are written anew. `shards.json` comes last.
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
-from multiprocessing.connection import wait as wait_for_end
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +24,8 @@ from locomt.data.json_text import to_json
 from locomt.data.labels import LabelError, label_list, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest
 from locomt.data.names import places_of
-from locomt.data.shards.plan import Job, PrepareError, begin, lay_out, locked
+from locomt.data.processes import workers as worker_pool
+from locomt.data.shards.plan import Job, PrepareError, begin, begun_in, lay_out
 from locomt.data.shards.reader import INDEX, SAMPLES, VERSION, stored_fields
 from locomt.data.shards.tar import sha256
 from locomt.data.shards.writer import LONGEST_NAME, Storage, write_shard
@@ -87,10 +84,8 @@ def prepare(
     if out.resolve() == manifest.resolve() or (manifest.is_dir() and out.resolve().is_relative_to(manifest.resolve())):
         raise PrepareError(f"{out} lies within the folder of clips, where its shards would be taken for a class")
     labels = _labels(config)  # now: a manifest whose labels cannot serve is not decoded first
-    with locked(out):
+    with begun_in(out):
         begin(out, config, storage, rows)
-        for leftover in [*out.glob(".*.tmp"), *out.glob("journal/.*.tmp")]:
-            leftover.unlink(missing_ok=True)
         jobs = lay_out(rows, out, storage)
         notes = {job.tar.name: job.read_note() for job in jobs}
         todo = [job for job in jobs if (note := notes[job.tar.name]) is None or (retry and _has_failed(note, config))]
@@ -136,27 +131,19 @@ def _write_all(
     if "forkserver" in methods:
         context.set_forkserver_preload([__name__])
     counter = context.Value("Q", 0)
-    others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(
-        min(workers, len(jobs)), context, initializer=_begin_worker, initargs=(counter, config, storage)
-    ) as pool:
-        try:
-            pending = {pool.submit(_write_in_worker, job) for job in jobs}
+    try:
+        with worker_pool(min(workers, len(jobs)), context, _begin_worker, counter, config, storage) as submit:
+            pending = {submit(_write_in_worker, job) for job in jobs}
             while pending:
                 finished, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
                 tell(counter.value)
                 for future in finished:
                     future.result()
-        except BaseException as error:
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-            pool.shutdown(cancel_futures=True)
-            if isinstance(error, BrokenProcessPool):
-                raise MachineError(
-                    "a worker process died: the memory may be too small for so many (--workers), or a decoder crashed; "
-                    "with --workers 0 it shows where. The same command goes on after the shards that are done"
-                ) from None
-            raise
+    except BrokenProcessPool:
+        raise MachineError(
+            "a worker process died: the memory may be too small for so many (--workers), or a decoder crashed; "
+            "with --workers 0 it shows where. The same command goes on after the shards that are done"
+        ) from None
 
 
 _worker: tuple[Any, DataConfig, Storage]
@@ -167,16 +154,6 @@ def _begin_worker(counter: Any, config: DataConfig, storage: Storage) -> None:
     global _worker
     _worker = (counter, config, storage)
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait_for_end([parent.sentinel])
-    os._exit(1)
 
 
 def _write_in_worker(job: Job) -> None:
