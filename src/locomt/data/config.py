@@ -242,7 +242,7 @@ def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:
     values = {str(key): entry for key, entry in value.items()}
     kind = values.pop("kind", None)
     _require(kind is not None, f"{where}: field 'kind' is missing; it is one of {', '.join(SOURCES)}")
-    _require(kind in SOURCES, f"{where}: {_unknown(kind, SOURCES, 'kind')}")
+    _require(isinstance(kind, str) and kind in SOURCES, f"{where}: {_unknown(kind, SOURCES, 'kind')}")
     source = SOURCES[kind]
     known = {f.name: f.default is MISSING for f in fields(source)}
     for field in values:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from locomt.nn.config import AudioSpec, ConfigError, FeatureSpec, TextSpec, VideoSpec
+from locomt.nn.fields import check_types
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 # The modules that decode are imported when something is loaded: a recipe is read without PyAV.
 
 FILTERBANKS = ("htk", "kaldi")
-_TYPES = {"int": (int,), "float": (int, float), "str": (str,)}
 
 
 def _require(condition: bool, message: str) -> None:
@@ -40,13 +40,7 @@ class _Source:
     column: str
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            wanted = _TYPES[str(field.type)]
-            _require(
-                isinstance(value, wanted) and not isinstance(value, bool),
-                f"{field.name}: expected {field.type}, got {value!r}",
-            )
+        check_types(self)
         _require(bool(self.column), "column: expected the name of a column of the manifest, got nothing")
 
 
