@@ -140,7 +140,7 @@ def test_only_needs_the_modality_whose_steps_are_labelled(project: Path) -> None
         (["--data.modalities.sound.kind", "featrues"], "did you mean 'features'?"),
         (["--train.epochs"], "override --train.epochs: expected a value after it, got none"),
         (["train.epochs", "3"], "expected an override such as '--model.depth 4', got 'train.epochs'"),
-        (["--data.labels", "[a"], "is not valid YAML"),
+        (["--data.labels", "[a"], "not valid YAML"),
     ],
 )
 def test_refusals(project: Path, overrides: list[str], message: str) -> None:

@@ -20,6 +20,7 @@ from locomt.hints import did_you_mean
 from locomt.nn.config import Architecture, FusionConfig
 from locomt.train.augment import check_augment
 from locomt.train.config import RecipeError, TrainConfig, require
+from locomt.train.yaml_text import parse_yaml, read_yaml
 
 PARTS = ("fusion", "head")
 """Parts of every model that are no modality's."""
@@ -259,19 +260,12 @@ def _resolved(source: str, folders: Sequence[Path]) -> str:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path}: expected a YAML file, got something that is no text") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    values = read_yaml(path)
     require(isinstance(values, dict), f"{path}: expected the sections model, data and train, got {values!r:.60}")
     for section, content in values.items():
         require(
             content is None or isinstance(content, dict),
-            f"{path}: expected section {section!r} to hold fields, got {content!r:.60}",
+            f"{path}: expected section {section!r:.60} to hold fields, got {content!r:.60}",
         )
     return {section: content or {} for section, content in values.items()}
 
@@ -300,9 +294,9 @@ def _parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
         if value is None:
             raise RecipeError(f"override {name}: expected a value after it, got none")
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise RecipeError(f"override {name}: {value!r} is not valid YAML; quote it") from None
+            parsed = parse_yaml(value, f"override {name}")
+        except RecipeError as error:
+            raise RecipeError(f"{error}; quote it") from None
         plain = isinstance(parsed, str) and value[:1] not in ("'", '"')
         pairs.append((name[2:], value if plain else parsed))  # YAML would fold the lines of a view table
     return pairs
@@ -363,4 +357,4 @@ def _one_line(message: str, values: Mapping[str, Mapping[str, Any]]) -> str:
         return " ".join(message.split())
     section, name = key.groups()
     wanted = {f.name: f.type for f in fields(_SECTIONS[section])}[name]
-    return f"{section}.{name}: expected {wanted}, got {values[section].get(name)!r}"
+    return f"{section}.{name}: expected {wanted}, got {values[section].get(name)!r:.60}"
