@@ -13,13 +13,28 @@ import torch
 from torch import Tensor, nn
 
 from locomt.nn.checkpoint import CONFIG, checkpoint_folder, read_json, weight_files
-from locomt.nn.config import ConfigError, TextSpec
+from locomt.nn.config import MOST_PARAMETERS, ConfigError, TextSpec
+from locomt.nn.fields import LARGEST
+from locomt.views import MOST_LAYERS
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 FOREIGN = ("auto_map", "attn_implementation", "quantization_config", "architectures", "transformers_version", "dtype")
 """Fields of a `config.json` that do not say what the model is, some of which ask for other code to be loaded."""
+
+
+BROKEN = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    ImportError,
+)
+"""What models of transformers raise for a configuration that no model was ever made of."""
 
 
 class EncodedText(nn.Module):
@@ -73,13 +88,34 @@ def build_encoder(values: Mapping[str, Any]) -> tuple[Any, int]:
     AutoModel, AutoConfig = _transformers("AutoModel", "AutoConfig")
     from huggingface_hub.errors import StrictDataclassError
 
+    where = f"text encoder of model_type {values.get('model_type')!r:.60}"
+    _check_sizes(values, where)
     try:
         config = AutoConfig.for_model(**_describing(values))  # which may come from anybody's saved model
+        with torch.device("meta"):
+            count = sum(
+                weight.numel() for weight in AutoModel.from_config(config, trust_remote_code=False).parameters()
+            )
+        if count > MOST_PARAMETERS:
+            raise ConfigError(f"{where}: {count:,} parameters, {4 * count / 2**30:,.0f} GiB: that fits no machine")
         model = AutoModel.from_config(config, trust_remote_code=False)
-    except (StrictDataclassError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(f"text encoder of model_type {values.get('model_type')!r}: {reason}") from None
+    except ConfigError:
+        raise
+    except (StrictDataclassError, *BROKEN) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ConfigError(f"{where}: {reason or type(error).__name__}") from None
     return _headless(model), int(config.get_text_config(encoder=True).hidden_size)
+
+
+def _check_sizes(values: Mapping[str, Any], where: str) -> None:
+    """Numbers that would have a loop of millions of layers, or tensors beyond what torch counts."""
+    for name, value in values.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            most = MOST_LAYERS if "layer" in name else LARGEST
+            if abs(value) > most:
+                raise ConfigError(
+                    f"{where}: {name}: expected at most {most:,}, got {value!r:.60}: that fits no machine"
+                )
 
 
 def _headless(model: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,18 +142,32 @@ class RunDirectory:
         Raises:
             RunError: the file is missing or no list of labels.
         """
-        return tuple(self._read_json(self.labels, list))
+        labels = self._read_json(self.labels, list)
+        for place, label in enumerate(labels):
+            if not isinstance(label, str):
+                raise RunError(f"{self.labels}: expected names of labels, got {label!r:.60} at place {place + 1}")
+        if twice := [label for label, count in Counter(labels).items() if count > 1]:
+            raise RunError(f"{self.labels}: the label {twice[0]!r:.60} is there more than once")
+        return tuple(labels)
 
     def read_summary(self) -> dict[str, Any]:
-        """What `fit` returned. Raises `RunError` where the run has not finished."""
-        return dict(self._read_json(self.summary, dict))
+        """What `fit` returned. Raises `RunError` where the run has not finished, or the file is something else."""
+        summary = self._read_json(self.summary, dict)
+        for name, kinds in (("monitor", str), ("epoch", int), ("skipped", int)):
+            if not isinstance(summary.get(name), kinds):
+                came = repr(summary.get(name, "nothing"))[:60]
+                raise RunError(f"{self.summary}: expected {name}, a {kinds.__name__}, got {came}")
+        for name, value in summary.items():
+            if not isinstance(value, str | int | float | None):
+                raise RunError(f"{self.summary}: expected {name!r:.60} to be a number, got {value!r:.60}")
+        return dict(summary)
 
     def _read_json(self, path: Path, kind: type) -> Any:
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(f"{self.path} holds no {path.name}: expected a run made by `locomt train`") from None
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, numbers of thousands of digits
             raise RunError(f"{path}: not valid JSON ({error})") from None
         if not isinstance(value, kind):
             raise RunError(f"{path}: expected a {kind.__name__}, got {value!r:.60}")

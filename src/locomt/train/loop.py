@@ -29,6 +29,7 @@ from locomt.train.learning import LearningModule
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
 from locomt.train.recipe import Recipe
+from locomt.train.saved import check_last, check_weights, load_checkpoint
 from locomt.train.start import fill_from_run
 
 NOISE = (
@@ -105,6 +106,8 @@ def fit(
         run.begin(recipe, labels)
     if recipe.train.compile:
         model.compile()
+    if run.last.exists():
+        check_last(run.last, module.state_dict())
     with _quiet(), _deterministic(recipe.train.deterministic):
         trainer = pl.Trainer(
             accelerator=accelerator,
@@ -129,10 +132,10 @@ def fit(
     summary = {"monitor": keeper.monitor, **keeper.best}
     if not first:
         return summary
-    weights = torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"]
-    model.cpu().load_state_dict(
-        {name.removeprefix("model."): value for name, value in weights.items() if name.startswith("model.")}
-    )
+    best = load_checkpoint(run.best, weights=True)["state_dict"]
+    weights = {name.removeprefix("model."): value for name, value in best.items() if name.startswith("model.")}
+    check_weights(run.best, weights, model.state_dict())
+    model.cpu().load_state_dict(weights)
     run.export(summary, model.save_pretrained)
     return summary
 
