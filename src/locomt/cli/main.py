@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import NoReturn, Protocol, cast
 
 from locomt import __version__
+from locomt.cli.terminal import guarded, line
 from locomt.hints import did_you_mean
 
 COMMANDS = ("demo", "prepare", "train", "evaluate", "predict", "compare", "search", "experiment", "cost", "doctor")
@@ -111,13 +112,17 @@ def check_name(name: str) -> None:
 def describe(error: Exception) -> str:
     """An error as one line."""
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return line(f"{error.filename}: {error.strerror}")
+    return line(" ".join(str(error).split())) or type(error).__name__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0, or 2 for a user's mistake, or the command's own."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    with guarded():
+        return _main(sys.argv[1:] if argv is None else list(argv))
+
+
+def _main(argv: list[str]) -> int:
     name = next(iter(argv), "--help")
     program = f"locomt {name}" if name in COMMANDS else "locomt"
     try:

@@ -85,29 +85,41 @@ def build_encoder(values: Mapping[str, Any]) -> tuple[Any, int]:
     Raises:
         ConfigError: transformers is not installed or cannot make such a model.
     """
+    count = encoder_parameters(values)
+    if count > MOST_PARAMETERS:
+        raise ConfigError(f"{_named(values)}: {count:,} parameters, {4 * count / 2**30:,.0f} GiB: that fits no machine")
+    model = _make(values)
+    return _headless(model), int(model.config.get_text_config(encoder=True).hidden_size)
+
+
+def encoder_parameters(values: Mapping[str, Any]) -> int:
+    """Trainable numbers of an encoder, for which nothing is allocated.
+
+    Raises:
+        ConfigError: as `build_encoder`.
+    """
+    _check_sizes(values)
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in _headless(_make(values)).parameters())
+
+
+def _make(values: Mapping[str, Any]) -> Any:
     AutoModel, AutoConfig = _transformers("AutoModel", "AutoConfig")
     from huggingface_hub.errors import StrictDataclassError
 
-    where = f"text encoder of model_type {values.get('model_type')!r:.60}"
-    _check_sizes(values, where)
     try:
         config = AutoConfig.for_model(**_describing(values))  # which may come from anybody's saved model
-        with torch.device("meta"):
-            count = sum(
-                weight.numel() for weight in AutoModel.from_config(config, trust_remote_code=False).parameters()
-            )
-        if count > MOST_PARAMETERS:
-            raise ConfigError(f"{where}: {count:,} parameters, {4 * count / 2**30:,.0f} GiB: that fits no machine")
-        model = AutoModel.from_config(config, trust_remote_code=False)
-    except ConfigError:
-        raise
+        return AutoModel.from_config(config, trust_remote_code=False)
     except (StrictDataclassError, *BROKEN) as error:
         reason = str(error).strip().partition("\n")[0][:200]
-        raise ConfigError(f"{where}: {reason or type(error).__name__}") from None
-    return _headless(model), int(config.get_text_config(encoder=True).hidden_size)
+        raise ConfigError(f"{_named(values)}: {reason or type(error).__name__}") from None
 
 
-def _check_sizes(values: Mapping[str, Any], where: str) -> None:
+def _named(values: Mapping[str, Any]) -> str:
+    return f"text encoder of model_type {values.get('model_type')!r:.60}"
+
+
+def _check_sizes(values: Mapping[str, Any]) -> None:
     """Numbers that would have a loop of millions of layers, or tensors beyond what torch counts."""
     for name, value in values.items():
         if isinstance(value, int) and not isinstance(value, bool):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from locomt.nn.checkpoint import read_json
-from locomt.nn.config import ConfigError, FusionConfig, own_parameters
+from locomt.nn.config import ConfigError, FusionConfig, encodes, own_parameters
+from locomt.nn.encoder import encoder_parameters
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelHubMixin
@@ -124,7 +125,10 @@ def _check_count(path: Path, config: FusionConfig) -> None:
 
     with safe_open(path, framework="pt") as file:
         held = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
-    if (wanted := own_parameters(config)) > held:
+    wanted = own_parameters(config)
+    if wanted <= held:  # else there is no need to look at the encoders
+        wanted += sum(encoder_parameters(spec.encoder or {}) for spec in config.modalities.values() if encodes(spec))
+    if wanted > held:
         raise ConfigError(
             f"{path}: the weights do not fit {CONFIG}, which describes {wanted:,} parameters "
             f"({4 * wanted / 2**30:,.1f} GiB), while the file holds {held:,} numbers; save or download it again"

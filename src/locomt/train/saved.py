@@ -1,4 +1,4 @@
-"""Reading `last.ckpt` and `best.ckpt`, which may be damaged or of another run: named before anything is made of them."""
+"""Reading `last.ckpt` and `best.ckpt`, which may be damaged or of another run: named before anything is done."""
 
 from __future__ import annotations
 
