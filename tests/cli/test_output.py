@@ -82,5 +82,5 @@ def test_bars_of_downloads_are_drawn(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_text_of_any_script_stays_as_it_is() -> None:
-    text = "é 日本語 می\u200cخواهم 👨\u200d👩\u200d👧 a\tb\nc"
+    text = "é 日本語 క్\u200cష 👨\u200d👩\u200d👧 a\tb\nc"
     assert shown(text) == text

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn, Protocol, cast
 
@@ -22,6 +23,8 @@ MISTAKE, INTERRUPTED = 2, 130  # exit codes; 130 is what shells report for Ctrl-
 
 DESCRIPTION = "Train, measure and deploy multimodal transformers with a guaranteed bound on attention cost."
 EPILOG = "`locomt COMMAND --help` shows a command's options and an example."
+READ_RUNS = ("train", "evaluate", "predict", "compare", "search", "cost", "prepare")
+TRUST = "follow the data, tokenizers and encoders that a run names which somebody else began"
 OVERRIDES = "Any field of the recipe can be set on the command line: --model.depth 4"
 
 
@@ -62,7 +65,10 @@ def build_parser(names: Sequence[str] = COMMANDS) -> Parser:
         epilog = f"example:\n  {command.EXAMPLE}"
         if takes_overrides(command):
             epilog = f"{OVERRIDES}\n\n{epilog}"
-        command.add_arguments(commands.add_parser(name, help=command.HELP, description=command.HELP, epilog=epilog))
+        own = commands.add_parser(name, help=command.HELP, description=command.HELP, epilog=epilog)
+        command.add_arguments(own)
+        if name in READ_RUNS:
+            own.add_argument("--trust", action="store_true", help=TRUST)
     return parser
 
 
@@ -109,6 +115,18 @@ def check_name(name: str) -> None:
     raise ValueError(f"expected a command out of {', '.join(COMMANDS)}, got {name!r}; {hint}")
 
 
+@contextmanager
+def trusted(wanted: bool) -> Iterator[None]:
+    """Follow the names in the runs of others for as long as a command runs, where its user says so."""
+    if not wanted:
+        yield
+        return
+    from locomt.train.origin import trusting
+
+    with trusting():
+        yield
+
+
 def describe(error: Exception) -> str:
     """An error as one line."""
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -135,7 +153,8 @@ def _main(argv: list[str]) -> int:
         command = load_command(args.command)
         if overrides and not takes_overrides(command):
             raise ValueError(f"{overrides[0]} sets a field of a recipe, and this command reads none")
-        code = command.run(args, overrides)
+        with trusted(getattr(args, "trust", False)):
+            code = command.run(args, overrides)
         sys.stdout.flush()  # a reader that went away shows here, not when the interpreter ends
         return code
     except KeyboardInterrupt:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from locomt.data.atomic import flush, replacing, write_text
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.origin import MARK, mark_of
+from locomt.train.recipe import Recipe, read_recipe
 
 __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_text"]
 
@@ -103,7 +104,7 @@ class RunDirectory:
             raise RunError(f"{self.path} is no empty directory and holds no run; name another directory")
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_labels(labels)
-        write_text(self.config, recipe.to_yaml(self.path))  # last: from here on there is a run
+        self._write_config(recipe)  # last: from here on there is a run
 
     def resume(self, recipe: Recipe, labels: Sequence[str]) -> None:
         """Check that this is the run that the recipe describes.
@@ -116,9 +117,9 @@ class RunDirectory:
         """
         if not self.last.exists() and not self.finished:
             self.write_labels(labels)
-            write_text(self.config, recipe.to_yaml(self.path))
+            self._write_config(recipe)
             return
-        before, now = flatten(load_recipe(self.config).to_dict()), flatten(recipe.to_dict())
+        before, now = flatten(read_recipe(self.config)[0].to_dict()), flatten(recipe.to_dict())
         for name in sorted(before.keys() | now.keys()):
             old, new = before.get(name, "nothing"), now.get(name, "nothing")
             if name not in FREE and old != new:
@@ -132,6 +133,17 @@ class RunDirectory:
                 f"{self.path} was begun with {len(known)} labels, the manifest now gives {len(labels)}, and they "
                 f"differ in {differing[0]!r}; name another directory"
             )
+
+        if before == now:  # the user's own word, wherever the run is from
+            self._write_mark(self.config.read_bytes())
+
+    def _write_config(self, recipe: Recipe) -> None:
+        text = recipe.to_yaml(self.path)
+        self._write_mark(text.encode())
+        write_text(self.config, text)
+
+    def _write_mark(self, config: bytes) -> None:
+        write_text(self.path / MARK, mark_of(config) + "\n")
 
     def write_labels(self, labels: Sequence[str]) -> None:
         write_text(self.labels, json.dumps(list(labels), ensure_ascii=False, indent=0) + "\n")

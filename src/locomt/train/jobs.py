@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from locomt.train.files import RunDirectory, write_text
+from locomt.train.origin import key
 from locomt.train.recipe import Recipe
 
 SCORES = "test.json"
@@ -139,6 +140,7 @@ def do_all(
                 f"train.devices is {job.recipe.train.devices}, but many runs are done with one device each; leave it "
                 f"out, or train {job.label} first by `locomt train`, into {job.directory}, where it will be found"
             )
+    key()  # before any process is started: what they make is this one's own, wherever the key is kept
     outcomes: dict[int, Outcome] = {}
     left = [place for place, job in enumerate(jobs) if not job.found]
     alone = min(at_once, len(left)) <= 1

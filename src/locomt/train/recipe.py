@@ -20,6 +20,7 @@ from locomt.hints import did_you_mean
 from locomt.nn.config import Architecture, FusionConfig
 from locomt.train.augment import check_augment
 from locomt.train.config import RecipeError, TrainConfig, require
+from locomt.train.origin import is_foreign, refusal, within
 from locomt.train.yaml_text import parse_yaml, read_yaml
 
 PARTS = ("fusion", "head")
@@ -216,22 +217,34 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Where there is a folder of the name of a checkpoint (in `train.pretrained`, or a text's encoder), it is meant, and
     not an id on the hub.
 
+    The `config.yaml` of a run that somebody else began is not followed out of its folder; see `locomt.train.origin`.
+
     Raises:
         RecipeError: the file is no recipe; one line that names the field, what it wants and what came.
         OSError: the file cannot be read.
     """
+    recipe, reaching = read_recipe(path, overrides)
+    for name, value in reaching.items():
+        raise RecipeError(refusal(Path(path), name, value))
+    return recipe
+
+
+def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe, dict[str, str]]:
+    """As `load_recipe`, and what a foreign run's `config.yaml` names outside of its folder, by field.
+
+    Whoever uses the recipe refuses those of these fields that it would follow. See `locomt.train.origin`.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected a recipe file, but there is no file {path}")
-    values = _read_yaml(path)
-    folder = label_folder = path.parent
-    for name, value in _parse_overrides(overrides):
+    values, pairs = _read_yaml(path), _parse_overrides(overrides)
+    for name, value in pairs:
         _override(values, name, value)
-        if name == "data.manifest":
-            folder = Path()
-        if name == "data.labels":
-            label_folder = Path()
+    given, foreign = {name for name, _ in pairs}, is_foreign(path)
+    folder, label_folder = (Path() if name in given else path.parent for name in ("data.manifest", "data.labels"))
     if isinstance(labels := values.get("data", {}).get("labels"), str):
+        if foreign and "data.labels" not in given and not within(label_folder / labels, path.parent):
+            raise RecipeError(refusal(path, "data.labels", labels))
         values["data"]["labels"] = _read_labels(label_folder / labels)
     recipe = build_recipe(values, str(path))
     manifest = os.path.abspath(folder / recipe.data.manifest)
@@ -246,11 +259,30 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         for name, source in recipe.data.modalities.items()
     }
     start = recipe.train.start and _resolved(recipe.train.start, folders)
-    return replace(
+    recipe = replace(
         recipe,
         data=replace(recipe.data, manifest=manifest, modalities=modalities),
         train=replace(recipe.train, pretrained=pretrained, start=start),
     )
+    return recipe, _reaching(recipe, path.parent, given) if foreign else {}
+
+
+def _reaching(recipe: Recipe, folder: Path, given: set[str]) -> dict[str, str]:
+    """The fields that were not given by the user and name what lies outside of a folder -> what they name."""
+    named = {"data.manifest": recipe.data.manifest}
+    named |= {f"train.pretrained.{name}": source for name, source in recipe.train.pretrained.items()}
+    if recipe.train.start:
+        named["train.start"] = recipe.train.start
+    for name, source in recipe.data.modalities.items():
+        if isinstance(source, TextSource):
+            for field_name in ("encoder", "tokenizer"):  # in this order: an encoder brings its tokenizer along
+                if (value := getattr(source, field_name)) not in ("", "bytes"):
+                    named[f"data.modalities.{name}.{field_name}"] = value
+    outside = {name: value for name, value in named.items() if not (os.path.exists(value) and within(value, folder))}
+    if recipe.data.allow_outside:
+        outside["data.allow_outside"] = "true"
+    mine = tuple(f"{name}." for name in given)
+    return {name: value for name, value in outside.items() if not f"{name}.".startswith(mine)}
 
 
 def _resolved(source: str, folders: Sequence[Path]) -> str:
