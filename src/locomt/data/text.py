@@ -35,7 +35,8 @@ def vocabulary_size(tokenizer: str) -> int:
     if tokenizer == BYTES:
         return BYTE_VOCABULARY
     loaded = _pretrained(tokenizer)
-    return max(len(loaded), *(1 + place for place in loaded.get_vocab().values()))  # which may have gaps
+    places: list[int] = list(loaded.get_vocab().values())  # which may have gaps
+    return max(len(loaded), 1 + max(places, default=0))
 
 
 def tokenize(text: str, tokenizer: str = BYTES) -> Int[Tensor, " time"]:

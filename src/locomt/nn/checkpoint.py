@@ -161,7 +161,7 @@ def checkpoint_folder(source: str, *, weights: bool = True) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     name, _, revision = source.partition("@")
-    files = [CONFIG, WEIGHTS, INDEX, PARTS, PROCESSOR] if weights else [CONFIG]
+    files = [CONFIG, WEIGHTS, INDEX, PARTS, PROCESSOR] if weights else [CONFIG, PROCESSOR]
     try:
         found = snapshot_download(name, revision=revision or None, allow_patterns=files)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

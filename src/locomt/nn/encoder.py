@@ -125,9 +125,7 @@ def _check_sizes(values: Mapping[str, Any]) -> None:
         if isinstance(value, int) and not isinstance(value, bool):
             most = MOST_LAYERS if "layer" in name else LARGEST
             if abs(value) > most:
-                raise ConfigError(
-                    f"{where}: {name}: expected at most {most:,}, got {value!r:.60}: that fits no machine"
-                )
+                raise ConfigError(f"{_named(values)}: {name}: expected at most {most:,}, got {value!r:.60}")
 
 
 def _headless(model: Any) -> Any:

@@ -28,10 +28,12 @@ from locomt.train.files import RunDirectory
 from locomt.train.learning import LearningModule
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
+from locomt.train.preprocessing import differences
 from locomt.train.recipe import Recipe
 from locomt.train.saved import check_last, check_weights, load_checkpoint
 from locomt.train.start import fill_from_run
 
+LOG = logging.getLogger("locomt")
 NOISE = (
     "The '.*_dataloader' does not have many workers",  # data.workers says how many
     r"Found \d+ module\(s\) in eval mode at the start of training",  # train.frozen
@@ -91,6 +93,8 @@ def fit(
     model = FusionModel(recipe.fusion_config(labels))
     if not run.last.exists():  # a run that goes on has its weights, and needs the pretrained ones no more
         if recipe.train.start is None:
+            for line in differences(recipe) if first else ():
+                LOG.warning(line)
             fill_towers(model, recipe.starting_points, recipe.train.inflation)
         else:
             fill_from_run(model, recipe.train.start)

@@ -246,9 +246,10 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe
         if foreign and "data.labels" not in given and not within(label_folder / labels, path.parent):
             raise RecipeError(refusal(path, "data.labels", labels))
         values["data"]["labels"] = _read_labels(label_folder / labels)
+    folders = (path.parent, Path())
+    _fill_auto(values, path, folders, given if foreign else None)
     recipe = build_recipe(values, str(path))
     manifest = os.path.abspath(folder / recipe.data.manifest)
-    folders = (path.parent, Path())
     pretrained = {name: _resolved(source, folders) for name, source in recipe.train.pretrained.items()}
     modalities = {
         name: replace(
@@ -265,6 +266,24 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe
         train=replace(recipe.train, pretrained=pretrained, start=start),
     )
     return recipe, _reaching(recipe, path.parent, given) if foreign else {}
+
+
+def _fill_auto(values: dict[str, Any], path: Path, folders: Sequence[Path], given: set[str] | None) -> None:
+    """What checkpoints say in place of every `auto`; in a foreign run, of which `given` are the user's own fields, none
+    is asked."""
+    modalities, pretrained = values.get("data", {}).get("modalities"), values.get("train", {}).get("pretrained")
+    for name, entry in modalities.items() if isinstance(modalities, dict) else ():
+        if not isinstance(entry, dict) or "auto" not in [entry[field] for field in entry if field != "column"]:
+            continue
+        from locomt.train.preprocessing import fill_auto
+
+        source = pretrained.get(name) if isinstance(pretrained, dict) else None
+        if given is not None and not {"train.pretrained", f"train.pretrained.{name}"} & given:
+            raise RecipeError(refusal(path, f"train.pretrained.{name}", source))
+        try:
+            modalities[name] = fill_auto(entry, name, _resolved(source, folders) if isinstance(source, str) else None)
+        except ValueError as error:
+            raise RecipeError(f"{path}: {error}") from None
 
 
 def _reaching(recipe: Recipe, folder: Path, given: set[str]) -> dict[str, str]:

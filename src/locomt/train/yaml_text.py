@@ -65,14 +65,14 @@ def parse_yaml(text: str, where: str) -> Any:
             _weigh(node, {}, 1)
             return loader.construct_document(node)
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise RecipeError(f"{where}, line {line}: not valid YAML: the character {error.character:#x}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"{where}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
+        place = f", line {mark.line + 1}" if mark else ""
+        raise RecipeError(f"{where}{place}: not valid YAML: {getattr(error, 'problem', error)}") from None
     except RecursionError:
         raise RecipeError(f"{where}: not a recipe: nested more than {DEEPEST} deep") from None
 
