@@ -25,7 +25,7 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What a modality may be called: the text form gives `~`, `>`, `:` and spaces a meaning of their own."""
 
 RESERVED = ("self", "multi")
-MOST_HEADS, MOST_LAYERS, MOST_MODALITIES, MOST_ENTRIES = 1024, 1024, 64, 2**20
+MOST_HEADS, MOST_LAYERS, MOST_MODALITIES, MOST_ENTRIES = 1024, 1024, 64, 2**18
 """Limits far above every model that was ever trained, so that a text of a few letters cannot fill a machine: heads of a
 layer, fusion layers, modalities, and the product of the three."""
 STRATEGIES = ("spread", "bottleneck", "alternating", "random", "ascending", "descending")
@@ -143,7 +143,8 @@ class LayerViews:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", check_modalities(self.modalities))
-        object.__setattr__(self, "heads", tuple(map(self._canonical, self.heads)))
+        canonical = {view: self._canonical(view) for view in set(self.heads)}
+        object.__setattr__(self, "heads", tuple(canonical[view] for view in self.heads))
         if not self.heads:
             raise ViewError("expected at least one head, got none")
         object.__setattr__(self, "masks", tuple(mask for view in self.heads for mask in _masks(view, self.modalities)))
