@@ -79,6 +79,14 @@ def _describing(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in FOREIGN and not name.startswith("_")}
 
 
+def _fetching_nothing(values: Any) -> Any:
+    """The values without those at which transformers would get another model from the hub, at any depth."""
+    if isinstance(values, Mapping):
+        kept = {name: value for name, value in values.items() if "backbone" not in name and name != "_name_or_path"}
+        return {name: _fetching_nothing(value) for name, value in kept.items()}
+    return [_fetching_nothing(value) for value in values] if isinstance(values, list) else values
+
+
 def build_encoder(values: Mapping[str, Any]) -> tuple[Any, int]:
     """A model with random weights and the width of its hidden states.
 
@@ -108,7 +116,7 @@ def _make(values: Mapping[str, Any]) -> Any:
     from huggingface_hub.errors import StrictDataclassError
 
     try:
-        config = AutoConfig.for_model(**_describing(values))  # which may come from anybody's saved model
+        config = AutoConfig.for_model(**_fetching_nothing(_describing(values)))  # from anybody's saved model, maybe
         return AutoModel.from_config(config, trust_remote_code=False)
     except (StrictDataclassError, *BROKEN) as error:
         reason = str(error).strip().partition("\n")[0][:200]
