@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # The modules that decode are imported when something is loaded: a recipe is read without PyAV.
 
 FILTERBANKS = ("htk", "kaldi")
+MOST_RATE, MOST_WINDOW = 2**20, 2**18
+"""Samples a second and of a window: beyond every sound card, and what a Fourier transform may take of memory."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -151,6 +153,11 @@ class AudioSource(_MediaSource):
         for name in ("seconds", "rate", "window_ms", "hop_ms", "std"):
             value = getattr(self, name)
             _require(0 < value < math.inf, f"{name}: expected above 0, got {value}")
+        _require(self.rate <= MOST_RATE, f"rate: expected at most {MOST_RATE:,} samples a second, got {self.rate:,}")
+        _require(
+            self.window <= MOST_WINDOW,
+            f"window_ms: expected at most {MOST_WINDOW:,} samples, got {self.window_ms:g} ms at {self.rate} a second",
+        )
         _require(
             self.filterbank in FILTERBANKS,
             f"filterbank: expected one of {', '.join(FILTERBANKS)}, got {self.filterbank!r}",
