@@ -11,11 +11,13 @@ import gc
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NoReturn, Protocol, cast
 
 from locomt import __version__, faults
+from locomt.cli.terminal import guarded, line
 from locomt.data.processes import TERMINATED, stoppable
 from locomt.hints import did_you_mean
 
@@ -31,6 +33,8 @@ exit codes:
   2    a mistake: in the command line, the recipe or the data
   3    training ended, but its loss is beyond all reason
   130  interrupted; 143: ended by SIGTERM"""
+READ_RUNS = ("train", "evaluate", "predict", "compare", "search", "cost", "prepare")
+TRUST = "follow the data, tokenizers and encoders that a run names which somebody else began"
 OVERRIDES = "Any field of the recipe can be set on the command line: --model.depth 4"
 
 
@@ -71,7 +75,10 @@ def build_parser(names: Sequence[str] = COMMANDS) -> Parser:
         epilog = f"example:\n  {command.EXAMPLE}"
         if takes_overrides(command):
             epilog = f"{OVERRIDES}\n\n{epilog}"
-        command.add_arguments(commands.add_parser(name, help=command.HELP, description=command.HELP, epilog=epilog))
+        own = commands.add_parser(name, help=command.HELP, description=command.HELP, epilog=epilog)
+        command.add_arguments(own)
+        if name in READ_RUNS:
+            own.add_argument("--trust", action="store_true", help=TRUST)
     return parser
 
 
@@ -148,11 +155,23 @@ def _is_number(text: str) -> bool:
     return True
 
 
+@contextmanager
+def trusted(wanted: bool) -> Iterator[None]:
+    """Follow the names in the runs of others for as long as a command runs, where its user says so."""
+    if not wanted:
+        yield
+        return
+    from locomt.train.origin import trusting
+
+    with trusting():
+        yield
+
+
 def describe(error: Exception) -> str:
     """An error as one line."""
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return faults.last_line(error) or type(error).__name__
+        return line(f"{error.filename}: {error.strerror}")
+    return line(faults.last_line(error)) or type(error).__name__
 
 
 def _let_go(error: BaseException) -> None:
@@ -170,7 +189,11 @@ def _let_go(error: BaseException) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0, 1 for what the machine lacks, 2 for a user's mistake, or the
     command's own."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    with guarded():
+        return _main(sys.argv[1:] if argv is None else list(argv))
+
+
+def _main(argv: list[str]) -> int:
     name = next(iter(argv), "--help")
     program = f"locomt {name}" if name in COMMANDS else "locomt"
     try:
@@ -184,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = load_command(args.command)
         if overrides and not takes_overrides(command):
             raise ValueError(f"{overrides[0]} sets a field of a recipe, and this command reads none")
-        with stoppable():
+        with stoppable(), trusted(getattr(args, "trust", False)):
             code = command.run(args, overrides)
         sys.stdout.flush()  # a reader that went away shows here, not when the interpreter ends
         return code
@@ -203,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         bug = lacked is None and not isinstance(error, ValueError | OSError)
         if bug or os.environ.get("LOCOMT_TRACEBACK"):
             raise
-        print(f"{program}: {lacked or describe(error)}", file=sys.stderr)
+        print(f"{program}: {line(lacked) if lacked else describe(error)}", file=sys.stderr)
         if lacked:
             _let_go(error)
         return LACKING if lacked else MISTAKE

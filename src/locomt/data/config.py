@@ -29,6 +29,8 @@ __all__ = [
 DECODERS = ("pyav", "torchcodec", "torchcodec-cuda")
 MOST_STEPS = 100_000
 """Answers along time of a sample: what a slip of the comma would ask for fits into no memory."""
+MOST = 1024
+"""Of worker processes, and of crops of a sample: a slip of the key would have as many as it says."""
 TASKS = ("multiclass", "multilabel", "regression", "temporal")
 
 
@@ -101,6 +103,7 @@ class DataConfig:
         self._check_time(sources)
         _require(0 <= self.max_bad <= 1, f"data.max_bad: expected a fraction in [0, 1], got {self.max_bad}")
         _require(self.workers >= 0, f"data.workers: expected 0 or more, got {self.workers}")
+        _require(self.workers <= MOST, f"data.workers: expected at most {MOST:,}, got {self.workers:,}")
         _require(self.decoder in DECODERS, f"data.decoder: expected one of {', '.join(DECODERS)}, got {self.decoder!r}")
         _require(
             self.decoder != "torchcodec-cuda" or not self.workers,
@@ -150,6 +153,7 @@ class DataConfig:
 
     def _check_crop(self, sources: Mapping[str, Source]) -> None:
         _require(self.clips >= 1, f"data.clips: expected 1 or more, got {self.clips}")
+        _require(self.clips <= MOST, f"data.clips: expected at most {MOST:,}, got {self.clips:,}")
         if self.crop is None:
             _require(self.clips == 1, f"data.clips {self.clips} needs data.crop: how many seconds each of them takes")
             return
@@ -245,7 +249,7 @@ def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:
     values = {str(key): entry for key, entry in value.items()}
     kind = values.pop("kind", None)
     _require(kind is not None, f"{where}: field 'kind' is missing; it is one of {', '.join(SOURCES)}")
-    _require(kind in SOURCES, f"{where}: {_unknown(kind, SOURCES, 'kind')}")
+    _require(isinstance(kind, str) and kind in SOURCES, f"{where}: {_unknown(kind, SOURCES, 'kind')}")
     source = SOURCES[kind]
     known = {f.name: f.default is MISSING for f in fields(source)}
     for field in values:

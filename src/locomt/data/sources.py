@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
 from typing import TYPE_CHECKING, ClassVar
 
 from locomt.nn.config import AudioSpec, ConfigError, FeatureSpec, TextSpec, VideoSpec
+from locomt.nn.fields import check_types
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 # The modules that decode are imported when something is loaded: a recipe is read without PyAV.
 
 FILTERBANKS = ("htk", "kaldi")
-_TYPES = {"int": (int,), "float": (int, float), "str": (str,), "int | None": (int, NoneType)}
 LACKING = ("bad", "missing")
 """What a sample is that lacks a stream or sound: a bad sample, or one without that modality."""
+MOST_RATE, MOST_WINDOW = 2**20, 2**18
+"""Samples a second and of a window: beyond every sound card, and what a Fourier transform may take of memory."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -43,13 +44,7 @@ class _Source:
     column: str
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            wanted = _TYPES[str(field.type)]
-            _require(
-                isinstance(value, wanted) and not isinstance(value, bool),
-                f"{field.name}: expected {field.type}, got {value!r}",
-            )
+        check_types(self)
         _require(bool(self.column), "column: expected the name of a column of the manifest, got nothing")
 
 
@@ -185,6 +180,11 @@ class AudioSource(_MediaSource):
         for name in ("seconds", "rate", "window_ms", "hop_ms", "std"):
             value = getattr(self, name)
             _require(0 < value < math.inf, f"{name}: expected above 0, got {value}")
+        _require(self.rate <= MOST_RATE, f"rate: expected at most {MOST_RATE:,} samples a second, got {self.rate:,}")
+        _require(
+            self.window <= MOST_WINDOW,
+            f"window_ms: expected at most {MOST_WINDOW:,} samples, got {self.window_ms:g} ms at {self.rate} a second",
+        )
         _require(
             self.filterbank in FILTERBANKS,
             f"filterbank: expected one of {', '.join(FILTERBANKS)}, got {self.filterbank!r}",

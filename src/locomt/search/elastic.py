@@ -40,6 +40,7 @@ def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.de
         SearchError: it is undefined.
         ValueError: too many samples are bad.
     """
+    run.check_data()
     recipe, model, own = run.recipe, run.model.to(device).eval(), run.model.table
     assert own is not None
     dataset = ManifestDataset(recipe.data, recipe.data.val_split, run.labels)

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from locomt.train.bad import BadSampleLog
 from locomt.train.files import RunDirectory, replacing, write_text
 from locomt.train.recipe import Recipe
+from locomt.train.saved import load_checkpoint
 
 Row = dict[str, float | None]
 
@@ -40,7 +41,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         map_location: Any = lambda storage, location: storage,
         weights_only: bool | None = True,
     ) -> dict[str, Any]:
-        return super().load_checkpoint(path, map_location, weights_only=True)
+        return load_checkpoint(path, map_location)
 
 
 class EpochKeeper(Checkpoint):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from locomt.nn.config import INFLATIONS
+from locomt.nn.fields import LARGEST
 from locomt.train.augment import AugmentConfig
 from locomt.train.learn_views import LearnViews
 from locomt.train.subsection import make_section
@@ -15,6 +17,8 @@ PRECISIONS = ("32", "bf16-mixed")
 SAMPLINGS = ("shuffled", "balanced")
 VIEWS = ("fixed", "elastic", "learned")
 TABLES = ("self", "cross", "random")
+MOST = {"epochs": 10**6, "batch_size": 2**20, "devices": 1024}
+"""What a slip of the key may not ask for."""
 ACCELERATORS = ("auto", "cpu", "cuda")
 
 
@@ -136,6 +140,10 @@ class TrainConfig:
         for name in ("epochs", "epoch_samples", "batch_size", "devices"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"train.{name}: expected 1 or more, got {value}")
+            most = MOST.get(name, LARGEST)
+            require(value is None or value <= most, f"train.{name}: expected at most {most:,}, got {value or 0:,}")
+        for name in ("learning_rate", "weight_decay", "warmup_epochs", "clip_norm", "checkpoint_minutes"):
+            require(math.isfinite(getattr(self, name)), f"train.{name}: expected a number, got {getattr(self, name)}")
         for name in ("weight_decay", "warmup_epochs", "clip_norm", "seed", "checkpoint_minutes"):
             require(getattr(self, name) >= 0, f"train.{name}: expected 0 or more, got {getattr(self, name)}")
         for name in ("momentum", "label_smoothing"):

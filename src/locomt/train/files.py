@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 from locomt.data.atomic import flush, make_directory, replacing, write_text
 from locomt.data.lock import is_lock
 from locomt.hints import in_short
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.origin import MARK, mark_of
+from locomt.train.recipe import Recipe, read_recipe
 
 __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_text"]
 
@@ -106,7 +108,7 @@ class RunDirectory:
         make_directory(self.path)
         try:
             self.write_labels(labels)
-            write_text(self.config, recipe.to_yaml(self.path))  # last: from here on there is a run
+            self._write_config(recipe)  # last: from here on there is a run
         except OSError:
             self.labels.unlink(missing_ok=True)  # by itself it would be taken for somebody else's
             raise
@@ -122,9 +124,9 @@ class RunDirectory:
         """
         if not self.last.exists() and not self.finished:
             self.write_labels(labels)
-            write_text(self.config, recipe.to_yaml(self.path))
+            self._write_config(recipe)
             return
-        before, now = flatten(load_recipe(self.config).to_dict()), flatten(recipe.to_dict())
+        before, now = flatten(read_recipe(self.config)[0].to_dict()), flatten(recipe.to_dict())
         names = [name for name in sorted(before.keys() | now.keys()) if name not in FREE]
         changed = [(name, old, new) for name in names if (old := before.get(name)) != (new := now.get(name))]
         if changed:
@@ -140,6 +142,17 @@ class RunDirectory:
                 f"differ in {differing[0]!r}; name another directory"
             )
 
+        if before == now:  # the user's own word, wherever the run is from
+            self._write_mark(self.config.read_bytes())
+
+    def _write_config(self, recipe: Recipe) -> None:
+        text = recipe.to_yaml(self.path)
+        self._write_mark(text.encode())
+        write_text(self.config, text)
+
+    def _write_mark(self, config: bytes) -> None:
+        write_text(self.path / MARK, mark_of(config) + "\n")
+
     def write_labels(self, labels: Sequence[str]) -> None:
         write_text(self.labels, json.dumps(list(labels), ensure_ascii=False, indent=0) + "\n")
 
@@ -149,11 +162,25 @@ class RunDirectory:
         Raises:
             RunError: the file is missing or no list of labels.
         """
-        return tuple(self._read_json(self.labels, list))
+        labels = self._read_json(self.labels, list)
+        for place, label in enumerate(labels):
+            if not isinstance(label, str):
+                raise RunError(f"{self.labels}: expected names of labels, got {label!r:.60} at place {place + 1}")
+        if twice := [label for label, count in Counter(labels).items() if count > 1]:
+            raise RunError(f"{self.labels}: the label {twice[0]!r:.60} is there more than once")
+        return tuple(labels)
 
     def read_summary(self) -> dict[str, Any]:
-        """What `fit` returned. Raises `RunError` where the run has not finished."""
-        return dict(self._read_json(self.summary, dict))
+        """What `fit` returned. Raises `RunError` where the run has not finished, or the file is something else."""
+        summary = self._read_json(self.summary, dict)
+        for name, kinds in (("monitor", str), ("epoch", int), ("skipped", int)):
+            if not isinstance(summary.get(name), kinds):
+                came = repr(summary.get(name, "nothing"))[:60]
+                raise RunError(f"{self.summary}: expected {name}, a {kinds.__name__}, got {came}")
+        for name, value in summary.items():
+            if not isinstance(value, str | int | float | None):
+                raise RunError(f"{self.summary}: expected {name!r:.60} to be a number, got {value!r:.60}")
+        return dict(summary)
 
     def read_history(self) -> list[dict[str, float | None]]:
         """The rows of the epochs so far, None where a metric is undefined; none where there is no such file."""
@@ -167,7 +194,7 @@ class RunDirectory:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(f"{self.path} holds no {path.name}: expected a run made by `locomt train`") from None
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, numbers of thousands of digits
             raise RunError(f"{path}: not valid JSON ({error})") from None
         if not isinstance(value, kind):
             raise RunError(f"{path}: expected a {kind.__name__}, got {value!r:.60}")

@@ -18,6 +18,7 @@ import torch
 from locomt.data import label_list
 from locomt.data.processes import workers
 from locomt.train.files import RunDirectory, RunError, write_text
+from locomt.train.origin import key
 from locomt.train.recipe import Recipe
 
 SCORES = "test.json"
@@ -163,6 +164,7 @@ def do_all(
                 f"train.devices is {job.recipe.train.devices}, but many runs are done with one device each; leave it "
                 f"out, or train {job.label} first by `locomt train`, into {job.directory}, where it will be found"
             )
+    key()  # before any process is started: what they make is this one's own, wherever the key is kept
     outcomes: dict[int, Outcome] = {}
     left = [place for place, job in enumerate(jobs) if not job.found]
     alone = min(at_once, len(left)) <= 1

@@ -34,7 +34,9 @@ from locomt.train.learning import LearningModule
 from locomt.train.memory import estimate, shortage
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
+from locomt.train.preprocessing import differences
 from locomt.train.recipe import Recipe
+from locomt.train.saved import check_last, check_weights, load_checkpoint
 from locomt.train.start import fill_from_run
 
 LOG = logging.getLogger("locomt")
@@ -128,6 +130,8 @@ def _fit(
     model = FusionModel(config)
     if not run.last.exists():  # a run that goes on has its weights, and needs the pretrained ones no more
         if recipe.train.start is None:
+            for line in differences(recipe) if first else ():
+                LOG.warning(line)
             fill_towers(model, recipe.starting_points, recipe.train.inflation)
         else:
             fill_from_run(model, recipe.train.start)
@@ -141,6 +145,8 @@ def _fit(
     )
     if recipe.train.compile:
         model.compile()
+    if run.last.exists():
+        check_last(run.last, module.state_dict())
     if first and not (resume and run.holds_run):
         run.begin(recipe, labels)
     if on_start:
@@ -172,10 +178,10 @@ def _fit(
         summary["diverged"] = line
     if not first:
         return summary
-    weights = torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"]
-    model.cpu().load_state_dict(
-        {name.removeprefix("model."): value for name, value in weights.items() if name.startswith("model.")}
-    )
+    best = load_checkpoint(run.best, weights=True)["state_dict"]
+    weights = {name.removeprefix("model."): value for name, value in best.items() if name.startswith("model.")}
+    check_weights(run.best, weights, model.state_dict())
+    model.cpu().load_state_dict(weights)
     run.export(summary, model.save_pretrained)
     return summary
 

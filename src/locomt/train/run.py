@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from locomt.train.events import find_events
 from locomt.train.files import RunDirectory, RunError, flatten
 from locomt.train.loading import make_loader
 from locomt.train.metrics import scores_of
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.origin import refusal, trusting
+from locomt.train.recipe import Recipe, read_recipe
 
 
 @dataclass(frozen=True)
@@ -34,35 +34,45 @@ class Run:
         recipe: what it was trained with.
         model: the exported model, ready for inference.
         labels: the names of the model's outputs; empty for regression.
+        reaching: what somebody else's run names outside of its folder, by field; see `locomt.train.origin`.
     """
 
     path: Path
     recipe: Recipe
     model: FusionModel
     labels: tuple[str, ...]
+    reaching: Mapping[str, str] = field(default_factory=dict)
+
+    def check_data(self) -> None:
+        """Raises `RunError` where a run of somebody else would have data read that lie outside of its folder."""
+        for name in ("data.manifest", "data.allow_outside"):
+            if name in self.reaching:
+                raise RunError(refusal(RunDirectory(self.path).config, name, self.reaching[name]))
 
     @classmethod
-    def load(cls, run_dir: str | Path, overrides: str | Sequence[str] = ()) -> Run:
+    def load(cls, run_dir: str | Path, overrides: str | Sequence[str] = (), *, trust: bool = False) -> Run:
         """Load a run from its directory.
 
         Args:
             run_dir: what `locomt train` wrote.
             overrides: as for `load_recipe`: another manifest to evaluate on, say.
+            trust: follow the names of tokenizers, encoders and data in a run that somebody else began.
 
         Raises:
-            RunError: the directory holds no run or one that has not finished, or the overrides ask for another
-                model than was trained.
+            RunError: the directory holds no run or one that has not finished, the overrides ask for another
+                model than was trained, or somebody else's run names a tokenizer or an encoder outside of its folder.
         """
         run = RunDirectory(Path(run_dir))
         if not run.holds_run:
             raise RunError(f"{run.path} holds no run: expected a directory that `locomt train` made")
         if not run.finished:
             raise RunError(f"the run in {run.path} has not finished; go on with `locomt train ... --resume`")
-        try:
-            model = FusionModel.from_pretrained(run.model)
-        except json.JSONDecodeError as error:
-            raise RunError(f"{run.model}: its config.json is not valid JSON ({error})") from None
-        recipe, labels = load_recipe(run.config, overrides), run.read_labels()
+        with trusting(trust):
+            recipe, reaching = read_recipe(run.config, overrides)
+        for name, value in reaching.items():
+            if name.startswith("data.modalities."):
+                raise RunError(refusal(run.config, name, value))
+        model, labels = FusionModel.from_pretrained(run.model), run.read_labels()
         if recipe.train.views != "fixed":  # training set the table that the model has
             recipe = replace(recipe, model=replace(recipe.model, views=model.config.views))
         trained, asked = flatten(model.config.to_dict()), flatten(recipe.fusion_config(labels).to_dict())
@@ -72,7 +82,7 @@ class Run:
                     f"the model in {run.model} has {name} {trained.get(name)!r}, the recipe asks for "
                     f"{asked.get(name)!r}; a trained model is used as it was trained"
                 )
-        return cls(run.path, recipe, model.eval(), labels)
+        return cls(run.path, recipe, model.eval(), labels, reaching)
 
 
 def best_device() -> torch.device:
@@ -106,6 +116,7 @@ def evaluate(
     Raises:
         ValueError: the split has no rows, or more of them are bad than `data.max_bad` allows.
     """
+    run.check_data()
     data, device = run.recipe.data, device or best_device()
     split = split or data.test_split
     dataset = ManifestDataset(data, split, run.labels, clips=data.clips)

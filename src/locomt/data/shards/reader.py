@@ -105,7 +105,7 @@ def read_samples(path: Path) -> Iterator[tuple[Row, Place | None]]:
     index, samples = read_index(path), path.with_name(SAMPLES)
     if not samples.is_file() or sha256(samples) != index["sha256"]:
         raise ShardError(samples, f"missing, or changed since {path.name} was written; prepare the shards again")
-    with samples.open(encoding="utf-8") as file:
+    with samples.open("rb") as file:  # decoded line by line, so that one which is no text is named
         for number, line in enumerate(file, start=1):
             try:
                 entry = json.loads(line)
@@ -182,7 +182,7 @@ class Shards:
             has = stored.get(field)
             if field == "frames" and self.index["storage"]["fps"] is not None:
                 continue  # more is stored than the frames of the recipe, and the nearest are taken
-            if has != asked and not (field == "max_length" and asked <= has):
+            if has != asked and not (field == "max_length" and isinstance(has, int) and asked <= has):
                 hint = " (with --fps any number can be had)" if field == "frames" else ""
                 raise ConfigError(
                     f"data.modalities.{name}.{field} is {asked!r}, but the shards of {self.path} were prepared with "
