@@ -61,7 +61,7 @@ def test_the_commands_to_go_on_with_are_taken_as_they_are(
     line += ["--tune", "model.dropout=0,0.1", "--train.epochs", "2", "--model.views=motion~sound:1 self:1"]
     assert main(line) == 0
     page = html.unescape((tmp_path / "the runs" / "report.html").read_text())
-    commands = {words[1]: words[1:] for words in map(shlex.split, re.findall("^(locomt .*)$", page, re.M))}
+    commands = {words[1]: words[1:] for words in map(shlex.split, re.findall("^(locomt .*?)(?:</pre>)?$", page, re.M))}
     capsys.readouterr()
     assert main(commands["evaluate"]) == 0
     assert main(commands["cost"]) == 0
