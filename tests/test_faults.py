@@ -109,10 +109,11 @@ def test_a_disk_that_fills(most: int, recipe: Path, locomt: Command, tmp_path: P
     with limited(resource.RLIMIT_FSIZE, most):
         code, out, err = locomt("train", recipe, "--run", "run")
     written = [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()]
-    name = "labels.json" if most == 10 else "checkpoints/best.ckpt"
-    assert (code, out, len(err)) == (1, "", 1)
-    assert err[0].startswith(f"locomt train: run/{name}: File too large; make room there")
-    assert sorted(written) == ([] if most == 10 else ["config.yaml", "labels.json", "metrics.csv"])
+    name = "" if most == 10 else "/checkpoints/best.ckpt"  # the lock comes first
+    assert (code, out) == (1, "")
+    assert err[-1].startswith(f"locomt train: run{name}: File too large; make room there")
+    assert all(line.startswith("3 classes, ") for line in err[:-1])
+    assert sorted(written) == ([] if most == 10 else ["config.yaml", "labels.json", "metrics.csv", "origin"])
     assert locomt("train", recipe, "--run", "run", "--resume")[0] == 0
 
 
@@ -132,9 +133,9 @@ def test_a_worker_that_is_killed(
     with monkeypatch.context() as patch:
         patch.setattr(ManifestDataset, "__getitem__", in_a_worker(lambda: os.kill(os.getpid(), signal.SIGKILL)))
         code, out, err = locomt("train", recipe, "--run", "run", "--data.workers", "1")
-    assert (code, out, len(err)) == (1, "", 1)
-    assert err[0].startswith("locomt train: a worker process ")
-    assert "(training with 5 samples a step is estimated to need " in err[0]
+    assert (code, out, len(err)) == (1, "", 2)  # the classes before it
+    assert err[1].startswith("locomt train: a worker process ")
+    assert "(training with 5 samples a step is estimated to need " in err[1]
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert locomt("train", recipe, "--run", "run", "--resume")[0] == 0
 

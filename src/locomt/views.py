@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import combinations, groupby, permutations
 from typing import TYPE_CHECKING
 
@@ -126,12 +126,6 @@ def view_set(modalities: Iterable[str], *, one_way: bool = False) -> tuple[View,
     return (SELF, *(View(f"{a}~{b}") for a, b in combinations(names, 2)), *ones)
 
 
-@lru_cache(maxsize=4096)
-def _masks(view: View, modalities: tuple[str, ...]) -> tuple[int, ...]:
-    """A as one integer per query modality, see `LayerViews.masks`."""
-    return tuple(sum(view.sees(i, j) << bit for bit, j in enumerate(modalities)) for i in modalities)
-
-
 @dataclass(frozen=True)
 class LayerViews:
     """The views of one fusion layer's heads, in head order."""
@@ -147,7 +141,13 @@ class LayerViews:
         object.__setattr__(self, "heads", tuple(canonical[view] for view in self.heads))
         if not self.heads:
             raise ViewError("expected at least one head, got none")
-        object.__setattr__(self, "masks", tuple(mask for view in self.heads for mask in _masks(view, self.modalities)))
+        masks = {view: self._masks(view) for view in set(self.heads)}
+        object.__setattr__(self, "masks", tuple(mask for view in self.heads for mask in masks[view]))
+
+    def _masks(self, view: View) -> tuple[int, ...]:
+        """What the queries of each modality see, a bit a modality."""
+        names = self.modalities
+        return tuple(sum(view.sees(i, j) << bit for bit, j in enumerate(names)) for i in names)
 
     def _canonical(self, view: View) -> View:
         """a~b and b~a are one view: it is written in the order of the modalities."""

@@ -131,6 +131,7 @@ def test_processes_change_nothing_and_tell_mistakes(
     (tmp_path / "taken" / "file").touch()
     names = {"one": "locomt", "other": "sound", "taken": "locomt"}
     jobs = [replace(wanted.job(root, name, {}, 0), directory=tmp_path / folder) for folder, name in names.items()]
+    do_all(jobs[:2], at_once=2)
     with pytest.raises(ValueError, match="is no empty directory and holds no run"):
         do_all(jobs, at_once=2)
     for folder, name in list(names.items())[:2]:

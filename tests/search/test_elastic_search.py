@@ -21,6 +21,8 @@ from locomt.search.run import CHOSEN, search
 from locomt.search.wanted import Search
 from locomt.train import Run, evaluate, load_recipe
 from locomt.train.config import RecipeError
+from locomt.train.origin import MARK, mark_of
+from locomt.train.recipe import Recipe
 from locomt.views import SELF, ViewTable
 
 # 9 and 5 tokens: a self head takes 106 score pairs, a cross head 90, a multi head 196.
@@ -45,8 +47,15 @@ def trained(made: tuple[Search, Path, dict[str, Any]]) -> Path:
 def copy(run: Path, folder: Path) -> Path:
     """The run in another place, from where it finds its manifest too."""
     shutil.copytree(run, folder)
-    (folder / "config.yaml").write_text(load_recipe(run / "config.yaml").to_yaml(folder))
+    put(load_recipe(run / "config.yaml"), folder)
     return folder
+
+
+def put(recipe: Recipe, run: Path) -> None:
+    """Change the recipe of a run as its own user may."""
+    config = recipe.to_yaml(run)
+    (run / "config.yaml").write_text(config)
+    (run / MARK).write_text(mark_of(config.encode()) + "\n")
 
 
 def test_one_training_serves_many_tables(made: tuple[Search, Path, dict[str, Any]], trained: Path) -> None:
@@ -245,7 +254,7 @@ def test_what_cannot_serve_is_told(
     (bare / FRONT).write_text(json.dumps({"metric": "val_accuracy", "better": "more", "front": [dear]}))
     assert "takes 0.5408 of Multiall's" in message("evaluate", str(bare), "--budget", "0.5")
     fixed = with_table(load_recipe(bare / "config.yaml"), ViewTable.parse("self:4\nself:4", ("motion", "sound")))
-    (bare / "config.yaml").write_text(fixed.to_yaml(bare))
+    put(fixed, bare)
     FusionModel(fixed.fusion_config()).save_pretrained(bare / "model")
     assert "trained with train.views 'fixed'" in message("evaluate", str(bare), "--budget", "0.5")
     line = ("search", "--budget", "0.5", "--method", "elastic", "--from")
@@ -301,7 +310,7 @@ def test_an_elastic_run_alone_is_searched_with_the_recipe_it_was_made_for(
 
     own = load_recipe(run / "config.yaml")
     gone = replace(own, train=replace(own.train, start=str(tmp_path / "gone")))
-    (run / "config.yaml").write_text(gone.to_yaml(run))
+    put(gone, run)
     assert main(["search", *line, "--out", str(tmp_path / "gone-out")]) == 2
     assert f"give the recipe as well: locomt search CONFIG --from {run}" in capsys.readouterr().err
     given = tmp_path / "clips.yaml"

@@ -166,7 +166,12 @@ def test_one_answer_from_the_command_line(root: Path) -> None:
     answer = json.loads((root / "out.txt").read_text())
     assert (answer["run"], answer["skipped"]) == (str(root / "whole"), 1)
     said = [line for line in (root / "err.txt").read_text().splitlines() if "reducer.cpp" not in line]  # torch's C++
-    assert [line.split()[:2] for line in said] == [["epoch", "1/2"], ["epoch", "2/2"], ["1", "samples"]]
+    assert [line.split()[:2] for line in said] == [
+        ["3", "classes,"],
+        ["epoch", "1/2"],
+        ["epoch", "2/2"],
+        ["1", "samples"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def _too_long(path: Path) -> MediaError:
     return MediaError(path, f"expected at most {LONGEST} hours of sound, got more; cut it into pieces")
 
 
-def span_of(file: MediaFile | StoredPart, rate: int, stream: int | None) -> tuple[float, float]:
+def span_of(file: MediaFile | StoredPart, rate: int, stream: int | None = None) -> tuple[float, float]:
     """From when to when a file lasts: as long as its sound where that is all it holds.
 
     Its packets and its header count what codecs add at both ends.

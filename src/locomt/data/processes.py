@@ -11,7 +11,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 TERMINATED = 128 + signal.SIGTERM  # the exit code that shells report for SIGTERM
@@ -21,10 +22,29 @@ GRACE = 20.0
 _told_to_stop = False
 
 
-class Submit(Protocol):
-    """Has a worker call a function, which must be one of a module."""
+class Workers:
+    """Processes that do what they are given.
 
-    def __call__(self, function: Callable[..., T], /, *args: Any) -> Future[T]: ...
+    What has ended is told by a queue: `concurrent.futures.wait` locks all that it waits for, and what a signal raises
+    amid it would leave some of them locked for ever.
+    """
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool, self._ended = pool, SimpleQueue[Future[Any]]()
+
+    def submit(self, function: Callable[..., T], /, *args: Any) -> Future[T]:
+        """Have a worker call a function, which must be one of a module."""
+        with _signals_held_back():
+            future = self._pool.submit(_work, function, *args)
+        future.add_done_callback(self._ended.put)
+        return future
+
+    def ended(self, timeout: float | None = None) -> Future[Any] | None:
+        """The next call that has ended, each once; None where none does in so many seconds."""
+        try:
+            return self._ended.get(timeout=timeout)
+        except Empty:
+            return None
 
 
 @contextmanager
@@ -49,7 +69,7 @@ def _stop(number: int, frame: object) -> None:
 
 
 @contextmanager
-def workers(count: int, context: Any, begin: Callable[..., None], *args: Any) -> Iterator[Submit]:
+def workers(count: int, context: Any, begin: Callable[..., None], *args: Any) -> Iterator[Workers]:
     """So many processes, each of which calls `begin` first. When the block is left by an error they end at once.
 
     Args:
@@ -59,13 +79,8 @@ def workers(count: int, context: Any, begin: Callable[..., None], *args: Any) ->
     """
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(count, context, _begin, (begin, args))
-
-    def submit(function: Callable[..., T], /, *args: Any) -> Future[T]:
-        with _signals_held_back():
-            return pool.submit(_work, function, *args)
-
     try:
-        yield submit
+        yield Workers(pool)
     except BaseException:
         own = set(multiprocessing.active_children()) - others
         for process in own:

@@ -141,7 +141,6 @@ class RunDirectory:
                 f"{self.path} was begun with {len(known)} labels, the manifest now gives {len(labels)}, and they "
                 f"differ in {differing[0]!r}; name another directory"
             )
-
         if before == now:  # the user's own word, wherever the run is from
             self._write_mark(self.config.read_bytes())
 
@@ -151,7 +150,9 @@ class RunDirectory:
         write_text(self.config, text)
 
     def _write_mark(self, config: bytes) -> None:
-        write_text(self.path / MARK, mark_of(config) + "\n")
+        path, mark = self.path / MARK, mark_of(config) + "\n"
+        if not path.is_file() or path.read_bytes() != mark.encode():
+            write_text(path, mark)
 
     def write_labels(self, labels: Sequence[str]) -> None:
         write_text(self.labels, json.dumps(list(labels), ensure_ascii=False, indent=0) + "\n")

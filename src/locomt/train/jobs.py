@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ import torch
 
 from locomt.data import label_list
 from locomt.data.processes import workers
-from locomt.train.files import RunDirectory, RunError, write_text
+from locomt.faults import MachineError
+from locomt.train.files import RunDirectory, write_text
 from locomt.train.origin import key
 from locomt.train.recipe import Recipe
 
@@ -155,7 +155,8 @@ def do_all(
         on_done: told every job as it is done.
 
     Raises:
-        ValueError: as `do`, a run that is still to be done wants several devices, or a process died.
+        ValueError: as `do`, or a run that is still to be done wants several devices.
+        MachineError: as `do`, or a process died.
     """
     check_counts(at_once, threads)
     for job in jobs:
@@ -178,15 +179,16 @@ def do_all(
     # Spawned, not forked: a fork of a process in which torch has started threads may hang.
     context = multiprocessing.get_context("spawn")
     try:
-        with workers(min(at_once, len(left)), context, torch.set_num_threads, threads) as submit:
-            waiting = {submit(do, jobs[place]): place for place in left}
-            while waiting:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    place = waiting.pop(future)
-                    outcomes[place] = future.result()
-                    on_done(jobs[place], outcomes[place])
+        with workers(min(at_once, len(left)), context, torch.set_num_threads, threads) as pool:
+            places = {pool.submit(do, jobs[place]): place for place in left}
+            for _ in left:
+                ended = pool.ended()
+                assert ended is not None
+                place = places[ended]
+                outcomes[place] = ended.result()
+                on_done(jobs[place], outcomes[place])
     except BrokenProcessPool:
-        raise RunError(
+        raise MachineError(
             f"a process that had a run died: the memory may be too small for {at_once} runs at a time (--jobs), or a "
             "decoder crashed; with --jobs 1 it shows where. The same command goes on"
         ) from None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
@@ -132,13 +131,14 @@ def _write_all(
         context.set_forkserver_preload([__name__])
     counter = context.Value("Q", 0)
     try:
-        with worker_pool(min(workers, len(jobs)), context, _begin_worker, counter, config, storage) as submit:
-            pending = {submit(_write_in_worker, job) for job in jobs}
-            while pending:
-                finished, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+        with worker_pool(min(workers, len(jobs)), context, _begin_worker, counter, config, storage) as pool:
+            left = len([pool.submit(_write_in_worker, job) for job in jobs])
+            while left:
+                ended = pool.ended(timeout=0.2)
                 tell(counter.value)
-                for future in finished:
-                    future.result()
+                if ended is not None:
+                    ended.result()
+                    left -= 1
     except BrokenProcessPool:
         raise MachineError(
             "a worker process died: the memory may be too small for so many (--workers), or a decoder crashed; "
