@@ -11,6 +11,7 @@ import faulthandler
 import json
 import os
 import re
+import resource
 import select
 import shutil
 import signal
@@ -189,15 +190,11 @@ def _work(
     target: Any, seeds: Path, work: Path, limits: Limits, seed: int, numbers: range, end: float, out: IO[str]
 ) -> None:
     """In a child: make and read inputs, and say what became of each."""
-    import resource
-
     from fuzz.formats import read_case, write_case
 
     cases = {path.name: read_case(path) for path in sorted(seeds.iterdir())}
     names = list(cases)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    limit = _memory("VmData") + 3 * limits.bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for number in numbers:
         if time.monotonic() > end:
@@ -219,6 +216,8 @@ def _work(
 
 def read(target: Any, folder: Path, limits: Limits, number: int = 0) -> Outcome:
     """Read an input in this process."""
+    from locomt.cli.main import describe
+
     started = time.monotonic()
     said = folder.with_name("said")
     screen = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -227,20 +226,25 @@ def read(target: Any, folder: Path, limits: Limits, number: int = 0) -> Outcome:
     _reset_peak()
     before = _memory("VmRSS")
     place = ""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (_memory("VmData") + 2 * limits.bytes, hard))  # others need theirs
     try:
         os.dup2(screen, 1)
         os.dup2(screen, 2)
         reason = target.read(folder)
         kind, detail = ("refused", reason) if reason else ("read", "")
     except (ValueError, OSError) as error:
-        kind, detail = "refused", str(error)
-        if target.named and not _names(error, folder):
+        kind, detail = "refused", describe(error)
+        if target.named and not _names(detail, folder):
             kind, place = "unnamed", _place(error)
             detail = f"{type(error).__name__}: {detail}"
+        elif fault := _unfit(detail):
+            kind, place, detail = "terminal", _place(error), fault
     except BaseException as error:  # SystemExit too
         kind, place = "traceback", _place(error)
         detail = "".join(traceback.format_exception(error))[-4000:]
     finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
         sys.stdout.flush()
         sys.stderr.flush()
         for number_of, file in enumerate(saved, start=1):
@@ -268,9 +272,9 @@ def _unfit(text: str) -> str:
     return ""
 
 
-def _names(error: Exception, folder: Path) -> bool:
+def _names(message: str, folder: Path) -> bool:
     """Whether an error names a file of the input, or a field."""
-    if re.search(r"\b(model|data|train)\.\w+|--\w|override", message := str(error)):
+    if re.search(r"\b(model|data|train)\.\w+|--\w|override", message):
         return True
     names = {file.name for file in folder.rglob("*")} | {folder.name}
     return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message) for name in names)

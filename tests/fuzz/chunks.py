@@ -290,6 +290,11 @@ def build_flv(chunks: Sequence[Chunk]) -> bytes:
     return b"".join(parts)
 
 
+def other_streams(rng: Random, content: bytes) -> bytes:
+    """An FLV whose header announces other streams than there are."""
+    return content[:4] + bytes([rng.choice((0, 1, 4, 5))]) + content[5:]
+
+
 PACKET = 188
 """Bytes of a packet of MPEG-TS."""
 

@@ -360,7 +360,7 @@ FORMATS: dict[str, tuple[Damage, ...]] = {
     ".avi": (_RIFF, _RIFF, retimed(".avi")),
     ".mkv": (_EBML, _EBML, retimed(".mkv")),
     ".webm": (_EBML, retimed(".webm")),
-    ".flv": (chunks.changed(chunks.parse_flv, chunks.build_flv), retimed(".flv")),
+    ".flv": (chunks.changed(chunks.parse_flv, chunks.build_flv), chunks.other_streams, retimed(".flv")),
     ".ts": (chunks.changed(chunks.parse_ts, chunks.build_ts), retimed(".ts")),
     ".png": (chunks.changed(chunks.parse_png, chunks.build_png),),
     ".jpg": (chunks.changed(chunks.parse_jpeg, chunks.build_jpeg),),

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from media_clips import add_audio, add_video, pictures, tone
+from media_clips import add_audio, add_video, pictures, tone, write_video
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -79,6 +79,9 @@ def make_media(folder: Path) -> None:
                 output.streams.audio[0].codec_context.options = {"strict": "experimental"}  # FFmpeg's own Vorbis
             for encode in streams:
                 encode()
+    for degrees in (90, 180):  # one row of pixels, shown turned
+        (folder / f"thin_{degrees}").mkdir()
+        write_video(folder / f"thin_{degrees}" / "thin.mp4", pictures(5, 1, 64), "mpeg4", rotation=degrees)
     picture = Image.fromarray(pictures(1, 24, 40)[0])
     for end, form in STILLS.items():
         (folder / end).mkdir()

@@ -16,17 +16,17 @@ from fuzz.children import MODULES, Limits, Outcome, Server, load_targets, read
 
 TARGETS = {  # inputs where no time is given: a minute in all
     "media": 150,
-    "features": 400,
+    "features": 500,
     "manifests": 300,
-    "labels": 150,
-    "views": 1000,
-    "recipes": 150,
-    "shards": 80,
-    "models": 100,
-    "pretrained": 100,
-    "tokenizers": 150,
+    "labels": 300,
+    "views": 800,
+    "recipes": 80,
+    "shards": 100,
+    "models": 130,
+    "pretrained": 300,
+    "tokenizers": 500,
     "runs": 30,
-    "checkpoints": 15,
+    "checkpoints": 20,
 }
 
 
