@@ -97,7 +97,7 @@ def _damage_member(rng: Random, tar: bytes) -> bytes:
     key, _, end = name.partition(".")
     if end != "json":
         modality, _, end = end.partition(".")
-        index = next(place for place, member in enumerate(members) if member.tag.decode() == f"{key}.json")
+        index = [member.tag.decode() for member in members].index(f"{key}.json")
         document = json.loads(members[index].body)
         part = document["parts"][modality]
         new = [end, len(members[n].body), zlib.crc32(members[n].body)]

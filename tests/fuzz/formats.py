@@ -11,6 +11,7 @@ import struct
 import tarfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from fractions import Fraction
@@ -33,7 +34,7 @@ Case = dict[str, bytes | None]
 Damage = Callable[[Random, bytes], bytes]
 
 UNFIT = (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, struct.error, zipfile.BadZipFile)
-UNFIT += (tarfile.TarError, pickle.UnpicklingError, AttributeError)
+UNFIT += (tarfile.TarError, zlib.error, pickle.UnpicklingError, AttributeError)
 UNFIT += (av.FFmpegError, pyarrow.ArrowException, OverflowError, RecursionError, RuntimeError, yaml.YAMLError)
 """What the libraries raise that take files apart and write them, where a file has been damaged before or cannot be."""
 
