@@ -20,56 +20,21 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import IO, Any
 
-MODULES = ("fuzz.media", "fuzz.tables", "fuzz.folders")
+from fuzz.reading import Limits, Outcome, memory, read, text_of
+
+MODULES = ("fuzz.media", "fuzz.tables", "fuzz.shards", "fuzz.folders")
 BATCH = 400
 """Inputs to a child; what they leave behind in it goes with it."""
 ENDED = "ended"
 OWN_FAULT = 70
 """Exit code of a child in which not the input but the harness failed."""
-CONTROL = re.compile(r"[^\n\t\x20-\x7e\xa0-\U0010ffff]|[\u2028\u2029\u202a-\u202e\ud800-\udfff]")
-"""What must not reach a terminal."""
-PROGRESS = re.compile(r"\r|\x1b\[[0-9;?]*[A-Za-z]")
-MEMORY = re.compile(r"(?i)(out of|not enough|can't allocate) memory|MemoryError|bad_alloc|DefaultCPUAllocator")
-"""What is said where too much was asked for; "Cannot allocate memory" is FFmpeg's word for sizes that it refuses."""
 ROOTS = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "data")]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an input may take: seconds, and bytes of memory more than there were."""
-
-    seconds: float = 20.0
-    bytes: int = 2 * 2**30
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an input.
-
-    Attributes:
-        number: of the input.
-        kind: `read`, `refused`, or a fault: `traceback`, `terminal` (something unfit was written), `unnamed` (a refusal
-            that names neither file nor field), `crash`, `hang`, `memory`.
-        detail: the message, or where it went wrong.
-        seconds: that it took.
-        place: of the code at fault, by which faults are told apart.
-    """
-
-    number: int
-    kind: str
-    detail: str = ""
-    seconds: float = 0.0
-    place: str = ""
-
-    @property
-    def is_fault(self) -> bool:
-        return self.kind not in ("read", "refused")
 
 
 class Server:
@@ -204,7 +169,7 @@ def _work(
         place = work / str(number) / "case" / name
         write_case(target.damaged(rng, cases[name]), place)
         shutil.copytree(place, work / str(number) / name)
-        out.write(json.dumps([number, _memory("VmRSS")]) + "\n")
+        out.write(json.dumps([number, memory("VmRSS")]) + "\n")
         with (work / str(number) / "stack").open("wb") as stack:  # where it stands when it dies, or has to be ended
             faulthandler.enable(stack)
             faulthandler.dump_traceback_later(limits.seconds, file=stack)
@@ -212,84 +177,6 @@ def _work(
             faulthandler.cancel_dump_traceback_later()
             faulthandler.disable()
         out.write(json.dumps(asdict(outcome)) + "\n")
-
-
-def read(target: Any, folder: Path, limits: Limits, number: int = 0) -> Outcome:
-    """Read an input in this process."""
-    from locomt.cli.main import describe
-
-    started = time.monotonic()
-    said = folder.with_name("said")
-    screen = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    saved = os.dup(1), os.dup(2)
-    sys.stdout.flush()
-    _reset_peak()
-    before = _memory("VmRSS")
-    place = ""
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (_memory("VmData") + 2 * limits.bytes, hard))  # others need theirs
-    try:
-        os.dup2(screen, 1)
-        os.dup2(screen, 2)
-        reason = target.read(folder)
-        kind, detail = ("refused", reason) if reason else ("read", "")
-    except (ValueError, OSError) as error:
-        kind, detail = "refused", describe(error)
-        if target.named and not _names(detail, folder):
-            kind, place = "unnamed", _place(error)
-            detail = f"{type(error).__name__}: {detail}"
-        elif fault := _unfit(detail):
-            kind, place, detail = "terminal", _place(error), fault
-    except BaseException as error:  # SystemExit too
-        kind, place = "traceback", _place(error)
-        detail = "".join(traceback.format_exception(error))[-4000:]
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number_of, file in enumerate(saved, start=1):
-            os.dup2(file, number_of)
-            os.close(file)
-        os.close(screen)
-    seconds, peak = time.monotonic() - started, _memory("VmHWM") - before
-    text = _text(said)
-    if kind in ("read", "refused", "unnamed") and (fault := _unfit(text)):
-        kind, detail, place = "terminal", fault, fault[:60]
-    if peak > limits.bytes or (kind != "read" and MEMORY.search(detail)) or MEMORY.search(text):
-        kind, detail, place = "memory", f"{peak / 2**30:.1f} GiB more; {detail or text[-300:]}", f"memory {place}"
-    if seconds > limits.seconds:
-        kind, detail, place = "hang", f"{seconds:.0f} s; {detail}", "hang"
-    return Outcome(number, kind, detail, round(seconds, 3), place)
-
-
-def _unfit(text: str) -> str:
-    """What is wrong with what was written to the terminal."""
-    if "Traceback (most recent call last)" in text:
-        return text[text.index("Traceback") :][:4000]
-    shown = PROGRESS.sub("", text)
-    if found := CONTROL.search(shown):
-        return f"{found[0]!r} was written: {shown[max(0, found.start() - 100) : found.end() + 50]!r}"
-    return ""
-
-
-def _names(message: str, folder: Path) -> bool:
-    """Whether an error names a file of the input, or a field."""
-    if re.search(r"\b(model|data|train)\.\w+|--\w|override", message):
-        return True
-    names = {file.name for file in folder.rglob("*")} | {folder.name}
-    return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message) for name in names)
-
-
-def _place(error: BaseException) -> str:
-    """The innermost line of the package, and the error."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    frames = traceback.extract_tb(error.__traceback__)
-    if type(error).__name__ == "FaultError":
-        return re.sub(r"[\d.e+-]+", "N", str(error))[:60]
-    own = [frame for frame in frames if "/locomt/" in frame.filename] or frames
-    where = f"{own[-1].filename.rpartition('/locomt/')[2]}:{own[-1].name}" if own else ""
-    return f"{type(error).__name__} in {where}"
 
 
 def _watch(pid: int, pipe: IO[bytes], limits: Limits, first: int, work: Path) -> Iterator[Outcome]:
@@ -314,39 +201,20 @@ def _watch(pid: int, pipe: IO[bytes], limits: Limits, first: int, work: Path) ->
             elif not fault and before:
                 if time.monotonic() - since > limits.seconds + 1:
                     fault = "hang"
-                elif _memory("VmRSS", pid) - before > limits.bytes:
+                elif memory("VmRSS", pid) - before > limits.bytes:
                     fault = "memory"
                 if fault:
                     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     if status:
-        if os.waitstatus_to_exitcode(status) == OWN_FAULT:
-            raise RuntimeError(f"the harness itself failed at input {number}")
         code, seconds = os.waitstatus_to_exitcode(status), round(time.monotonic() - since, 3)
-        stack = _text(work / str(number) / "stack")[-3000:]
+        if code == OWN_FAULT:
+            raise RuntimeError(f"the harness itself failed at input {number}")
+        stack = text_of(work / str(number) / "stack")[-3000:]
         own = re.findall(r'File ".*/locomt/(.*)", line \d+ in (.*)', stack)
         place = ":".join(own[0]) if own else str(code)
-        yield Outcome(
-            number, fault or "crash", f"ended with code {code}\n{stack}", seconds, f"{fault or 'crash'} in {place}"
-        )
-
-
-def _text(file: Path) -> str:
-    return file.read_bytes().decode("utf-8", "surrogateescape") if file.exists() else ""
-
-
-def _memory(field: str, pid: int | str = "self") -> int:
-    """Bytes, as the system counts them; 0 where the process has ended."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    found = re.search(rf"{field}:\s+(\d+) kB", status)
-    return int(found[1]) * 1024 if found else 0
-
-
-def _reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
+        kind = fault or "crash"
+        yield Outcome(number, kind, f"ended with code {code}\n{stack}", seconds, f"{kind} in {place}")
 
 
 if __name__ == "__main__":

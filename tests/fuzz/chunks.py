@@ -6,16 +6,12 @@ size is the lie itself.
 
 from __future__ import annotations
 
-import io
-import struct
-import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from fuzz.mutate import EXTREMES, STRANGE, damage, with_number
+from fuzz.mutate import EXTREMES, damage, with_number
 
 
 class NotWholeError(ValueError):
@@ -91,7 +87,7 @@ def changed(
     return apply
 
 
-def _clipped(size: int, width: int) -> int:
+def clipped(size: int, width: int) -> int:
     return min(size, 256**width - 1)
 
 
@@ -116,7 +112,7 @@ def build_boxes(chunks: Sequence[Chunk]) -> bytes:
     for chunk in chunks:
         body = chunk.body if chunk.inner is None else build_boxes(chunk.inner)
         size = len(body) + 8 if chunk.lie is None else chunk.lie
-        parts.append(_clipped(size, 4).to_bytes(4, "big") + chunk.tag[:4].ljust(4) + body)
+        parts.append(clipped(size, 4).to_bytes(4, "big") + chunk.tag[:4].ljust(4) + body)
     return b"".join(parts)
 
 
@@ -138,7 +134,7 @@ def build_riff(chunks: Sequence[Chunk]) -> bytes:
     for chunk in chunks:
         body = chunk.body if chunk.inner is None else chunk.head + build_riff(chunk.inner)
         size = len(body) if chunk.lie is None else chunk.lie
-        parts.append(chunk.tag[:4].ljust(4) + _clipped(size, 4).to_bytes(4, "little") + body + bytes(len(body) % 2))
+        parts.append(chunk.tag[:4].ljust(4) + clipped(size, 4).to_bytes(4, "little") + body + bytes(len(body) % 2))
     return b"".join(parts)
 
 
@@ -204,7 +200,7 @@ def build_png(chunks: Sequence[Chunk]) -> bytes:
     for chunk in chunks:
         size = len(chunk.body) if chunk.lie is None else chunk.lie
         tag = chunk.tag[:4].ljust(4)
-        parts.append(_clipped(size, 4).to_bytes(4, "big") + tag + chunk.body)
+        parts.append(clipped(size, 4).to_bytes(4, "big") + tag + chunk.body)
         parts.append(zlib.crc32(tag + chunk.body).to_bytes(4, "big"))
     return b"".join(parts)
 
@@ -226,7 +222,7 @@ def build_jpeg(chunks: Sequence[Chunk]) -> bytes:
     parts = [b"\xff\xd8"]
     for chunk in chunks:
         size = len(chunk.body) + 2 if chunk.lie is None else chunk.lie
-        stated = chunk.head if chunk.tag == b"\xff\xda" else _clipped(size, 2).to_bytes(2, "big")
+        stated = chunk.head if chunk.tag == b"\xff\xda" else clipped(size, 2).to_bytes(2, "big")
         parts.append(chunk.tag[:2].ljust(2) + stated + chunk.body)
     return b"".join(parts)
 
@@ -285,7 +281,7 @@ def build_flv(chunks: Sequence[Chunk]) -> bytes:
             parts.append(chunk.body)
             continue
         size = max(0, len(chunk.body) - 7) if chunk.lie is None else chunk.lie
-        parts.append(chunk.tag[:1] + _clipped(size, 3).to_bytes(3, "big") + chunk.body)
+        parts.append(chunk.tag[:1] + clipped(size, 3).to_bytes(3, "big") + chunk.body)
         parts.append((len(chunk.body) + 4).to_bytes(4, "big"))
     return b"".join(parts)
 
@@ -306,65 +302,3 @@ def parse_ts(content: bytes) -> list[Chunk]:
 
 def build_ts(chunks: Sequence[Chunk]) -> bytes:
     return b"".join(chunk.tag + chunk.body for chunk in chunks)
-
-
-def parse_zip(content: bytes) -> list[Chunk]:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return [Chunk(info.filename.encode(), archive.read(info)) for info in archive.infolist()]
-
-
-def build_zip(chunks: Sequence[Chunk]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for chunk in chunks:
-            info = zipfile.ZipInfo(chunk.tag.decode("utf-8", "replace").replace("\0", "_") or "_")
-            archive.writestr(info, chunk.body)
-            if chunk.lie is not None:
-                info.file_size = _clipped(chunk.lie, 4)
-    return buffer.getvalue()
-
-
-def parse_tar(content: bytes) -> list[Chunk]:
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        return [Chunk(info.name.encode(), (archive.extractfile(info) or io.BytesIO()).read()) for info in archive]
-
-
-def build_tar(chunks: Sequence[Chunk]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for chunk in chunks:
-            info = tarfile.TarInfo(chunk.tag.decode("utf-8", "replace")[:90])
-            info.size = len(chunk.body)
-            archive.addfile(info, io.BytesIO(chunk.body))
-    return buffer.getvalue()
-
-
-def strange_member(rng: Random, content: bytes) -> bytes:
-    """A tar with a link, a device or a member of a strange name or size at its end, or in place of another."""
-    info = tarfile.TarInfo(rng.choice(STRANGE)[:90].replace("\0", "") or "x")
-    info.type = rng.choice((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE, tarfile.REGTYPE, b"S"))
-    info.linkname = "/etc/passwd"
-    info.size = rng.choice((0, 100, 2**33, 2**60))
-    header = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogatepass")
-    place = rng.randrange(len(content) // 512 + 1) * 512
-    return content[:place] + header + content[place + rng.choice((0, 512)) :]
-
-
-def _rounded(header: bytes) -> bytes:
-    """A header of NumPy's as long as its alignment wants it."""
-    return header.rstrip(b"\n ") + b" " * (-(len(header.rstrip(b"\n ")) + 11) % 64) + b"\n"
-
-
-def parse_npy(content: bytes) -> list[Chunk]:
-    if content[:6] != b"\x93NUMPY":
-        raise NotWholeError
-    (size,) = struct.unpack("<H", content[8:10])
-    return [Chunk(b"header", content[10 : 10 + size]), Chunk(b"numbers", content[10 + size :])]
-
-
-def build_npy(chunks: Sequence[Chunk]) -> bytes:
-    header = b"".join(chunk.body for chunk in chunks if chunk.tag != b"numbers")
-    lie = next((chunk.lie for chunk in chunks if chunk.lie is not None), None)
-    header = _rounded(header)
-    stated = struct.pack("<H", _clipped(len(header) if lie is None else lie, 2))
-    return b"\x93NUMPY\x01\0" + stated + header + b"".join(c.body for c in chunks if c.tag == b"numbers")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.children import MODULES, Limits, Outcome, Server, load_targets, read
+from fuzz.children import MODULES, Server, load_targets
+from fuzz.reading import Limits, Outcome, read
 
 TARGETS = {  # inputs where no time is given: a minute in all
     "media": 150,

@@ -9,11 +9,12 @@ from random import Random
 
 import pytest
 
-from fuzz.children import Limits, Server
+from fuzz.children import Server
 from fuzz.faulty import FAULTS, TARGETS
 from fuzz.formats import FORMATS, UNFIT, Case, damage_case, damage_file, read_case, write_case
 from fuzz.media import make_features, make_media
 from fuzz.mutate import alter, damage, damage_text
+from fuzz.reading import Limits
 
 LIMITS = Limits(seconds=2.0, bytes=2**28)
 
