@@ -34,9 +34,9 @@ from torch.utils.data import DataLoader
 
 from locomt.cost.timing import paired_seconds
 from locomt.data import DataConfig, ManifestDataset, collate
+from locomt.data.frame_times import spread
 from locomt.data.shards.prepare import prepare
 from locomt.data.shards.writer import Storage
-from locomt.data.video import spread
 
 CORES = 16
 APPETITE = "1569+401 fusion 4 training batch 32 locomt"

@@ -1,6 +1,7 @@
 """Fixtures and rules for all tests: no network, no deadlines, real data and GPUs only where they are."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import settings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "agg"
+STATE = tempfile.TemporaryDirectory(prefix="locomt-state-")
+os.environ["XDG_STATE_HOME"] = STATE.name  # where the key of the user's own runs is: not in anybody's home
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read where Triton is imported: its kernels then run on the CPU
 settings.register_profile("locomt", deadline=None)  # nothing asserts time: machines differ

@@ -237,13 +237,16 @@ def test_rivals_read_the_same_frames_and_the_same_sound(short_clip, task, rival)
         pytest.skip("there is no ffmpeg program")
     wanted = data.wanted_of(*short_clip, task)
     ours, theirs = data_rivals.by_locomt(wanted), data.decoders()[rival](wanted)
-    assert [part.shape for part in ours] == [part.shape for part in theirs]
+    assert len(ours) == len(theirs)
     if task != "audio":
+        assert ours[0].shape == theirs[0].shape
         apart = (ours[0].float() - theirs[0].float()).abs().mean(dim=(1, 2, 3))
         assert apart.max() < 4  # of 255: they scale otherwise; another frame is 10 to 60 away
         assert (ours[0][1:].float() - theirs[0][:-1].float()).abs().mean(dim=(1, 2, 3)).min() > 6
     if task != "video":
-        assert (ours[-1] - theirs[-1]).abs().mean() < 0.05  # standard deviations
+        assert 0 <= len(theirs[-1]) - len(ours[-1]) <= 5  # what AAC added at the end, up to two packets
+        heard = len(ours[-1]) - 3  # the last windows reach beyond it
+        assert (ours[-1][:heard] - theirs[-1][:heard]).abs().mean() < 0.05  # standard deviations
 
 
 def test_kinds_of_clips_are_what_they_say(short_clip, tmp_path):

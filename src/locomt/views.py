@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import combinations, groupby, permutations
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,9 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """What a modality may be called: the text form gives `~`, `>`, `:` and spaces a meaning of their own."""
 
 RESERVED = ("self", "multi")
+MOST_HEADS, MOST_LAYERS, MOST_MODALITIES, MOST_ENTRIES = 1024, 1024, 64, 2**18
+"""Limits far above every model that was ever trained, so that a text of a few letters cannot fill a machine: heads of a
+layer, fusion layers, modalities, and the product of the three."""
 STRATEGIES = ("spread", "bottleneck", "alternating", "random", "ascending", "descending")
 
 
@@ -88,8 +91,10 @@ def check_modalities(modalities: Iterable[str]) -> tuple[str, ...]:
     names = tuple(modalities)
     if not names:
         raise ViewError("expected at least one modality, got none")
+    if len(names) > MOST_MODALITIES:
+        raise ViewError(f"expected at most {MOST_MODALITIES} modalities, got {len(names):,}")
     for name in names:
-        if not NAME.fullmatch(name) or name in RESERVED:
+        if not isinstance(name, str) or not NAME.fullmatch(name) or name in RESERVED:
             raise ViewError(
                 f"modality {name!r} cannot be used: a name is letters, digits and '_', does not begin "
                 f"with a digit and is not one of {', '.join(RESERVED)}"
@@ -97,6 +102,18 @@ def check_modalities(modalities: Iterable[str]) -> tuple[str, ...]:
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise ViewError(f"modality {repeated[0]!r} is named more than once in {', '.join(names)}")
     return names
+
+
+def check_size(layers: int, heads: int, modalities: int) -> None:
+    """Raises `ViewError` at a table that no machine would hold."""
+    for count, most, what in ((heads, MOST_HEADS, "heads of a layer"), (layers, MOST_LAYERS, "fusion layers")):
+        if count > most:
+            raise ViewError(f"expected at most {most:,} {what}, got {count:,}")
+    if layers * heads * modalities > MOST_ENTRIES:
+        raise ViewError(
+            f"expected layers x heads x modalities to be at most {MOST_ENTRIES:,}, got {layers:,} x {heads:,} x "
+            f"{modalities:,}: such a table fits no machine"
+        )
 
 
 def view_set(modalities: Iterable[str], *, one_way: bool = False) -> tuple[View, ...]:
@@ -107,6 +124,12 @@ def view_set(modalities: Iterable[str], *, one_way: bool = False) -> tuple[View,
     names = check_modalities(modalities)
     ones = (View(f"{a}>{b}") for a, b in permutations(names, 2)) if one_way else ()
     return (SELF, *(View(f"{a}~{b}") for a, b in combinations(names, 2)), *ones)
+
+
+@lru_cache(maxsize=4096)
+def _masks(view: View, modalities: tuple[str, ...]) -> tuple[int, ...]:
+    """A as one integer per query modality, see `LayerViews.masks`."""
+    return tuple(sum(view.sees(i, j) << bit for bit, j in enumerate(modalities)) for i in modalities)
 
 
 @dataclass(frozen=True)
@@ -120,15 +143,11 @@ class LayerViews:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", check_modalities(self.modalities))
-        object.__setattr__(self, "heads", tuple(map(self._canonical, self.heads)))
+        canonical = {view: self._canonical(view) for view in set(self.heads)}
+        object.__setattr__(self, "heads", tuple(canonical[view] for view in self.heads))
         if not self.heads:
             raise ViewError("expected at least one head, got none")
-        masks = (
-            sum(view.sees(i, j) << bit for bit, j in enumerate(self.modalities))
-            for view in self.heads
-            for i in self.modalities
-        )
-        object.__setattr__(self, "masks", tuple(masks))
+        object.__setattr__(self, "masks", tuple(mask for view in self.heads for mask in _masks(view, self.modalities)))
 
     def _canonical(self, view: View) -> View:
         """a~b and b~a are one view: it is written in the order of the modalities."""
@@ -147,8 +166,10 @@ class LayerViews:
         heads: list[View] = []
         for item in text.split():
             view, colon, count = item.partition(":")
-            if not colon or not count.isdecimal() or int(count) == 0:
-                raise ViewError(f"expected 'view:heads' with a whole number of heads above 0, got {item!r}")
+            if not colon or not count.isdecimal() or not count.strip("0"):
+                raise ViewError(f"expected 'view:heads' with a whole number of heads above 0, got {item!r:.60}")
+            if len(count) > 9 or len(heads) + int(count) > MOST_HEADS:
+                raise ViewError(f"expected at most {MOST_HEADS:,} heads of a layer, got {item!r:.60}")
             heads += [View(view)] * int(count)
         return cls(tuple(modalities), tuple(heads))
 
@@ -216,11 +237,14 @@ class ViewTable:
     def parse(cls, text: str, modalities: Iterable[str]) -> ViewTable:
         """Read a table: one line a fusion layer, blank lines and `#` comments passed over."""
         names = check_modalities(modalities)
-        layers = []
-        for number, line in enumerate(text.splitlines(), start=1):
-            if content := line.partition("#")[0].strip():
+        lines = [(number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), start=1)]
+        count = sum(bool(content) for _, content in lines)
+        layers: list[LayerViews] = []
+        for number, content in lines:
+            if content:
                 try:
                     layers.append(LayerViews.parse(content, names))
+                    check_size(count, len(layers[-1].heads), len(names))
                 except ViewError as error:
                     raise ViewError(f"line {number}: {error}") from None
         return cls(tuple(layers))
@@ -265,6 +289,7 @@ class ViewTable:
             raise ViewError(f"expected the fraction of cross heads to lie in [0, 1], got {cross}")
         if layers < 1 or heads < 1:
             raise ViewError(f"expected at least one layer and one head, got {layers} layers, {heads} heads")
+        check_size(layers, heads, len(names))
         pairs = view_set(names)[1:]
         total = round(cross * layers * heads)
         if total and not pairs:

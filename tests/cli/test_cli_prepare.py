@@ -60,7 +60,8 @@ def test_a_folder_with_a_folder_for_each_class(folder: Path, tmp_path: Path, rea
     assert main(["prepare", str(folder), "--out", str(out), "--workers", "0", *fields]) == 0
     stdout, stderr = read()
     stderr = " ".join(stderr.split())
-    assert "truncated" in stdout
+    (row,) = (line for line in stdout.splitlines() if "truncated" in line)
+    assert row.strip("│ ").split()[0] == "1"  # of the pictures and of the sound of one clip
     assert "found video (video, from column clip), audio (audio, from column clip)" in stderr
     assert "5 of 6 samples are whole, in 2 shards" in stderr
     assert "1 could not be read" in stderr
@@ -74,6 +75,31 @@ def test_a_folder_with_a_folder_for_each_class(folder: Path, tmp_path: Path, rea
     assert label_list(data) == ["cat", "dog"]
     samples = [dataset[n] for n in range(len(dataset))]
     assert all(isinstance(sample, Sample) and set(sample.inputs) == {"video", "audio"} for sample in samples)
+
+
+def test_what_samples_go_without(tmp_path: Path, read: Read) -> None:
+    """Counted by reason beside what could not be read, and no fault where the recipe says so."""
+    for name, sound in (("a", tone(1, 16000)), ("b", np.zeros(16000)), ("c", None), ("d", None)):
+        streams = [lambda output: add_video(output, pictures(4))]
+        if sound is not None:
+            streams.append(lambda output, sound=sound: add_audio(output, sound[None], 16000))
+        write_clip(tmp_path / f"{name}.mkv", *streams)
+    (tmp_path / "m.csv").write_text(
+        "id,split,label,clip\n" + "".join(f"{n},train,{n},{n}.mkv\n" for n in "abcd") + "e,train,e,e.mkv\n"
+    )
+    call = ["prepare", str(tmp_path / "m.csv"), "--out", str(tmp_path / "out"), "--workers", "0"]
+    assert main(call) == 0
+    stdout, stderr = read()
+    assert "what samples go without" not in stdout
+    assert "1 of 5 samples are whole" in " ".join(stderr.split())
+    fields = [f"--data.modalities.audio.{name}" for name in ("on_silent", "on_no_stream")]
+    assert main([*call, fields[0], "missing", fields[1], "missing"]) == 0
+    stdout, stderr = read()
+    failed, without = stdout.split("what samples go without")
+    assert [line.strip("│ ").split()[0] for line in failed.splitlines() if "no such file" in line] == ["1"]
+    assert [line.strip("│ ").split()[0] for line in without.splitlines() if "audio" in line] == ["2", "1"]
+    assert "4 of 5 samples are whole" in " ".join(stderr.split())
+    assert "3 of them lack a stream or sound, which the recipe takes for a missing modality" in " ".join(stderr.split())
 
 
 def test_a_manifest_alone(tmp_path: Path, read: Read) -> None:
@@ -109,6 +135,23 @@ def test_another_recipe_for_the_same_folder(tmp_path: Path, read: Read) -> None:
     assert main([*call, "--data.modalities.motion.max_length", "3"]) == 2
     message = read()[1]
     assert "was begun with another recipe or manifest: modalities.motion.max_length was 4 and is now 3" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_of_much_that_differs_the_first_of_each_kind_is_named(tmp_path: Path, read: Read) -> None:
+    project, out = make_project(tmp_path / "project"), tmp_path / "shards"
+    call = ["prepare", str(project), "--out", str(out), "--workers", "0"]
+    assert main(call) == 0
+    read()
+    manifest = tmp_path / "project" / "clips.csv"
+    manifest.write_text(manifest.read_text().replace("_motion.npy", "_moved.npy").replace(",left,", ",Left,"))
+    assert main([*call, "--images", "png", "--data.modalities.sound.max_length", "3"]) == 2
+    message = read()[1]
+    assert (
+        "modalities.sound.max_length was 4 and is now 3; storage.images was 'jpeg' and is now 'png'; row 2, " in message
+    )
+    assert "column.motion was 'train0_motion.npy' and is now 'train0_moved.npy'" in message
+    assert "changed in 22 other rows (and 1 more)" in message  # the labels
     assert len(message.splitlines()) == 1
 
 

@@ -1,6 +1,10 @@
 """`locomt compare`, from the command line to its files."""
 
+import html
 import json
+import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,8 @@ import yaml
 from feature_project import make_project
 from locomt.cli.compare import spread
 from locomt.cli.main import main
+from locomt.data.lock import locked
+from locomt.train import load_recipe
 
 
 @pytest.fixture
@@ -40,6 +46,55 @@ def test_two_models_two_seeds(recipe: Path, tmp_path: Path, capsys: pytest.Captu
     assert f"{document['models'][0]['mean']:.3f} ± {document['models'][0]['std']:.3f}" in captured.out
     assert "sound: scored on 3 samples; 2 were skipped" in captured.out
     assert str(out / "report.html") in captured.out
+
+
+def test_the_commands_to_go_on_with_are_taken_as_they_are(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With spaces in names, with fields set, and with all that says which runs there are."""
+    spaced = recipe.with_name("my clips.yaml")
+    spaced.write_text(recipe.read_text())
+    other = recipe.with_name("other.yaml")
+    other.write_text(recipe.read_text())
+    monkeypatch.chdir(tmp_path)
+    line = ["compare", str(spaced), str(other), "--out", "the runs", "--models", "locomt,sound", "--seed-list", "3"]
+    line += ["--tune", "model.dropout=0,0.1", "--train.epochs", "2", "--model.views=motion~sound:1 self:1"]
+    assert main(line) == 0
+    page = html.unescape((tmp_path / "the runs" / "report.html").read_text())
+    commands = {words[1]: words[1:] for words in map(shlex.split, re.findall("^(locomt .*)$", page, re.M))}
+    capsys.readouterr()
+    assert main(commands["evaluate"]) == 0
+    assert main(commands["cost"]) == 0
+    assert main([*commands["train"], "--json"]) == 0
+    trained = load_recipe(tmp_path / "the runs" / "longer" / "config.yaml")
+    assert (trained.train.epochs, trained.model.depth, trained.model.views) == (3, 4, "motion~sound:1 self:1")
+    capsys.readouterr()
+    assert main([*commands["compare"], "--json"]) == 0
+    captured = capsys.readouterr()
+    assert [row["seed_list"] for row in json.loads(captured.out)["models"]] == [[3, 4, 5, 6]] * 4
+    assert captured.err.count("found done") == 2 * 2 * (2 + 1)  # both recipes and models: tuning, and the seed it had
+
+
+def test_a_second_process_is_refused(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("locomt.data.lock.PATIENCE", 0.1)
+    out = tmp_path / "out"
+    lines = [
+        ["compare", str(recipe), "--out", str(out)],
+        ["search", str(recipe), "--budget", "0.9", "--out", str(out)],
+        ["experiment", "baselines", "--out", str(out)],
+        ["demo", "--fast", "--out", str(out)],
+        ["prepare", str(recipe), "--out", str(out)],
+        ["train", str(recipe), "--run", str(out), "--resume"],
+    ]
+    for line in lines:
+        with locked(out):
+            assert main(line) == 2, line
+            assert [path.name for path in out.iterdir()] == [".lock"]
+        *_, error = capsys.readouterr().err.splitlines()
+        assert f"{out} is in use: process {os.getpid()} on " in error
+        assert not out.exists()
 
 
 def test_several_recipes_and_tuning(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

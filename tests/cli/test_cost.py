@@ -195,3 +195,33 @@ def test_documented_output_is_what_the_command_prints(
     assert main(["cost", "clips.yaml"]) == 0
     printed = capsys.readouterr().out
     assert [line.rstrip() for line in printed.splitlines()] == output.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["--model.depth", "1000000"], r"model\.depth: expected at most 1,024, got 1,000,000: that fits no machine"),
+        (["--model.dim", "2000000"], r"model\.dim: expected at most 65,536, got 2,000,000: that fits no machine"),
+        (
+            ["--model.dim", "65536", "--model.heads", "64", "--model.depth", "1000"],
+            "parameters, .* GiB in float32: that fits no machine",
+        ),
+        (["--data.modalities.video.frames", "999999999"], "that fits no machine"),
+        (["--model.views", "self:4000000000"], "expected at most 1,024 heads of a layer"),
+        (["--batch", "9" * 30], "that fits no machine"),
+    ],
+)
+def test_absurd_sizes_fit_no_machine(
+    recipe: str, capsys: pytest.CaptureFixture[str], overrides: list[str], message: str
+) -> None:
+    assert re.search(message, failure(capsys, recipe, *overrides))
+
+
+def test_a_step_beyond_every_machine_is_said_to_be(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
+    long = ["--data.modalities.video.frames", "4000000", "--data.modalities.video.size", "512", "--batch", "1000"]
+    assert main(["cost", recipe, *long]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"NOTE: a training step of batch 1000 fits no machine: .* take locomt [\d,]+ TiB, selfall", out)
+    assert not any(model["fits_a_machine"] for model in document(capsys, recipe, *long)["models"])
+    assert all(model["fits_a_machine"] for model in document(capsys, recipe)["models"])
+    assert "fits no machine" in failure(capsys, recipe, *long, "--measure")

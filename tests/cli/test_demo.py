@@ -1,11 +1,12 @@
 """`locomt demo`, end to end on as few clips as it takes."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
-from locomt.cli.main import main
+from locomt.cli.main import main, split_overrides
 from locomt.experiments.clips import ADDITIVE_LIMIT
 from locomt.experiments.demo import FULL, Size, prepare
 from locomt.train.recipe import load_recipe
@@ -40,12 +41,12 @@ def test_from_nothing_to_a_report(
     assert attention["locomt"] < attention["selfall"] < attention["mbt"] < attention["multiall"]
     assert document["baselines"][0]["value"] == 0.25
 
-    lines = [line.split("#")[0].split() for line in captured.out.partition("Go on from here:")[2].splitlines()]
+    lines = [shlex.split(line, comments=True) for line in captured.out.partition("Go on from here:")[2].splitlines()]
     commands = {line[1]: line[1:] for line in lines if line}
     assert set(commands) == {"evaluate", "predict", "cost", "train", "compare"}
     for name in ("evaluate", "predict"):  # the command lines to go on with work as they are
         assert main(commands[name]) == 0
-    recipe = load_recipe(commands["train"][1], commands["train"][2:])
+    recipe = load_recipe(commands["train"][1], split_overrides(commands["train"][2:])[1])
     assert recipe.model.depth != load_recipe("demo/recipe.yaml").model.depth
     capsys.readouterr()
 

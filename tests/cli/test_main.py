@@ -2,6 +2,7 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -104,6 +105,30 @@ def test_unknown_option_is_refused_in_one_line(
     assert main(["train", "a.yaml", option]) == 2
     line = capsys.readouterr().err
     assert line == f"locomt train: did not expect {option!r} (see `locomt train --help`)\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "form"),
+    [
+        (["-0abc.npy"], "locomt train -- -0abc.npy"),
+        (["a.yaml", "-0abc.npy", "--", "b"], "locomt train a.yaml -- -0abc.npy b"),
+        (["-1 a.npy", "-b.npy", "a"], "locomt train a -- '-1 a.npy' -b.npy"),
+        (["a.yaml", "--c.npy"], "locomt train a.yaml -- --c.npy"),
+    ],
+)
+def test_files_whose_names_begin_with_a_dash(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], form: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "--c.npy").touch()
+    assert main(["train", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"if it is the name of a file, put `--` before it: `{form}`")
+
+
+def test_negative_values_and_files_after_two_dashes_are_taken(fake: SimpleNamespace) -> None:
+    assert main(["train", "--model.depth", "-1e-3", "--", "-0abc.npy"]) == 0
+    assert (fake.args.files, fake.overrides) == (["-0abc.npy"], ["--model.depth", "-1e-3"])
 
 
 def test_missing_argument_is_named_in_one_line(fake: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,11 @@ def test_train_then_resume_then_again(locomt: Command, recipe: Path, tmp_path: P
     assert code == 0
     assert (tmp_path / "runs" / "clips" / "model" / "model.safetensors").exists()
     assert "val_accuracy" in out
-    assert [line.split()[1] for line in err.splitlines()] == ["1/2", "2/2"]
+    classes, *epochs = err.splitlines()
+    assert classes == (
+        "3 classes, samples in 'train' / 'val' / 'test': 'left' 4 / 2 / 2, 'right' 4 / 2 / 2, 'up' 4 / 2 / 1"
+    )
+    assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
     code, _, err = locomt("train", recipe, "--train.epochs", "2", "--resume")
     assert (code, err) == (0, "runs/clips has finished: nothing to resume\n")
     code, out, err = locomt("train", recipe, "--train.epochs", "2")
@@ -56,8 +60,44 @@ def test_rows_and_splits_that_are_left_out_are_said(locomt: Command, recipe: Pat
     manifest.write_text(manifest.read_text().replace(",val,", ",vla,"))
     code, _, err = locomt("train", recipe, "--train.epochs", "1")
     assert code == 0
-    assert "rows of other splits are not used: 'vla' (6)" in err
+    assert "rows of other splits are not used: 'vla' (6); for those 'vla' set data.val_split to it" in err
     assert "no row has split 'val' (data.val_split): the last epoch is taken" in err
+
+
+def test_what_looks_like_an_accident_is_said_before_training(locomt: Command, recipe: Path) -> None:
+    manifest = recipe.parent / "clips.csv"
+    manifest.write_text(manifest.read_text().replace("train0,train,left", "train0,train,lefty"))
+    code, _, err = locomt("train", recipe, "--train.epochs", "1")
+    assert code == 0
+    lines = err.splitlines()
+    assert lines[0].startswith("4 classes, samples in 'train' / 'val' / 'test': 'left' 3 / 2 / 2, 'lefty' 1 / 0 / 0, ")
+    assert lines[1] == "classes with one sample in split 'train' (1): 'lefty'"
+    assert lines[2] == "classes that may be meant to be one: 'lefty' (1) and 'left' (7) differ in one letter"
+    assert lines[3].startswith("epoch 1/1")
+
+
+def test_a_regression_target_beyond_float32_is_skipped_by_name(locomt: Command, tmp_path: Path) -> None:
+    recipe = make_project(tmp_path / "project", "regression")
+    manifest = recipe.parent / "clips.csv"
+    manifest.write_text(manifest.read_text().replace("train0,train,0.0", "train0,train,35.1e55"))
+    code, _, err = locomt("train", recipe, "--run", "run", "--train.epochs", "1", "--data.max_bad", "0.1")
+    assert code == 0
+    assert "1 samples could not be read and were skipped" in err
+    (bad,) = map(json.loads, (tmp_path / "run" / "bad_samples.jsonl").read_text().splitlines())
+    assert (bad["id"], bad["row"]) == ("train0", 2)
+    assert bad["reason"].startswith("expected a finite number as label, got '35.1e55', which float32 cannot hold")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert 0 <= summary["train_loss"] < 10
+
+
+def test_no_control_character_of_a_manifest_is_printed(locomt: Command, recipe: Path) -> None:
+    manifest = recipe.parent / "clips.csv"
+    text = manifest.read_text()
+    manifest.write_text(text.replace(",up,", ",u\x1b[31mp,").replace(",test,", ",\x1b]0;x\x07test,"))
+    for command in (("train", recipe, "--run", "run", "--train.epochs", "1"), ("evaluate", "run")):
+        _, _, err = locomt(*command)
+        assert "x1b" in err
+        assert all(sign.isprintable() or sign == "\n" for sign in err)
 
 
 def test_train_json(locomt: Command, recipe: Path) -> None:
@@ -67,6 +107,44 @@ def test_train_json(locomt: Command, recipe: Path) -> None:
     assert result["run"] == "here"
     assert (result["epoch"], result["monitor"], result["skipped"]) == (1, "val_accuracy", 0)
     assert err.splitlines()[0] == "here holds no run: beginning one"
+
+
+def test_out_is_another_name_of_run_and_metrics_have_their_whole_names(locomt: Command, recipe: Path) -> None:
+    code, out, _ = locomt("train", recipe, "--out", "here", "--json", "--train.epochs=1", "--train.monitor", "val_f1")
+    assert (code, json.loads(out)["monitor"]) == (0, "val_f1")
+    options = ("--train.epochs", "1", "--train.monitor", "f1", "--resume")
+    assert locomt("train", recipe, "--run", "here", *options)[0] == 0  # the same recipe
+
+
+def test_a_diverged_run_exits_with_3(locomt: Command, recipe: Path) -> None:
+    words = ("train", recipe, "--run", "wild", "--train.learning_rate", "1e4", "--train.epochs", "2")
+    for again in ((), ("--resume",)):
+        code, out, err = locomt(*words, *again)
+        assert code == 3
+        assert err.splitlines()[-1].startswith("training diverged: ")
+        assert "val_loss" in out
+
+
+def test_an_undefined_monitor_is_said(locomt: Command, tmp_path: Path) -> None:
+    recipe = make_project(tmp_path / "labels", "multilabel", epochs=2)
+    manifest = recipe.parent / "clips.csv"
+    lines = [line.split(",") for line in manifest.read_text().splitlines()]
+    manifest.write_text("\n".join(",".join([*a[:2], ";" if a[1] == "val" else a[2], *a[3:]]) for a in lines))
+    code, out, err = locomt("train", recipe, "--run", "run", "--json")
+    assert (code, json.loads(out)["monitor"]) == (0, "val_loss")
+    assert err.splitlines()[-1] == "val_mAP was undefined in every epoch: the epoch with the lowest val_loss was taken"
+
+
+@pytest.mark.parametrize("words", [("train", "--run"), ("prepare", "--out"), ("compare", "--out"), ("search", "--out")])
+def test_a_directory_that_cannot_be(locomt: Command, recipe: Path, tmp_path: Path, words: tuple[str, str]) -> None:
+    command, option = words
+    more = ("--budget", "0.9") if command == "search" else ()
+    (tmp_path / "file").touch()
+    code, out, err = locomt(command, recipe, option, "file/new", *more)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert err.startswith(f"locomt {command}: ")
+    assert "file/new" in err
+    assert "cannot create this directory" in err
 
 
 @pytest.mark.parametrize(
@@ -161,6 +239,17 @@ def test_parse_item(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a=b.mp4").touch()
     assert parse_item("a=b.mp4", names) == "a=b.mp4"
     assert parse_item("clips/a=b.mp4", names) == "clips/a=b.mp4"
-    with pytest.raises(ValueError, match="modality 'vidoe' is not one of video, title"):
+    with pytest.raises(ValueError, match=r"modality 'vidoe' is not one of video, title, .*; did you mean 'video'\?"):
         parse_item("vidoe=a.mp4", names)
+    for words in ("title=one,vidoe=a.mp4", "title=one, vidoe=a.mp4", "video=b.mp4,tilte=one"):
+        with pytest.raises(ValueError, match=r"'(vidoe|tilte)' is not one of .*; did you mean '(video|title)'"):
+            parse_item(words, names)
+    with pytest.raises(ValueError, match=r"modality 'x' is not one of video, title, and there is no file a=b.mp4,x=y"):
+        parse_item("video=a=b.mp4,x=y", names)
+    with pytest.raises(ValueError, match="modality 'video' is there twice"):
+        parse_item("video=a.mp4,video=b.mp4", names)
+    assert parse_item("title=where, x=1", names) == {"title": "where, x=1"}
+    (tmp_path / "a,vidoe=b.mp4").touch()
+    assert parse_item("video=a,vidoe=b.mp4", names) == {"video": "a,vidoe=b.mp4"}
+    assert parse_item("title=" + "long " * 1000, names)
     assert parse_item("video=a,b.mp4,title=one, two", names) == {"video": "a,b.mp4", "title": "one, two"}

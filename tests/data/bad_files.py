@@ -162,6 +162,24 @@ def write_reference(path: Path, elsewhere: Path) -> None:
     path.write_bytes(content[: content.index(b"ftyp") - 4 + int.from_bytes(content[:4], "big")] + bytes(changed))
 
 
+def late_sound(path: Path) -> None:
+    """Pictures of two minutes and then sound, which FFmpeg does not find when it looks at the beginning."""
+    pieces = []
+    for name, add in (
+        ("pictures.flv", lambda output: add_video(output, pictures(130, 16, 16), "flv", rate=1)),
+        ("sound.flv", lambda output: add_audio(output, tone(1, 44100)[None], 44100, "mp3")),
+    ):
+        content, at = write_clip(path.with_name(name), add).read_bytes(), 13
+        while at < len(content):
+            size = 15 + int.from_bytes(content[at + 1 : at + 4], "big")
+            pieces.append(bytearray(content[at : at + size]))
+            at += size
+        path.with_name(name).unlink()
+    for number, piece in enumerate(piece for piece in pieces if piece[0] == 8):
+        piece[4:7] = (130_000 + 26 * number).to_bytes(3, "big")
+    path.write_bytes(content[:13] + b"".join(piece for piece in pieces if piece[0] in (8, 9)))
+
+
 CHANNELS = np.stack([tone(1, 48000, 200 + 50 * n, 0.3) for n in range(16)])
 
 
@@ -209,6 +227,8 @@ KINDS = [
     Kind("rotated.mp4", lambda path: clip(path, rotation=90), READ, READ),
     Kind("ten_bits_h264.mp4", lambda path: clip(path, pixels="yuv420p10le"), READ, READ),
     Kind("ten_bits_hevc.mp4", lambda path: clip(path, "libx265", pixels="yuv420p10le"), READ, READ),
+    Kind("thin.mov", lambda path: write_video(path, pictures(3, 1, 64), "png", rotation=180), READ, NO_AUDIO),
+    Kind("late_sound.flv", late_sound, READ, NO_AUDIO),
     Kind("one_pixel.mkv", lambda path: write_video(path, pictures(3, 1, 1)), READ, NO_AUDIO),
     Kind("hour_of_pictures.mp4", hour_of_pictures, READ, NO_AUDIO),
     Kind("hour_of_sound.wav", hour_of_sound, NO_VIDEO, READ),

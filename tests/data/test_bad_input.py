@@ -30,8 +30,8 @@ from locomt.data import (
     read_frames,
     video,
 )
+from locomt.data.frame_times import spread
 from locomt.data.shards.prepare import prepare
-from locomt.data.video import spread
 from locomt.train.bad import BadSampleLog
 
 MODALITIES: dict[str, Any] = {

@@ -62,8 +62,11 @@ def test_pictures_and_sound_of_a_crop_are_of_the_same_seconds(make: Any, tmp_pat
         assert times_of_frames(sample.inputs["video"]) == pytest.approx(
             [begin + share * 2 for share in (1 / 8, 3 / 8, 5 / 8, 7 / 8)], abs=1 / FPS + 1e-6
         )
-        assert begin_of_sound(sample.inputs["audio"], whole) == pytest.approx(max(begin, late), abs=0.006)
-        assert len(sample.inputs["audio"]) == pytest.approx(100 * (begin + 2 - max(begin, late)), abs=1)
+        silent = round(100 * max(0, late - begin))
+        sound = sample.inputs["audio"][silent:]
+        assert begin_of_sound(sound, whole) == pytest.approx(begin + silent / 100, abs=0.006)
+        assert len(sample.inputs["audio"]) == pytest.approx(200, abs=1)
+        assert len(sample.inputs["audio"][: max(0, silent - 2)].unique()) <= 1  # which it hears until it begins
 
 
 @pytest.mark.parametrize(
@@ -129,13 +132,13 @@ def test_long_and_short_clips_in_a_batch_keep_their_lengths(make: Any, tmp_path:
     assert (batch.inputs["audio"][1, 150:] == 0).all()
 
 
-def test_sound_that_ends_before_the_crop_gives_its_last_seconds(make: Any, tmp_path: Path) -> None:
-    write_timed(tmp_path / "a.mkv", 10)
-    whole = make(crop=None)[0].inputs["audio"]
+def test_sound_that_ends_before_the_crop_is_silence_there(make: Any, tmp_path: Path) -> None:
     write_timed(tmp_path / "b.mkv", 10, sound=4)
-    sample = make()[1, 1.0]
-    assert min(times_of_frames(sample.inputs["video"])) >= 8
-    assert begin_of_sound(sample.inputs["audio"], whole) == pytest.approx(2, abs=0.006)
+    dataset = make()
+    assert min(times_of_frames(dataset[0, 1.0].inputs["video"])) >= 8
+    assert dataset[0, 1.0].inputs["audio"].shape == (200, 16)
+    assert len(dataset[0, 1.0].inputs["audio"].unique()) == 1
+    assert len(dataset[0, 0.4].inputs["audio"]) == pytest.approx(80, abs=1)  # from 3.2 to 4 s
 
 
 def test_clips_are_evenly_spaced_and_share_what_has_no_time(make: Any, tmp_path: Path) -> None:
@@ -167,14 +170,19 @@ def test_several_clips_are_decoded_once(make: Any, tmp_path: Path, monkeypatch: 
     assert len(asked) == 2
 
 
-def test_frames_at_uneven_times_are_those_within_the_crop(tmp_path: Path) -> None:
+def test_frames_at_uneven_times_are_those_shown_within_the_crop(tmp_path: Path) -> None:
     times = [0, 100, 1000, 1100, 1900, 2000, 3900, 5000]
-    path = write_video(tmp_path / "a.mkv", pictures(8), times=times)
-    every = read_frames(path, 8)
-    for begin, end, first, last in ((0.9, 2.1, 2, 5), (1.95, 4.0, 5, 6), (2.5, 3.5, 5, 5), (4.5, 9.0, 7, 7)):
-        count = last + 1 - first
-        found = read_frames(path, count, crop=Crop(begin, end, (0.0, 1.0)))
-        assert torch.equal(found, every[first : last + 1])
+    path = write_video(tmp_path / "a.mkv", pictures(8), rate=10, times=times)
+    every = read_frames(path, 51)[[time // 100 for time in times]]  # 5.1 s: the last one is shown for a tenth
+    crops = {
+        (0.9, 2.1): [2, 3, 3, 3, 3, 5],
+        (1.9, 4.1): [5, 5, 5, 5, 5, 6],
+        (2.5, 3.5): [5, 5, 5, 5, 5, 5],
+        (4.5, 9.0): [6, 6, 6, 6, 6, 7],
+    }
+    for (begin, end), places in crops.items():
+        found = read_frames(path, 6, crop=Crop(begin, end, (0.0, 1.0)))
+        assert torch.equal(found, every[places])
 
 
 @pytest.mark.parametrize("clips", [1, 2, 4])
@@ -274,19 +282,21 @@ def test_a_crop_takes_the_frames_within_it_and_always_one(total: int, begin: flo
 
 @given(
     samples=st.integers(1, 200),
-    start=st.floats(-2, 2),
+    start=st.floats(-0.9, 2),
     begin=st.floats(-5, 25),
     length=st.floats(0.1, 30),
 )
 @example(samples=100, start=0.0625, begin=10.03125, length=1.0)  # begins behind the middle of the last sample
 def test_cutting_sound(samples: int, start: float, begin: float, length: float) -> None:
     """Ten samples a second, whose values are their times."""
-    times = start + torch.arange(samples, dtype=torch.float64) / 10
-    part = cut(times, start, 10, Crop(begin, begin + length, (0.0, 1.0)))
+    times = start + 1 + torch.arange(samples, dtype=torch.float64) / 10  # none is 0, as silence is
+    part = cut(times, start + 1, 10, Crop(begin, begin + length, (0.0, 1.0)))
     assert 1 <= len(part) <= round(length * 10) + 1
     inside = times[(times >= begin + 0.1) & (times < begin + length - 0.1)]
     assert set(inside.tolist()) <= set(part.tolist())
-    assert torch.equal(cut(times, start, 10, Crop(-math.inf, math.inf, (0.0, 1.0))), times)
+    for place, value in enumerate(part.tolist()):
+        assert value == pytest.approx(begin + place / 10, abs=0.0501) or value == 0
+    assert torch.equal(cut(times, start + 1, 10, Crop(-math.inf, math.inf, (0.0, 1.0))), times)
 
 
 def test_crops_stay_within_the_file() -> None:
@@ -300,8 +310,9 @@ def test_crops_stay_within_the_file() -> None:
 def test_sound_knows_when_it_begins(tmp_path: Path) -> None:
     path = write_timed(tmp_path / "a.mkv", 3, late=1.0)
     with MediaFiles() as files:
-        samples, start = files.open(path).read_audio(RATE)
-    assert start == pytest.approx(1.0, abs=0.002)
+        samples, begin, silence = files.open(path).read_audio(RATE)
+    assert begin == pytest.approx(1.0, abs=0.002)
+    assert silence is None
     assert torch.equal(samples, read_audio(path, RATE))
 
 

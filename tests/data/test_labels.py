@@ -1,13 +1,15 @@
 """Labels: the list of them, and a cell of them as a tensor."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from locomt.data import DataConfig, label_list
+from locomt.data import DataConfig, ManifestError, label_list, read_manifest
 from locomt.data.labels import LabelError, parse_events, parse_label
+from locomt.data.names import places_of
 
 PLACES = {"cat": 0, "dog": 1, "owl": 2}
 FEATURES = {"f": {"kind": "features", "column": "f", "dim": 2, "max_length": 9}}
@@ -24,6 +26,9 @@ def config(manifest: Path | str = "m.csv", **changes: Any) -> DataConfig:
         ({"steps": ["f"]}, "dog;cat; owl", torch.tensor([1, 0, 2])),
         ({"task": "multilabel"}, "owl; cat", torch.tensor([1.0, 0.0, 1.0])),
         ({"task": "multilabel"}, ";", torch.tensor([0.0, 0.0, 0.0])),
+        ({"task": "multilabel"}, "[]", torch.tensor([0.0, 0.0, 0.0])),
+        ({"task": "multilabel"}, "owl\u00a0;\u200bcat", torch.tensor([1.0, 0.0, 1.0])),
+        ({"task": "regression"}, "3.4e38", torch.tensor([3.4e38])),
         ({"task": "regression"}, "-1.5", torch.tensor([-1.5])),
         ({"task": "regression", "steps": ["f"]}, "1;2.5", torch.tensor([[1.0], [2.5]])),
     ],
@@ -77,7 +82,30 @@ def test_names_of_events_may_hold_signs() -> None:
         ({"task": "regression"}, "high", "expected a finite number as label, got 'high'"),
         ({"task": "regression"}, "nan", "expected a finite number as label, got 'nan'"),
         ({"task": "regression"}, "1;2", "expected a finite number as label, got '1;2'"),
+        ({"task": "regression"}, "35.1e55", "got '35.1e55', which float32 cannot hold: it ends at 3.4e+38"),
+        ({"task": "regression"}, "-3.5e38", "got '-3.5e38', which float32 cannot hold"),
+        ({"task": "regression"}, "1e400", "expected a finite number as label, got '1e400'"),
+        ({"task": "regression"}, "1_000", "expected a finite number as label, got '1_000'"),
+        ({"task": "regression", "steps": ["f"]}, "1;1e39", "got '1e39', which float32 cannot hold"),
+        ({"task": "regression", "steps": ["f"]}, "[0.5, 1]", "joined by ';', as in a;b, or a real list"),
+        ({}, ";", "expected a label, got an empty cell"),
+        ({}, "[]", "expected a label, got an empty cell"),
+        ({"task": "regression"}, ";", "expected a label, got an empty cell"),
+        (
+            {"task": "multilabel"},
+            "['dog', 'owl']",
+            "joined by ';', as in a;b, or a real list in JSON lines or Parquet, got the text \"['dog', 'owl']\"",
+        ),
+        ({"task": "multilabel"}, "\x1b[2J", r"label '\x1b[2J' is not on the list"),
         (TEMPORAL, "", "empty cell"),
+        (TEMPORAL, "dog@0-1e400", "event 'dog@0-1e400': expected finite seconds"),
+        (
+            TEMPORAL,
+            "dog@0-1,cat@1-2",
+            "expected events joined by ';', as in dog@0.5-1.25;speech@0-2, got 'dog@0-1,cat@1-2'",
+        ),
+        (TEMPORAL, "dog@0-1 | cat@1-2", "expected events joined by ';'"),
+        (TEMPORAL, "['dog@0-1']", "joined by ';', as in a;b"),
         (TEMPORAL, "dog", "expected events such as dog@0.5-1.25, from and to seconds, joined by ';', got 'dog'"),
         (TEMPORAL, "dog@0-1;", "joined by ';', got ''"),
         (TEMPORAL, "dog@-1-1", "got 'dog@-1-1'"),
@@ -115,6 +143,47 @@ def test_the_list_is_that_of_the_training_split(
     rows = [f"{n},train,{cell},x" for n, cell in enumerate(cells)]
     path.write_text("\n".join(["id,split,label,f", *rows, "v,val,zebra,x"]))
     assert label_list(config(path, **changes)) == wanted
+
+
+LISTS = ["['Speech', 'Music']", '["a","b"]', "['a' 'b']", "('a',)", "{'a', 'b'}", "[0, 1]", "[0 1 0]", "[1]", "(1, 2)",
+         "{a,b}", "[a, b]", "array(['a'], dtype=object)", "[{'label': 'dog'}]"]  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", LISTS)
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_a_manifest_of_lists_as_programs_print_them_is_refused(cell: str, task: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    cells = ["a", cell, cell, ""]
+    path.write_text(
+        "".join(json.dumps({"id": n, "split": "train", "label": c, "f": "x"}) + "\n" for n, c in enumerate(cells))
+    )
+    with pytest.raises(ManifestError, match=r"line 2: expected labels joined by ';', as in a;b, or a real list"):
+        label_list(config(path, task=task))
+
+
+def test_one_list_among_the_labels_is_a_bad_row(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("id,split,label,f\n1,train,dog,x\n2,train,\"['dog', 'owl']\",x\n3,train,[music],x\n")
+    assert label_list(config(path, task="multilabel")) == ["[music]", "dog"]
+
+
+def test_labels_are_the_same_however_they_were_typed(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    labels = ["caf\u00e9", " cafe\u0301", "caf\u00e9\u00a0", "\ufeffcaf\u00e9", "tea"]
+    rows = [f"{n},train,{label},x" for n, label in enumerate(labels)]
+    path.write_text("\n".join(["id,split,label,f", *rows]), encoding="utf-8")
+    assert label_list(config(path)) == ["caf\u00e9", "tea"]
+    assert label_list(config(path, labels=["cafe\u0301 "])) == ["caf\u00e9"]
+    rows = read_manifest(path)
+    places = places_of(["tea", "cafe\u0301"])  # as a run of before may have them
+    assert [int(parse_label(row.label, config(path), places)) for row in rows] == [1, 1, 1, 1, 0]
+
+
+def test_another_name_for_the_training_split_is_hinted_at(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("id,split,label,f\n1,Training,a,x\n2,test,a,x\n")
+    with pytest.raises(LabelError, match=r"there are Training, test; did you mean 'Training'\?"):
+        label_list(config(path))
 
 
 def test_no_labels_to_list(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """Open media files: read once for all that is asked of them, and again where they are too large to be kept."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from av import VideoFrame
 from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
 
 from locomt.data import MediaError, media_file, read_audio, read_frames
@@ -51,6 +53,19 @@ def test_a_file_is_opened_and_read_once(clip: Path, monkeypatch: pytest.MonkeyPa
         files.open(clip).read_crops(3, [None], size=16)
         assert files.open(clip) is files.open(clip)
     assert len(reads) == 1
+
+
+def test_nothing_of_a_file_is_left_when_it_was_read(clip: Path) -> None:
+    """Frames in a cycle keep the threads of their decoder, which a forked worker cannot end: it crashes."""
+    read_frames(clip, 3)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(found) is VideoFrame for found in gc.get_objects())
+        read_frames(clip, 5, size=16, crop=CROPS[1])
+        assert sum(type(found) is VideoFrame for found in gc.get_objects()) == before
+    finally:
+        gc.enable()
 
 
 def test_what_is_wrong_with_a_file_is_said_each_time(tmp_path: Path) -> None:

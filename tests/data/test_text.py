@@ -1,16 +1,22 @@
 """Text: bytes, or the tokenizer of a pretrained model."""
 
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from locomt.data import DataError, TextSource
 from locomt.data.text import byte_ids, tokenize, vocabulary_size
 from locomt.nn.config import ConfigError
+from text_encoders import save_encoder
 
 
 @given(text=st.text())
@@ -75,3 +81,46 @@ def test_without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigError, match=r"pip install 'locomt\[text\]'"):
         vocabulary_size("some-tokenizer")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("tokenizer.json", lambda text: text[: len(text) // 2]),
+        ("tokenizer.json", lambda text: "[]"),
+        ("tokenizer.json", lambda text: "\0\0"),
+        ("tokenizer.json", lambda text: text.replace('"left": 2', '"left": "two"')),
+        ("tokenizer_config.json", lambda text: "[1]"),
+        ("tokenizer_config.json", lambda text: json.dumps(json.loads(text) | {"tokenizer_class": 5})),
+        ("tokenizer_config.json", lambda text: json.dumps(json.loads(text) | {"added_tokens_decoder": {"a": 5}})),
+    ],
+)
+def test_damaged_tokenizers_are_named(tmp_path: Path, name: str, change: Callable[[str], str]) -> None:
+    save_encoder("bert", tmp_path / "words")
+    path = tmp_path / "words" / name
+    before = path.read_text()
+    path.write_text(change(before))
+    assert path.read_text() != before
+    with pytest.raises(ConfigError, match=f"^expected 'bytes' or .* got '{tmp_path}/words': .") as caught:
+        vocabulary_size(str(tmp_path / "words"))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_code_of_a_tokenizer_is_run(tmp_path: Path) -> None:
+    save_encoder("bert", tmp_path / "words")
+    folder, flag = tmp_path / "words", tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(flag)!r}, 'w')\nclass Evil: pass\n")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config |= {"tokenizer_class": "Evil", "auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    assert tokenize("left right", str(folder)).tolist() == [2, 3]  # by tokenizer.json, which is data
+    assert not flag.exists()
+
+
+def test_a_text_of_which_a_tokenizer_makes_nothing_is_bad_by_itself(tmp_path: Path) -> None:
+    words = Tokenizer(WordLevel({"left": 0, "right": 7}, unk_token="[UNK]"))  # which the vocabulary lacks
+    PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(tmp_path / "words")
+    assert vocabulary_size(str(tmp_path / "words")) == 8  # with gaps
+    assert tokenize("right", str(tmp_path / "words")).tolist() == [7]
+    with pytest.raises(DataError, match="makes nothing of 'up'"):
+        tokenize("up", str(tmp_path / "words"))

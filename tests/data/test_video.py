@@ -13,7 +13,7 @@ from media_clips import add_audio, add_video, decode_all, pictures, tone, write_
 from torch.nn.functional import interpolate
 
 from locomt.data import MediaError, NoStreamError, probe, read_frames, video
-from locomt.data.video import spread
+from locomt.data.frame_times import spread
 
 # Name, codec, options: containers with and without times, with and without key frames and reordered frames.
 CLIPS = {

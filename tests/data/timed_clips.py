@@ -53,3 +53,26 @@ def begin_of_sound(spectrogram: Tensor, reference: Tensor) -> float:
     loudness, known = spectrogram.amax(dim=1)[5:-5], reference.amax(dim=1)[5:-5]
     zero = known - 2 * GROWTH * 0.01 * torch.arange(5, 5 + len(known))  # of each frame, as if it were the first
     return float((loudness - zero.mean()).div(2 * GROWTH).sub(0.01 * torch.arange(5, 5 + len(loudness))).mean())
+
+
+UNEVEN = [*range(9), *(Fraction(270 + n, 30) for n in range(30))]
+"""Seconds at which frames begin: one a second for 9 s, then 30 within a second."""
+
+
+def shades(frames: torch.Tensor) -> list[int]:
+    """Which frames they are of those that `grey` made."""
+    return [round(float(frame.float().mean()) / 4) for frame in frames]
+
+
+def grey(count: int) -> list[np.ndarray]:
+    return [np.full((32, 32, 3), 4 * n, np.uint8) for n in range(count)]
+
+
+def milliseconds(seconds: list[Any]) -> list[int]:
+    return [round(1000 * second) for second in seconds]
+
+
+def shown(begins: list[Any], end: float, count: int, begin: float = 0.0) -> list[int]:
+    """By the definition, second by second."""
+    middles = [begin + (2 * part + 1) * (end - begin) / (2 * count) for part in range(count)]
+    return [max(place for place, start in enumerate(begins) if start <= middle + 1e-9) for middle in middles]

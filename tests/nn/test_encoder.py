@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from locomt import FusionConfig, FusionModel
 from locomt.nn import FeatureSpec, TextSpec
 from locomt.nn.config import ConfigError
-from locomt.nn.encoder import encoder_config
+from locomt.nn.encoder import build_encoder, encoder_config
 from locomt.nn.pretrained import fill_towers
 from text_encoders import CONFIGS, save_encoder
 
@@ -183,3 +183,36 @@ def test_a_text_without_an_encoder_takes_no_checkpoint(bert):
     model = FusionModel(FusionConfig(dim=16, heads=2, fusion="selfall", modalities=specs, num_outputs=1))
     with pytest.raises(ConfigError, match=r"expected a checkpoint with model_type vit"):
         fill_towers(model, {"title": bert[1]})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model_type": "bert", "num_hidden_layers": 10**6}, "num_hidden_layers: expected at most 1,024, got 1000000"),
+        ({"model_type": "bert", "vocab_size": 10**15}, r"[\d,]+ parameters, [\d,]+ GiB: that fits no machine"),
+        ({"model_type": "bert", "hidden_size": 10**30}, "hidden_size: expected at most"),
+        ({"model_type": "bert", "hidden_size": "x"}, "text encoder of model_type 'bert': "),
+        ({"model_type": "bert", "num_attention_heads": 0}, "text encoder of model_type 'bert': "),
+        ({"model_type": "no such"}, "text encoder of model_type 'no such': "),
+    ],
+)
+def test_impossible_encoders_are_refused_before_they_are_made(values, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        build_encoder(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_saved_model_fetches_no_encoder(tmp_path, monkeypatch):
+    """What its `config.json` names is described there in full; the names themselves are not looked up."""
+    save_encoder("bert", tmp_path / "bert")
+    values = encoder_config(str(tmp_path / "bert"))
+    evil = {"_name_or_path": "someone/else", "auto_map": {"AutoModel": "evil.Evil"}, "backbone": "someone/else"}
+    evil |= {"use_pretrained_backbone": True}
+
+    def asked(*_, **__):
+        raise AssertionError("the hub was asked")
+
+    for place in ("huggingface_hub.snapshot_download", "huggingface_hub.hf_hub_download"):
+        monkeypatch.setattr(place, asked)
+    model, width = build_encoder(values | evil)
+    assert (type(model).__name__, width) == ("BertModel", 16)

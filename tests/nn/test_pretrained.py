@@ -221,6 +221,7 @@ def test_other_grids_of_a_spectrogram(ast):
         ({"image_mean": [0.485, 0.456, 0.406], "image_std": [0.2, 0.3, 0.4]}, (0.485, 0.456, 0.406), (0.2, 0.3, 0.4)),
         ({"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
         ({"do_normalize": False, "image_mean": [0.5, 0.5, 0.5]}, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        ({"rescale_factor": 1 / 51, "image_mean": 0.25, "image_std": 4.0}, (0.05, 0.05, 0.05), (0.8, 0.8, 0.8)),
     ],
 )
 def test_pixels_are_normalised_as_the_checkpoint_was_trained(vit, tmp_path, processor, mean, std):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from media_clips import add_audio, add_video, pictures, tone, write_clip
+from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip
 
 from locomt.cli.main import main
 from locomt.data import BadSample
@@ -135,3 +135,30 @@ def test_the_limit_itself_is_allowed(limit: float) -> None:
     log.add("train", [BadSample(str(row), row, "a.mp4", "broken") for row in range(round(limit * 100))])
     with pytest.raises(TooManyBadSamplesError):
         log.add("train", [BadSample("more", 1000, "a.mp4", "broken")])
+
+
+def test_what_clips_lack_is_left_out_and_said(locomt: Command, recipe: str, tmp_path: Path) -> None:
+    """Prediction always answers by what there is; training and evaluation do where the recipe says so."""
+    fields = ["--data.modalities.audio.on_silent", "missing", "--data.modalities.audio.on_no_stream", "missing"]
+    code, out, _ = locomt("train", recipe, "--run", "run", "--json", *fields)
+    assert (code, json.loads(out)["skipped"]) == (0, 2)  # the silent one is no longer among them
+    code, out, err = locomt("evaluate", "run", "--json")
+    answer = json.loads(out)
+    assert (code, answer["samples"], answer["skipped"], answer["missing"]) == (0, 20, 0, {"audio": 1})
+    assert "1 of 20 samples went without audio: their files lack it" in err
+
+    code, out, err = locomt("predict", "run", "test0.mkv", "train30.mkv", "test11.mkv", "--json")
+    whole, silent, mute = json.loads(out)
+    assert (code, whole.keys()) == (0, {"file", "predictions"})
+    assert (silent["missing"], silent["why"]) == (["audio"], {"audio": "all-zero audio throughout"})
+    assert (mute["missing"], len(mute["predictions"])) == (["audio"], 2)
+    assert "predict: train30.mkv: answered without audio: all-zero audio throughout" in err
+    assert "predict: test11.mkv: answered without audio: there is no audio stream" in err
+    write_audio(tmp_path / "silent.wav", SOUND[None] * 0, 16000)
+    code, out, _ = locomt("predict", "run", "silent.wav", "--json")
+    (nothing,) = json.loads(out)
+    assert code == 2
+    assert set(nothing["error"].split("; ")) == {
+        "there is no video stream that can be decoded",
+        "all-zero audio throughout",
+    }

@@ -69,7 +69,7 @@ def test_what_is_done_starts_no_process(tmp_path: Path, monkeypatch: pytest.Monk
         for n in range(3)
     ]
     before = [do(job) for job in jobs[:2]]
-    monkeypatch.setattr("locomt.train.jobs.ProcessPoolExecutor", None)
+    monkeypatch.setattr("locomt.train.jobs.workers", None)
     seen: list[str] = []
     found = do_all(jobs[:2], at_once=2, on_done=lambda job, outcome: seen.append(job.label))
     assert [outcome.scores for outcome in found] == [outcome.scores for outcome in before]

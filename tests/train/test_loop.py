@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -12,10 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from feature_project import read_rows, write_manifest
-from locomt.data import Batch
+from locomt.data import Batch, ManifestDataset
 from locomt.train import fit, load_recipe
 from locomt.train.bad import BadSampleLog, TooManyBadSamplesError
 from locomt.train.checkpoint import EpochKeeper
+from locomt.train.divergence import blind_loss, divergence
 from locomt.train.files import RunDirectory, RunError
 from locomt.train.module import FusionModule, TrainingError
 from locomt.train.recipe import Recipe
@@ -292,6 +294,78 @@ def test_a_loss_that_is_no_number_stops_the_run(make_project: Callable[..., Path
         fit(recipe, tmp_path / "run")
 
 
+def test_a_loss_beyond_all_reason_is_in_the_summary(make_project: Callable[..., Path], tmp_path: Path) -> None:
+    for name, rate, diverged in (("wild", 1e4, True), ("tame", 0.05, False)):
+        summary = fit(load_recipe(make_project(learning_rate=rate)), tmp_path / name)
+        assert ("diverged" in summary) is diverged
+        assert json.loads((tmp_path / name / "summary.json").read_text()) == summary
+        if diverged:
+            assert "an answer without looking costs about 1.1; lower train.learning_rate (10000)" in summary["diverged"]
+            assert max(summary["train_loss"], summary["val_loss"]) > 1000
+
+
+def test_what_an_answer_without_looking_costs(make_project: Callable[..., Path]) -> None:
+    losses = {}
+    for task, outputs in (("multiclass", 3), ("multilabel", 3), ("regression", 0)):
+        labels = ["left", "right", "up"][:outputs]
+        losses[task] = blind_loss(ManifestDataset(load_recipe(make_project(task)).data, "train", labels), outputs)
+    # The numbers are 0, 0.5 and 1 in turn.
+    assert losses == pytest.approx({"multiclass": math.log(3), "multilabel": math.log(2), "regression": 1 + 1.25 / 3})
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"train_loss": 10.9, "val_loss": 109.0}, None),
+        ({"train_loss": 11.1, "val_loss": 0.1}, "train_loss is 11.1 in epoch 4"),
+        ({"train_loss": 0.1, "val_loss": 111.0}, "val_loss is 111 in epoch 4"),  # learned by heart, and too sure
+        ({"train_loss": 0.1}, None),
+    ],
+)
+def test_what_is_beyond_all_reason(row: dict[str, float], expected: str | None) -> None:
+    fine = {"epoch": 2.0, "train_loss": 0.2, "val_loss": 0.2}
+    line = divergence((fine, {"epoch": 4.0, **row}), {"train": 1.1, "val": 1.1}, 0.1)
+    assert (line is None) if expected is None else (line is not None and expected in line)
+
+
+def test_weights_that_are_no_numbers_stop_the_run(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step may break them after all losses of the epoch were fine, without a validation to notice."""
+    recipe = replace(recipe, data=replace(recipe.data, val_split="none"))
+
+    def spoil(self: FusionModule, *_: object) -> None:
+        if self.trainer.is_last_batch:
+            self.model.head.weight.data[0, 0] = math.inf
+
+    monkeypatch.setattr(FusionModule, "on_train_batch_end", spoil)
+    with pytest.raises(TrainingError, match=r"the weights head\.weight became no finite numbers in epoch 1: lower"):
+        fit(recipe, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_validation_loss_that_is_no_number_stops_the_run(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = FusionModule._logits
+    monkeypatch.setattr(FusionModule, "_logits", lambda self, b: logits(self, b) * (1 if self.training else math.nan))
+    with pytest.raises(TrainingError, match=r"validation loss became nan in epoch 1, and the training loss is \d"):
+        fit(recipe, tmp_path / "run")
+
+
+def test_an_undefined_monitor_falls_back_on_the_loss(make_project: Callable[..., Path], tmp_path: Path) -> None:
+    """Of a validation split without positives there is no mAP."""
+    path = make_project("multilabel", learning_rate=0.3)
+    rows = read_rows(path.parent)
+    write_manifest(path.parent, [row | ({"label": ";"} if row["split"] == "val" else {}) for row in rows])
+    summary = fit(load_recipe(path), tmp_path / "run")
+    told = history(tmp_path / "run")
+    assert [row["val_mAP"] for row in told] == ["", "", ""]
+    assert summary["monitor"] == "val_loss"
+    assert summary["val_loss"] == min(float(row["val_loss"]) for row in told)
+    assert len({row["val_loss"] for row in told}) == 3
+
+
 def test_missing_manifest(project: Path, tmp_path: Path) -> None:
     recipe = load_recipe(project, ["--data.manifest", str(tmp_path / "nowhere.csv")])
     with pytest.raises(OSError, match=r"nowhere\.csv"):
@@ -320,6 +394,9 @@ def test_asking_for_a_gpu_that_is_not_there(project: Path, tmp_path: Path, monke
         ("loss", [(0.5, 1.0), (0.9, 0.3), (0.9, 0.4), (0.7, 0.3)], 2),
         ("accuracy", [(None, 1.0), (None, 0.5)], 2),
         ("accuracy", [(None, 0.1), (0.2, 0.5), (None, 0.3)], 2),
+        ("accuracy", [(0.5, 0.7), (0.9, 0.4), (0.9, 0.4)], 2),
+        ("accuracy", [(None, 0.6), (None, 0.5), (None, 0.5)], 2),
+        ("loss", [(0.1, 0.5), (0.2, 0.4), (0.9, 0.4)], 2),
     ],
 )
 def test_which_epoch_is_the_best(

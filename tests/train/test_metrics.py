@@ -87,6 +87,63 @@ def test_multilabel_agrees_with_scikit_learn():
     assert [entry["auc"] for entry in result["per_class"].values()] == pytest.approx(list(area), rel=1e-5)
 
 
+def large(rows: int, *, ties: bool) -> torch.Tensor:
+    """Logits up to +-1e4, most of which a float32 sigmoid rounds to 0 or 1."""
+    logits = torch.empty(rows, 4, dtype=torch.float64).uniform_(-1e4, 1e4)
+    return (logits / 500).round() * 500 if ties else logits
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shift", [0, 2e4, -2e4])
+def test_large_logits_are_ranked_as_they_are(ties, dtype, shift):
+    torch.manual_seed(0)
+    logits, labels = (large(200, ties=ties) + shift).to(dtype), torch.randint(0, 2, (200, 4)).float()
+    ranked = logits.double()
+    area = sk.roc_auc_score(labels, ranked, average=None)
+    precision = sk.average_precision_score(labels, ranked, average=None)
+    scores, steps = make_scores("multilabel", LABELS), make_scores("temporal", LABELS, step=0.1)
+    for part in batches(logits, labels):
+        scores.update(*part)
+    steps.update(logits.unflatten(0, (10, 20)), labels.unflatten(0, (10, 20)))
+    result = scores.compute()
+    assert [entry["auc"] for entry in result["per_class"].values()] == pytest.approx(list(area), abs=1e-6)
+    expected = {
+        "mAP": precision.mean(),
+        "mAUC": area.mean(),
+        "d_prime": 2**0.5 * norm.ppf(area.mean()),
+        "classes_scored": 4,
+    }
+    assert result["metrics"] == pytest.approx(expected, abs=1e-6)
+    assert steps.compute()["metrics"]["mAP"] == pytest.approx(precision.mean(), abs=1e-6)
+
+
+def test_confident_logits_in_the_right_order_score_1():
+    """The float32 sigmoids of all of these but the last are 1."""
+    logits = torch.tensor([[40.0], [30.0], [25.0], [20.0], [-3.0]])
+    labels = torch.tensor([[1.0], [1.0], [0.0], [0.0], [0.0]])
+    scores = make_scores("multilabel", ["a"])
+    scores.update(logits, labels)
+    assert scores.compute()["metrics"] == {"mAP": 1.0, "mAUC": 1.0, "d_prime": None, "classes_scored": 1}
+
+
+def test_events_are_still_those_of_probabilities():
+    logits = torch.tensor([[[-1e4], [0.0], [1e4], [-0.1]]])
+    scores = make_scores("temporal", ["a"], step=0.5)
+    scores.update(logits, torch.tensor([[[0.0], [1.0], [1.0], [0.0]]]))
+    assert scores.compute()["metrics"]["event_f1"] == 1.0
+
+
+@pytest.mark.parametrize("task", ["multilabel", "temporal"])
+def test_what_is_no_number_has_no_rank(task):
+    logits, labels = torch.tensor([[0.1, float("nan")], [0.2, 1.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    scores = make_scores(task, ["a", "b"], step=0.5)
+    scores.update(*((logits, labels) if task == "multilabel" else (logits[None], labels[None])))
+    result = scores.compute()
+    assert [entry["average_precision"] for entry in result["per_class"].values()] == [1.0, None]
+    assert (result["metrics"]["mAP"], result["metrics"]["classes_scored"]) == (1.0, 1)
+
+
 def test_classes_without_positives_are_left_out_and_reported():
     torch.manual_seed(0)
     logits, labels = torch.randn(20, 4), torch.randint(0, 2, (20, 4)).float()

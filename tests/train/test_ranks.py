@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from itertools import chain
@@ -15,12 +16,16 @@ from safetensors.torch import load_file
 
 from feature_project import SIZES, make_project
 from locomt.train.loading import ShareSampler
+from locomt.train.ranks import LaunchError
 from locomt.train.recipe import load_recipe
 from locomt.train.sampling import EpochSampler
 
 STEPS = 3  # an epoch: of 12 samples 5, 5 and 2
 STILL = ["--model.dropout", "0", "--model.drop_path", "0"]  # what each process draws for itself
 OPTIONS = ["--train.epochs", "2", "--train.checkpoint_minutes", "1e-9", "--data.max_bad", "0.1"]
+
+
+ONE_BY_ONE = [*OPTIONS, *STILL, "--train.batch_size", "1", "--train.weight_decay", "0.1"]
 
 
 class PowerCut(BaseException):
@@ -37,6 +42,17 @@ def test_shares_of_a_batch_are_the_batch(samples: int, count: int) -> None:
         assert sorted(chain(*parts)) == sorted(batch)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
     assert sorted(chain(*batches)) == list(range(samples))
+
+
+def score(place: int, count: int) -> Any:
+    """Metrics of large logits, of which a process has its share."""
+    from locomt.train.metrics import make_scores
+
+    torch.manual_seed(0)
+    logits, labels = torch.empty(40, 2).uniform_(-1e4, 1e4), torch.randint(0, 2, (40, 2)).float()
+    scores = make_scores("multilabel", ["a", "b"])
+    scores.update(logits[place::count], labels[place::count])
+    return scores.compute()["metrics"]
 
 
 def work(root: Path) -> None:
@@ -73,7 +89,8 @@ def work(root: Path) -> None:
     fit(recipe, root / "stopped", resume=True, on_epoch=told.append)
     rest = list(taken)
     fit(load_recipe(root / "clips.yaml", [*OPTIONS, *STILL, "--train.devices", "2"]), root / "still")
-    answer = {"whole": whole, "rest": rest, "told": len(told)}
+    fit(load_recipe(root / "clips.yaml", [*ONE_BY_ONE, "--train.devices", "2"]), root / "one")
+    answer = {"whole": whole, "rest": rest, "told": len(told), "scores": score(int(place), 2)}
     (root / f"{place}.json").write_text(json.dumps(answer))
     torch.distributed.barrier()  # the first process, which is waited for, ends last
 
@@ -120,6 +137,22 @@ def test_it_comes_to_what_one_process_comes_to(root: Path) -> None:
     assert lists[0] == lists[1]
 
 
+def test_a_batch_without_a_readable_sample_is_skipped_as_with_one_process(root: Path) -> None:
+    """Not one weight moves in such a step, by momentum and decay neither."""
+    from locomt.train import fit
+
+    fit(load_recipe(root / "clips.yaml", ONE_BY_ONE), root / "one_alone")
+    weights = [load_file(root / name / "model" / "model.safetensors") for name in ("one_alone", "one")]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-4, atol=1e-6)
+    assert [row["skipped"] for row in history(root / "one")] == [1, 1]
+
+
+def test_scores_are_those_of_all_processes(root: Path) -> None:
+    for answer in answers(root):
+        assert answer["scores"] == pytest.approx(score(0, 1))
+
+
 def test_a_stopped_run_goes_on_with_the_shares_that_are_left(root: Path) -> None:
     for answer in answers(root):
         assert answer["rest"] == answer["whole"][STEPS + 1 :]
@@ -134,6 +167,41 @@ def test_one_answer_from_the_command_line(root: Path) -> None:
     assert (answer["run"], answer["skipped"]) == (str(root / "whole"), 1)
     said = [line for line in (root / "err.txt").read_text().splitlines() if "reducer.cpp" not in line]  # torch's C++
     assert [line.split()[:2] for line in said] == [["epoch", "1/2"], ["epoch", "2/2"], ["1", "samples"]]
+
+
+@pytest.mark.parametrize(
+    ("told", "devices", "message"),
+    [
+        ({"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}, 1, "train.devices is 1, but the environment says 2 proc"),
+        ({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}, 2, "begin 2 (torchrun --nproc_per_node 2)"),
+        ({"RANK": "0"}, 1, "RANK is 0, but WORLD_SIZE is not set"),
+        ({"RANK": "one", "WORLD_SIZE": "1"}, 1, "RANK is 'one', expected a number"),
+        ({"WORLD_SIZE": ""}, 1, "WORLD_SIZE is '', expected a number"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, 2, "RANK is 2, expected it below WORLD_SIZE, 2"),
+    ],
+)
+def test_processes_that_do_not_fit_are_refused_before_anything_is_written(
+    told: dict[str, str], devices: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from locomt.train import fit
+
+    recipe = load_recipe(make_project(tmp_path / "project"), ["--train.devices", str(devices)])
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LaunchError, match=re.escape(message)):
+        fit(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_torchrun_takes_the_form_that_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    from torch.distributed.run import parse_args
+
+    line = "--nproc_per_node 2 -m locomt train clips.yaml --train.devices 2"
+    args = parse_args(f"{line} --out runs/first".split())
+    assert args.training_script_args == ["train", "clips.yaml", "--train.devices", "2", "--out", "runs/first"]
+    with pytest.raises(SystemExit):  # hence the other name
+        parse_args(f"{line} --run runs/first".split())
+    assert "ambiguous" in capsys.readouterr().err
 
 
 if __name__ == "__main__":

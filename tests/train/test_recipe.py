@@ -140,7 +140,24 @@ def test_only_needs_the_modality_whose_steps_are_labelled(project: Path) -> None
         (["--data.modalities.sound.kind", "featrues"], "did you mean 'features'?"),
         (["--train.epochs"], "override --train.epochs: expected a value after it, got none"),
         (["train.epochs", "3"], "expected an override such as '--model.depth 4', got 'train.epochs'"),
-        (["--data.labels", "[a"], "is not valid YAML"),
+        (["--data.labels", "[a"], "not valid YAML"),
+        (
+            ["--data.labels", "{a: 1, a: 2}"],
+            "override --data.labels, line 1: not valid YAML: the key 'a' is there twice",
+        ),
+        (["--data.modalities.sound.kind", "[features]"], "data.modalities.sound: unknown kind ['features']"),
+        (
+            ["--data.modalities.sound.dim", "10000000000"],
+            "features dim: expected at most 16,777,216, got 10,000,000,000",
+        ),
+        (["--data.modalities", "[a]"], "data.modalities: expected"),
+        (["--model.depth", "1000000"], "model.depth: expected at most 1,024, got 1,000,000: that fits no machine"),
+        (["--model.mlp_ratio", ".inf"], "model.mlp_ratio: expected float, got inf"),
+        (["--train.learning_rate", ".inf"], "train.learning_rate: expected a number, got inf"),
+        (["--train.weight_decay", ".nan"], "train.weight_decay: expected"),
+        (["--train.devices", "1000000"], "train.devices: expected at most 1,024, got 1,000,000"),
+        (["--train.batch_size", "99999999999"], "train.batch_size: expected at most 1,048,576, got 99,999,999,999"),
+        (["--data.workers", "1000000"], "data.workers: expected at most 1,024, got 1,000,000"),
     ],
 )
 def test_refusals(project: Path, overrides: list[str], message: str) -> None:

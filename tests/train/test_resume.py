@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from feature_project import read_rows, write_manifest
-from locomt.data import Batch
+from locomt.data import BadSample, Batch
 from locomt.data.shards.prepare import prepare
 from locomt.train import fit, load_recipe
+from locomt.train.bad import BadSampleLog, TooManyBadSamplesError
 from locomt.train.files import RunError
 from locomt.train.loading import CropSampler, ShareSampler
 from locomt.train.module import FusionModule
@@ -189,6 +190,36 @@ def test_the_row_of_the_epoch_counts_what_was_bad_before_the_interruption(
     fit(recipe, tmp_path / "stopped", resume=True, on_epoch=on_epoch)
     assert rows == [1, 1, 1]
     assert_same_outcome(tmp_path / "stopped", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("step", [STEPS, STEPS + 3])  # between two epochs, amid one
+def test_what_is_not_drawn_again_stays_in_the_count(step: int, small: Path, tmp_path: Path, taken: list[Any]) -> None:
+    """Balanced sampling draws some samples in one epoch alone; in the list they are in the order of meeting."""
+    options = [*EVERY_STEP, "--train.sampling", "balanced", "--data.max_bad", "0.5"]
+    fit(load_recipe(small, options), tmp_path / "good")
+    epochs = [{name for epoch, _, names in taken if epoch == n for name in names} for n in range(3)]
+    once = sorted(epochs[0] - epochs[1] - epochs[2])
+    assert once
+    for name in (once[0], sorted(epochs[1])[0]):
+        (small.parent / f"{name}_motion.npy").unlink()
+    fit(load_recipe(small, options), tmp_path / "whole")
+    with pytest.raises(PowerCut):
+        fit(load_recipe(small, options), tmp_path / "stopped", on_step=stop_at(step + 1))
+    summary = fit(load_recipe(small, options), tmp_path / "stopped", resume=True)
+    assert summary["skipped"] >= 1
+    assert_same_outcome(tmp_path / "stopped", tmp_path / "whole")
+    lists = [(tmp_path / name / "bad_samples.jsonl").read_text() for name in ("stopped", "whole")]
+    assert lists[0] == lists[1]
+
+
+def test_mended_samples_do_not_count_towards_the_limit() -> None:
+    lines = [{"split": "train", "row": row, "id": str(row), "file": "a", "reason": "broken"} for row in range(5)]
+    log = BadSampleLog({"train": 100}, 0.05)
+    log.begin(lines)
+    log.add("train", [BadSample(str(row), row, "a", "broken still") for row in (3, 7, 8, 9, 10)])
+    assert (log.total, log.lines()[3]["reason"]) == (9, "broken still")
+    with pytest.raises(TooManyBadSamplesError, match="6 of the 100 samples"):
+        log.add("train", [BadSample("11", 11, "a", "broken")])
 
 
 def test_an_epoch_of_another_manifest_cannot_be_gone_on_with(small: Path, tmp_path: Path) -> None:

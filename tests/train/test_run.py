@@ -89,6 +89,33 @@ def test_loading_a_damaged_configuration(run: Run) -> None:
         Run.load(run.path)
 
 
+def test_one_file_needs_no_list(run: Run, project: Path) -> None:
+    file = project.parent / "test1_motion.npy"
+    expected = predict(run, [str(file)], device="cpu")
+    assert predict(run, str(file), device="cpu") == predict(run, file, device="cpu") == expected
+    (answer,) = predict(run, {"motion": file, "sound": project.parent / "test1_sound.npy"}, device="cpu")
+    assert answer["file"].count("test1_") == 2
+    with pytest.raises(ValueError, match="modality 'montion' is not one of motion, sound; did you mean 'motion'"):
+        predict(run, {"montion": file})
+
+
+def test_overrides_may_be_a_line_and_labels_may_not(run: Run) -> None:
+    line = Run.load(run.path, "--data.max_bad 0.2 --train.batch_size=2")
+    assert line.recipe == Run.load(run.path, ["--data.max_bad", "0.2", "--train.batch_size", "2"]).recipe
+    with pytest.raises(ValueError, match="labels: expected a list of names, got the text 'left'"):
+        ManifestDataset(run.recipe.data, "test", "left")
+
+
+def test_labels_are_ranked_by_logits(run: Run, project: Path) -> None:
+    """The softmax of all but the first rounds to 0."""
+    with torch.no_grad():
+        run.model.head.weight.zero_()
+        run.model.head.bias.copy_(torch.tensor([-900.0, 500.0, -800.0]))
+    (answer,) = predict(run, project.parent / "test1_motion.npy", device="cpu")
+    assert [guess["label"] for guess in answer["predictions"]] == ["right", "up", "left"]
+    assert [guess["score"] for guess in answer["predictions"]] == [1, 0, 0]
+
+
 def test_top_is_at_least_one(run: Run) -> None:
     with pytest.raises(ValueError, match="top 1 or more labels, got 0"):
         predict(run, ["clip.npy"], top=0)

@@ -42,7 +42,24 @@ def test_a_path_is_relative_to_the_recipe(dense: Path) -> None:
     ("overrides", "message"),
     [
         (["--train.start", "nowhere"], "expected a finished run or the folder of a saved model, got nowhere"),
-        (["--train.start", "run", "--model.depth", "3"], "do not fit this model"),
+        (
+            ["--train.start", "run", "--model.depth", "3"],
+            r"do not fit this model: depth 3, they were trained with 2; \d+ of \d+",
+        ),
+        (
+            [
+                "--train.start",
+                "run",
+                "--model.depth",
+                "3",
+                "--model.dim",
+                "32",
+                "--data.modalities.sound.max_length",
+                "9",
+            ],
+            r"dim 32, they were trained with 16; depth 3, they were trained with 2; modalities.sound.max_length 9, ",
+        ),
+        (["--train.start", "run", "--model.fusion", "mbt"], "fusion 'mbt', they were trained with"),
     ],
 )
 def test_what_cannot_be_started_from(dense: Path, tmp_path: Path, overrides: list[str], message: str) -> None:

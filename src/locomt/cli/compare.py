@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     models = _list(args.models, "--models")
     seeds = _seeds("--seed-list", args.seed_list) or _first("--seeds", args.seeds)
     tune_seeds = _first("--tune-seeds", args.tune_seeds)
+    from locomt.cli.notes import say_notes
     from locomt.cli.output import print_json
+    from locomt.data.lock import locked
     from locomt.experiments.tuning import parse_grid
     from locomt.train.recipe import load_recipe
 
@@ -72,13 +75,20 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         )
         for config, recipe in recipes.items()
     ]
-    document = compare_aloud(comparisons, args.out, jobs=args.jobs, threads=args.threads)
-    report = write_report(
-        document,
-        args.out / "report.html",
-        title="LoCoMT and its baselines",
-        commands=next_commands(document, args.configs[0], args.out),
-    )
+    with locked(args.out, "runs"):
+        manifests = [recipe.data for recipe in recipes.values()]
+        document = compare_aloud(
+            comparisons, args.out, jobs=args.jobs, threads=args.threads, before=lambda: say_notes(*manifests)
+        )
+        first, *others = args.configs
+        report = write_report(
+            document,
+            args.out / "report.html",
+            title="LoCoMT and its baselines",
+            commands=next_commands(
+                document, first, args.out, others=others, options=_options(args), overrides=overrides
+            ),
+        )
     if args.json:
         print_json(document)
     else:
@@ -87,22 +97,41 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
-def compare_aloud(comparisons: list[Any], out: Path, *, jobs: int, threads: int) -> dict[str, Any]:
-    """Make comparisons, with their progress on stderr and `results.json` in `out`."""
+def _options(args: argparse.Namespace) -> list[str]:
+    """Those given that say which runs there are, and how they are done."""
+    words = ["--models", args.models] if args.models else []
+    words += [word for grid in args.tune for word in ("--tune", grid)]
+    for name, usual in (("tune_seeds", 1), ("jobs", 1), ("threads", 1)):
+        if (value := getattr(args, name)) != usual:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return words
+
+
+def compare_aloud(
+    comparisons: list[Any], out: Path, *, jobs: int, threads: int, before: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
+    """Make comparisons, with their progress on stderr and `results.json` in `out`; `before` as in `runs_progress`."""
     import json
 
     from locomt.experiments.compare import compare
     from locomt.train.files import write_text
+    from locomt.train.jobs import check_counts
 
-    with runs_progress() as (on_plan, on_run):
+    check_counts(jobs, threads)  # before anything is said
+    with runs_progress(before) as (on_plan, on_run):
         document = compare(comparisons, out / "runs", at_once=jobs, threads=threads, on_plan=on_plan, on_run=on_run)
     write_text(out / "results.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return document
 
 
 @contextmanager
-def runs_progress() -> Iterator[tuple[Callable[[int], object], Callable[[Job, Outcome], object]]]:
-    """A bar on stderr, and a line for every run: what to tell of how many runs there will be, and of each one done."""
+def runs_progress(
+    before: Callable[[], object] = lambda: None,
+) -> Iterator[tuple[Callable[[int], object], Callable[[Job, Outcome], object]]]:
+    """A bar on stderr, and a line for every run: what to tell of how many runs there will be, and of each one done.
+
+    `before` is called once, when nothing speaks against the runs any more.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from locomt.cli.output import console
@@ -115,13 +144,22 @@ def runs_progress() -> Iterator[tuple[Callable[[int], object], Callable[[Job, Ou
             bar.advance(task)
             bar.console.print(_done(job, outcome), highlight=False, soft_wrap=True, markup=False)
 
-        yield lambda runs: bar.reset(task, total=runs), on_run
+        begin = cache(before)
+
+        def on_plan(runs: int) -> None:
+            begin()
+            bar.reset(task, total=runs)
+
+        yield on_plan, on_run
 
 
 def check_folder(out: Path) -> None:
     """Refuse a file where a folder is wanted, before any work is done."""
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"--out: expected a folder, but {out} is a file; name another")
+    for above in out.parents:
+        if above.exists() and not above.is_dir():
+            raise NotADirectoryError(f"--out: cannot create this directory, {out}: {above} is a file; name another")
 
 
 def _done(job: Job, outcome: Outcome) -> str:

@@ -15,7 +15,10 @@ HELP = "say what a model costs beside its baselines: GFLOPs, parameters, memory,
 EXAMPLE = "locomt cost clips.yaml --batch 8 --model.fusion_layers 6 --measure"
 TAKES_OVERRIDES = True
 
-GIGA, MIB = 1e9, 2**20
+GIGA, MIB, TIB = 1e9, 2**20, 2**40
+MACHINE = 64 * TIB
+"""More memory than any one machine has."""
+MOST_SAMPLES = 2**40
 SECONDS = 2.0  # of timed rounds, for the forward pass and for the training step
 
 
@@ -29,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.batch < 1:
         raise ValueError(f"--batch: expected 1 or more samples, got {args.batch}")
+    if args.batch > MOST_SAMPLES:
+        raise ValueError(f"--batch: expected at most {MOST_SAMPLES:,} samples, got more: that fits no machine")
     from locomt.cli.output import print_json
     from locomt.cost import guarantee, variants
     from locomt.train.recipe import load_recipe
@@ -38,7 +43,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     models = variants(config)
     bounds = guarantee(models["locomt"])
     document = _document(models, bounds, args.batch)
+    beyond = [model["name"] for model in document["models"] if not model["fits_a_machine"]]
     if args.measure:
+        if beyond:
+            raise ValueError(f"--measure: {_beyond(document, beyond)}; measure a smaller model or --batch")
         document["measured"] = _measure(recipe, models, args.batch)
         for model in document["models"]:
             model |= document["measured"]["models"][model["name"]]
@@ -47,7 +55,20 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         print_json(document)
     else:
         _show(document, models["locomt"], bounds)
+        if beyond:
+            print(f"NOTE: {_beyond(document, beyond)}")
     return 0
+
+
+def _bytes(model: dict[str, Any]) -> int:
+    """Of the weights in float32 and the activations of a training step."""
+    return 4 * int(model["parameters"]) + int(model["activation_bytes"])
+
+
+def _beyond(document: dict[str, Any], names: list[str]) -> str:
+    needs = [f"{_bytes(model) / TIB:,.0f} TiB" for model in document["models"] if model["name"] in names]
+    takes = ", ".join(f"{name} {need}" for name, need in zip(names, needs, strict=True))
+    return f"a training step of batch {document['batch']} fits no machine: weights and activations take {takes}"
 
 
 def _fusion_config(recipe: Recipe) -> FusionConfig:
@@ -66,7 +87,7 @@ def _document(models: dict[str, FusionConfig], bounds: Guarantee, batch: int) ->
     counted = {name: flops(config) for name, config in models.items()}
     dense = counted["multiall"]
     total = bounds.total
-    return {
+    document: dict[str, Any] = {
         "tokens": token_counts(models["locomt"]),
         "convention": CONVENTION,
         "batch": batch,
@@ -100,6 +121,9 @@ def _document(models: dict[str, FusionConfig], bounds: Guarantee, batch: int) ->
             for name, f in counted.items()
         ],
     }
+    for model in document["models"]:
+        model["fits_a_machine"] = _bytes(model) <= MACHINE
+    return document
 
 
 def _measure(recipe: Recipe, configs: dict[str, FusionConfig], batch: int) -> dict[str, Any]:

@@ -28,29 +28,31 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
     from locomt.cli.compare import check_folder, compare_aloud, show
     from locomt.cli.output import console, print_json
+    from locomt.data.lock import locked
     from locomt.experiments.demo import describe, prepare
     from locomt.experiments.report import next_commands, write_report
 
     check_folder(args.out)
-    with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
-        task = bar.add_task("making clips", total=None)
-        comparison = prepare(
-            args.out,
-            seed=args.seed,
-            fast=args.fast,
-            on_clip=lambda done, total: bar.update(task, completed=done, total=total),
+    with locked(args.out, "runs"):
+        with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
+            task = bar.add_task("making clips", total=None)
+            comparison = prepare(
+                args.out,
+                seed=args.seed,
+                fast=args.fast,
+                on_clip=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        console().print(f"clips: {args.out / 'clips'}", highlight=False, soft_wrap=True, markup=False)
+        document = compare_aloud([comparison], args.out, jobs=jobs, threads=1)
+        clip = str(args.out / "clips" / "test-0000.mp4")
+        commands = next_commands(document, args.out / "recipe.yaml", args.out, clip, options=["--jobs", str(jobs)])
+        report = write_report(
+            document,
+            args.out / "report.html",
+            title="LoCoMT and its baselines on clips made on the spot",
+            commands=commands,
+            about=describe(args.out, fast=args.fast),
         )
-    console().print(f"clips: {args.out / 'clips'}", highlight=False, soft_wrap=True, markup=False)
-    document = compare_aloud([comparison], args.out, jobs=jobs, threads=1)
-    clip = str(args.out / "clips" / "test-0000.mp4")
-    commands = next_commands(document, args.out / "recipe.yaml", args.out, clip)
-    report = write_report(
-        document,
-        args.out / "report.html",
-        title="LoCoMT and its baselines on clips made on the spot",
-        commands=commands,
-        about=describe(args.out, fast=args.fast),
-    )
     if args.json:
         print_json(document)
     else:

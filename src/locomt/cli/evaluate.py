@@ -58,6 +58,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
             highlight=False,
             soft_wrap=True,
         )
+    for name, count in result.get("missing", {}).items():
+        line = f"{count} of {result['samples']} samples went without {name}: their files lack it"
+        console().print(line, markup=False, highlight=False, soft_wrap=True)
     if args.json:
         print_json(result)
         return 0

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.compare import check_folder, runs_progress
     from locomt.cli.output import print_json
+    from locomt.data.lock import locked
     from locomt.experiments.studies import Plan, load_study, read_results, render
     from locomt.experiments.studies.index import write_index
     from locomt.experiments.studies.page import left_out
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.render:
         document = read_results(out / "results.json", args.name)
     else:
-        with runs_progress() as (on_plan, on_run):
+        with locked(out, "data", "runs", "searches"), runs_progress() as (on_plan, on_run):
             plan = Plan(
                 out=out,
                 full=args.full,

@@ -7,11 +7,14 @@ pipe never sees it.
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from locomt.cli.terminal import UNSEEN, line, raw, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,17 +22,35 @@ if TYPE_CHECKING:
 
 @cache
 def console() -> Console:
-    """The console on stderr, made when first used: `console().print(...)`, or for rich's progress bars."""
-    from rich.console import Console
+    """The console on stderr, made when first used: `console().print(...)`, or for rich's progress bars.
 
-    return Console(stderr=True)
+    What it is told to print is text and no markup, and shown as `locomt.cli.terminal` has it.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    class Shown(Console):
+        @property
+        def file(self) -> Any:
+            return raw(getattr(sys.stderr, "rich_proxied_file", sys.stderr))  # which stands beneath a bar
+
+        @file.setter
+        def file(self, new: Any) -> None:
+            self._file = new
+
+        def print(self, *objects: Any, **options: Any) -> None:
+            texts = [part.plain if isinstance(part, Text) else part for part in objects]
+            super().print(*(shown(part) if isinstance(part, str) else part for part in texts), **options)
+
+    return Shown(stderr=True)
 
 
 def print_json(document: Any) -> None:
     """Write one JSON document to stdout. NaN and infinities, which JSON lacks, become null."""
     from locomt.data.json_text import to_json
 
-    sys.stdout.write(to_json(_finite(document), indent=2) + "\n")
+    text = to_json(_finite(document), indent=2) + "\n"
+    sys.stdout.write(UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text))  # as JSON writes them out
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -47,16 +68,11 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         numeric = any(row[index] for row in cells) and all(_is_number(row[index]) for row in cells)
         table.add_column(name, justify="right" if numeric else "left")
     for row in cells:
-        table.add_row(*(Text(_printable(cell)) for cell in row))  # Text: a "[" in a file name is no markup
-    out = Console(width=None if sys.stdout.isatty() else 10_000)
+        table.add_row(*(Text(line(cell)) for cell in row))  # Text: a "[" in a file name is no markup
+    out = Console(width=None if sys.stdout.isatty() else 10_000, file=raw(sys.stdout))
     if title:  # on a line of its own: as the table's it would be wrapped to the table's width
-        out.print(Text(title, style="bold"), soft_wrap=True)
+        out.print(Text(line(title), style="bold"), soft_wrap=True)
     out.print(table)
-
-
-def _printable(cell: str) -> str:
-    """A name of a file that is not UTF-8 with its strange bytes escaped, since no terminal can show them."""
-    return cell.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_number(cell: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 HELP = "label media files with a run's model"
@@ -56,6 +57,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         for answer in answers:
             if answer.get("events") == []:
                 console().print(f"{answer['file']}: no events", markup=False, highlight=False, soft_wrap=True)
+    for answer in answers:
+        for name, reason in answer.get("why", {}).items():
+            line = f"locomt predict: {answer['file']}: answered without {name}: {reason}"
+            console().print(line, markup=False, highlight=False, soft_wrap=True)
     for answer in failed:
         console().print(
             f"locomt predict: {answer['file']}: {answer['error']}", markup=False, highlight=False, soft_wrap=True
@@ -71,14 +76,40 @@ def parse_item(text: str, modalities: Iterable[str]) -> str | dict[str, str]:
     """`"clip.mp4"` as it is, `"video=clip.mp4,lips=clip.npy"` as a mapping.
 
     Raises:
-        ValueError: it begins with the name of another modality and is no file.
+        ValueError: it begins with the name of another modality and is no file, names a modality twice, or has a word
+            that is meant for the name of one.
     """
     known = tuple(modalities)
     names = "|".join(map(re.escape, known))
     if not re.match(f"({names})=", text):
         name, equals, _ = text.partition("=")
-        if equals and name.isidentifier() and not Path(text).exists():
-            raise ValueError(f"modality {name!r} is not one of {', '.join(known)}, and there is no file {text}")
+        if equals and name.isidentifier() and not os.path.exists(text):
+            raise ValueError(f"{_unknown(name, known)}, and there is no file {text}{_hint(name, known)}")
         return text
-    parts = re.split(f",(?=(?:{names})=)", text)  # a comma within a file's name or a text stays there
-    return {name: part for name, _, part in (item.partition("=") for item in parts)}
+    item: dict[str, str] = {}
+    for entry in re.split(f",(?=(?:{names})=)", text):  # a comma within a file's name or a text stays there
+        name, _, value = entry.partition("=")
+        if name in item:
+            raise ValueError(f"modality {name!r} is there twice in {text}; a sample has one file of each")
+        item[name] = value
+        _refuse_misspelt(value, known)
+    return item
+
+
+def _refuse_misspelt(value: str, known: Sequence[str]) -> None:
+    """`a.mp4,audo=a.mp4` would be looked for as one file; a text may have such words, and a file such a name."""
+    for found in re.finditer(r",\s*(\w+)=", value):
+        name, before = found[1], value[: found.start()]
+        if (_hint(name, known) or os.path.exists(before)) and not os.path.exists(value):
+            raise ValueError(f"{_unknown(name, known)}, and there is no file {value}{_hint(name, known)}")
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    return f"modality {name!r} is not one of {', '.join(known)}"
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    from locomt.hints import did_you_mean
+
+    hint = did_you_mean(name, known)
+    return hint and f"; {hint}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         raise ValueError(f"--workers: expected 0 or more, got {args.workers}")
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
     from locomt.data.atomic import write_text
     from locomt.data.shards.prepare import prepare
@@ -70,11 +72,13 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         task = bar.add_task("preparing", total=None)
 
         def tell(done: int, total: int) -> None:
+            if not (bar.tasks[task].total or args.json):  # told for the first time: the work is about to begin
+                say_notes(recipe.data)
             bar.update(task, completed=done, total=total)
 
         try:
             report = prepare(recipe.data, args.out, storage, workers=args.workers, retry=args.retry, tell=tell)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             bar.console.print("stopped; the same command goes on after the shards that are done")
             raise
     ready = args.out / "recipe.yaml"
@@ -82,11 +86,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.json:
         print_json(report)
         return 0
-    reasons = list(report["reasons"].items())
-    if reasons:
-        print_table(
-            "what could not be read", ("samples", "reason"), [(count, reason) for reason, count in reasons[:20]]
-        )
+    for title, reasons in (("what could not be read", "reasons"), ("what samples go without", "missing_reasons")):
+        found = [(count, reason) for reason, count in report[reasons].items()]
+        if found:
+            print_table(title, ("samples", "reason"), found[:20])
     for line in summary(report, args.out, recipe.data):
         console().print(line, markup=False, highlight=False, soft_wrap=True)
     return 0
@@ -132,11 +135,14 @@ def summary(report: dict[str, Any], out: Path, data: DataConfig) -> list[str]:
     lines = [
         f"{report['whole']} of {report['samples']} samples are whole, in {report['shards']} shards, {size:.1f} MiB"
     ]
+    if without := len({entry["id"] for entry in report["missing"]}):
+        lines.append(f"{without} of them lack a stream or sound, which the recipe takes for a missing modality")
     if bad := report["samples"] - report["whole"]:
         lines.append(f"{bad} could not be read, see {out / 'report.json'}; mend them and use --retry")
         if bad > data.max_bad * report["samples"]:
             lines.append(f"that is more than data.max_bad = {data.max_bad:g} allows a split: training may stop")
-    lines.append(f"train on them with: locomt train {out / 'recipe.yaml'} --run runs/{out.name}")
+    command = ["locomt", "train", str(out / "recipe.yaml"), "--run", f"runs/{out.name}"]
+    lines.append(f"train on them with: {shlex.join(command)}")
     return lines
 
 

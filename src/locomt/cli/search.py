@@ -116,9 +116,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 def _search_aloud(wanted: Any, out: Path, *, jobs: int, threads: int) -> dict[str, Any]:
     """Make a search, with its progress on stderr."""
     from locomt.cli.compare import runs_progress
+    from locomt.cli.notes import say_notes
     from locomt.search.run import search
+    from locomt.train.jobs import check_counts
 
-    with runs_progress() as (on_plan, on_run):
+    check_counts(jobs, threads)  # before anything is said
+    with runs_progress(lambda: say_notes(wanted.recipe.data)) as (on_plan, on_run):
         return search(wanted, out, at_once=jobs, threads=threads, on_plan=on_plan, on_run=on_run)
 
 

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from locomt.data import DataConfig
 
 HELP = "train a recipe; can be stopped and resumed"
 EXAMPLE = "locomt train recipes/digits.yaml --run runs/first --train.epochs 5"
@@ -18,12 +13,20 @@ TAKES_OVERRIDES = True
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", type=Path, help="a recipe, such as recipes/digits.yaml")
-    parser.add_argument("--run", metavar="DIR", type=Path, help="where the run goes (runs/<name of the recipe>)")
+    parser.add_argument(
+        "--run",
+        "--out",  # torchrun takes `--run` for the beginning of an option of its own
+        metavar="DIR",
+        type=Path,
+        help="where the run goes (runs/<name of the recipe>)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on where that run was stopped")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    from locomt.cli.main import DIVERGED
+    from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
     from locomt.train import ranks
     from locomt.train.files import RunDirectory
@@ -40,9 +43,6 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     was_finished = args.resume and directory.finished
     if args.resume and not directory.holds_run:
         say(f"{directory.path} holds no run: beginning one")
-    if not was_finished:
-        for note in split_notes(recipe.data):
-            say(note)
 
     from rich.progress import Progress
 
@@ -60,43 +60,33 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
                 recipe,
                 directory.path,
                 resume=args.resume,
+                on_start=lambda: say_notes(recipe.data) if first else None,
                 on_epoch=lambda row: say(describe(row, epochs)),
                 on_step=on_step,
             )
         except (KeyboardInterrupt, SystemExit):
             say("stopped; the same command with --resume goes on after the last checkpoint")
             raise
+    code = DIVERGED if "diverged" in summary else 0
     if not first:
-        return 0
+        return code
     if was_finished:
         say(f"{directory.path} has finished: nothing to resume")
     if summary["skipped"]:
         say(f"{summary['skipped']} samples could not be read and were skipped, see {directory.bad_samples}")
+    if summary["monitor"] != f"val_{recipe.monitor}":
+        say(f"val_{recipe.monitor} was undefined in every epoch: the epoch with the lowest val_loss was taken")
+    if code:
+        say(summary["diverged"])
     summary = {"run": str(directory.path), **summary}
     if args.json:
         print_json(summary)
     else:
-        shown = {
-            name: value for name, value in summary.items() if name not in ("run", "learning_rate", "step", "seconds")
-        }
+        left_out = ("run", "learning_rate", "step", "seconds", "diverged")
+        shown = {name: value for name, value in summary.items() if name not in left_out}
         rows = [(name, f"{value:.4f}" if isinstance(value, float) else value) for name, value in shown.items()]
         print_table(str(directory.path), ("best epoch", ""), rows)
-    return 0
-
-
-def split_notes(data: DataConfig) -> list[str]:
-    """What may have been overlooked in the manifest: rows that belong to no split in use, no validation split."""
-    from locomt.data import read_manifest
-
-    counts = Counter(row.split for row in read_manifest(data.manifest, data.columns))
-    others = sorted(counts.keys() - {data.train_split, data.val_split, data.test_split})
-    notes = []
-    if others:
-        rows = ", ".join(f"{name!r} ({counts[name]})" for name in others)
-        notes.append(f"{data.manifest}: rows of other splits are not used: {rows}")
-    if not counts[data.val_split]:
-        notes.append(f"no row has split {data.val_split!r} (data.val_split): the last epoch is taken, not the best")
-    return notes
+    return code
 
 
 def describe(row: Mapping[str, float | None], epochs: int) -> str:

@@ -15,13 +15,12 @@ from typing import NamedTuple
 from locomt.cost.encoders import encoder_cost
 from locomt.nn.config import (
     FUSIONS,
-    AudioSpec,
-    FeatureSpec,
     FusionConfig,
     ModalitySpec,
     TextSpec,
-    VideoSpec,
     encodes,
+    own_parameters,
+    projected,
     unimodal_layers,
 )
 from locomt.views import LayerViews, View
@@ -176,16 +175,10 @@ def fusion_pairs(config: FusionConfig, tokens: Mapping[str, int] | None = None) 
 
 def _inputs_per_token(spec: ModalitySpec, dim: int) -> int:
     """Width of what is projected to a token; 0 where tokens are looked up, or an encoder's states as wide as they."""
-    match spec:
-        case VideoSpec():
-            return int(spec.channels * spec.tubelet * spec.patch**2)
-        case AudioSpec():
-            return int(spec.patch**2)
-        case FeatureSpec():
-            return int(spec.dim)
-        case TextSpec():
-            width = encoder_cost(spec, spec.max_length).width if encodes(spec) else dim
-            return 0 if width == dim else width
+    if not encodes(spec):
+        return projected(spec)
+    width = encoder_cost(spec, spec.max_length).width
+    return 0 if width == dim else width
 
 
 def _embedding_flops(spec: ModalitySpec, tokens: int, dim: int) -> int:
@@ -256,22 +249,12 @@ def _embedding_matters(config: FusionConfig, name: str) -> bool:
 
 def parameters(config: FusionConfig) -> int:
     """Trainable numbers of the model."""
-    dim, hidden = config.width, _hidden(config)
-    norms = 4 * dim
-    block = norms + (3 * dim * dim + 3 * dim) + (dim * dim + dim) + (2 * dim * hidden + hidden + dim)
-    sets = 1 if config.shared_weights else len(config.modalities)
-    total = sum(unimodal_layers(config, name) for name in config.modalities) * block
-    total += config.fusion_layers * sets * block + sets * 2 * dim
+    total, dim = own_parameters(config), config.width
     for spec in config.modalities.values():
-        inputs = _inputs_per_token(spec, dim)
         if encodes(spec):
+            inputs = _inputs_per_token(spec, dim)
             total += encoder_cost(spec, spec.max_length).parameters + (inputs * dim + dim if inputs else 0)
-        else:
-            total += spec.vocabulary * dim if isinstance(spec, TextSpec) else inputs * dim + dim
-        total += spec.class_tokens * dim + math.prod(spec.grid) * dim
-    if config.fusion == "mbt":
-        total += config.bottlenecks * dim
-    return total + dim * config.num_outputs + config.num_outputs
+    return total
 
 
 def activation_bytes(

@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from locomt.data.batch import IGNORED, BadSample, Batch, Sample, average_clips, collate
     from locomt.data.config import DataConfig
     from locomt.data.dataset import FileDataset, ManifestDataset
-    from locomt.data.errors import DataError, FeatureError, ManifestError, MediaError, NoStreamError
+    from locomt.data.errors import DataError, FeatureError, ManifestError, MediaError, NoStreamError, SilentError
     from locomt.data.features import read_features
     from locomt.data.labels import label_list
     from locomt.data.manifest import Row, read_manifest
-    from locomt.data.media import MediaInfo, probe
+    from locomt.data.media_info import MediaInfo, probe
     from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
     from locomt.data.spectrogram import kaldi_filter_bank, log_mel, mel_filters
     from locomt.data.video import read_frames
@@ -23,11 +23,11 @@ _HOMES = {
     "batch": ("IGNORED", "BadSample", "Batch", "Sample", "average_clips", "collate"),
     "config": ("DataConfig",),
     "dataset": ("FileDataset", "ManifestDataset"),
-    "errors": ("DataError", "FeatureError", "ManifestError", "MediaError", "NoStreamError"),
+    "errors": ("DataError", "FeatureError", "ManifestError", "MediaError", "NoStreamError", "SilentError"),
     "features": ("read_features",),
     "labels": ("label_list",),
     "manifest": ("Row", "read_manifest"),
-    "media": ("MediaInfo", "probe"),
+    "media_info": ("MediaInfo", "probe"),
     "sources": ("AudioSource", "FeatureSource", "Source", "TextSource", "VideoSource"),
     "spectrogram": ("kaldi_filter_bank", "log_mel", "mel_filters"),
     "video": ("read_frames",),
@@ -49,6 +49,7 @@ __all__ = [  # noqa: RUF022  in the order of the table above
     "ManifestError",
     "MediaError",
     "NoStreamError",
+    "SilentError",
     "read_features",
     "label_list",
     "Row",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,18 +17,45 @@ def replacing(path: Path) -> Iterator[Path]:
     A reader finds the old file or the new one, whatever happens in between. For a directory, `path` must not
     exist yet.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         if temporary.is_file():
             flush(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename in (None, os.fspath(temporary)):  # what could not be written, by the name that users know
+            error.filename = os.fspath(path)
+        raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        remove(temporary)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What a process that was killed had not yet put into its place in a directory, or what another is just writing."""
+    return [path for path in folder.iterdir() if re.fullmatch(r"\..+\.\d+\.tmp", path.name)]
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a directory with all that is in it, if it is there; a link as a link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory, and those above it, where they are not there yet.
+
+    Raises:
+        OSError: it cannot be; names all of the path that was asked for.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        code = error.errno or 0
+        raise OSError(code, f"cannot create this directory ({error.strerror})", os.fspath(path)) from None
 
 
 def flush(path: Path) -> None:

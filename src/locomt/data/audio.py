@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import av
 import numpy as np
 import torch
 from torch import Tensor
 
-from locomt.data.errors import MediaError
+from locomt.data.errors import MediaError, SilentError
 from locomt.data.media import Crop, naming, stated_span
 from locomt.data.media_file import MediaFile, MediaFiles
+from locomt.data.samples import Loudness, resampled
+from locomt.data.sound_time import TIMED, Clock, formats, stated_end
 from locomt.data.spectrogram import kaldi_filter_bank, log_mel
 
 if TYPE_CHECKING:
@@ -23,71 +25,105 @@ if TYPE_CHECKING:
     from locomt.data.shards.reader import StoredPart
     from locomt.data.sources import AudioSource
 
-PIECE = 2**18
-"""Samples that are mixed and resampled together; with frames of 1,024 the calls would take longer than the work."""
 LONGEST = 6
 """Hours of sound that are held in memory. A few kilobytes can claim to be far more."""
-STRETCH = 100
-"""How many times its own rate a recording may be resampled to, for the same reason."""
 
-DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
-"""FFmpeg's types of samples, without the `p` of those whose channels are planes -> NumPy's."""
+
+class Sound(NamedTuple):
+    """The sound of a file.
+
+    Attributes:
+        samples: one channel.
+        begin: at what second of the container's clock it begins.
+        silence: why nothing is heard of it; None where something is.
+    """
+
+    samples: Tensor
+    begin: float
+    silence: str | None = None
 
 
 def read_audio(path: str | Path, rate: int) -> Float[Tensor, " samples"]:
     """Read a recording, or the sound of a clip: the mean of its channels, at `rate` samples a second.
 
-    Full scale is [-1, 1]; filters may overshoot it by a little.
+    Full scale is [-1, 1]; filters may overshoot it by a little. The first sample is the first after those that the file
+    says to skip, and silence stands where the times of its packets leave a hole.
 
     Raises:
         NoStreamError: there is no audio stream.
-        MediaError: the file is missing, empty, truncated or no media file, its samples are not finite, or they are
-            of more than `LONGEST` hours.
+        MediaError: the file is missing, empty, truncated or no media file, its samples are not finite, they are of
+            more than `LONGEST` hours, or more of it is missing than heard.
     """
     with MediaFiles() as files:
-        return files.open(Path(path)).read_audio(rate)[0]
+        return files.open(Path(path)).read_audio(rate).samples
 
 
-def sound_of(file: MediaFile, rate: int) -> tuple[Float[Tensor, " samples"], float]:
-    """`read_audio` of an open file, and at what second of the container's clock it begins."""
+def sound_of(file: MediaFile, rate: int, stream: int | None) -> Sound:
+    """`read_audio` of an open file, and what else is known of its sound."""
     begin, end = stated_span(file.container) or (0.0, 0.0)
     if end - begin > LONGEST * 3600:
         raise _too_long(file.path)
+    loudness, clock = Loudness(), Clock(timed=bool(TIMED & formats(file.container)))
+    parts: list[np.ndarray[Any, Any] | int] = []
+    room = LONGEST * 3600 * rate
     with naming(file.path):
-        frames = _decoded(file)
+        frames = _decoded(file, stream)
         first = next(frames, None)
-        start = (first.time or 0.0) if first is not None else 0.0
-        parts, room = [], LONGEST * 3600 * rate
-        for part in _resampled(file.path, chain(() if first is None else (first,), frames), rate):
+        if first is None:
+            raise MediaError(file.path, "the audio stream holds no samples")
+        start = first.time or 0.0
+        for part in resampled(file.path, clock.follow(chain((first,), frames)), rate, loudness):
             parts.append(part)
-            room -= len(part)
+            room -= 0 if isinstance(part, int) else len(part)
             if room < 0:
                 raise _too_long(file.path)
-    if not parts:
+    clock.check(file.path)
+    length = sum(part if isinstance(part, int) else len(part) for part in parts)
+    if length > LONGEST * 3600 * rate:
+        raise _too_long(file.path)
+    if not length:
         raise MediaError(file.path, "the audio stream holds no samples")
-    samples = np.concatenate(parts)
+    samples = np.concatenate([np.zeros(part, np.float32) if isinstance(part, int) else part for part in parts])
     if not np.isfinite(samples).all():
         raise MediaError(file.path, "expected finite samples, got NaN or an infinite number")
-    return torch.from_numpy(samples), start
+    end = stated_end(file, stream, start + length / rate)
+    samples = samples[: max(1, round((end - start) * rate))]
+    return Sound(torch.from_numpy(samples), start, loudness.silence)
 
 
 def _too_long(path: Path) -> MediaError:
     return MediaError(path, f"expected at most {LONGEST} hours of sound, got more; cut it into pieces")
 
 
-def cut(samples: Float[Tensor, " samples"], start: float, rate: int, crop: Crop) -> Float[Tensor, " shorter"]:
-    """The samples within a crop, or the nearest as long as it where there are none; `start` is when they begin."""
-    count = len(samples)
-    first, last = (round(min(max((time - start) * rate, 0), count)) for time in (crop.begin, crop.end))
-    if first == count or last == 0:
-        length = max(1, round((crop.end - crop.begin) * rate))
-        return samples[-length:] if last else samples[:length]
-    return samples[first : max(last, first + 1)]
+def span_of(file: MediaFile | StoredPart, rate: int, stream: int | None) -> tuple[float, float]:
+    """From when to when a file lasts: as long as its sound where that is all it holds.
+
+    Its packets and its header count what codecs add at both ends.
+    """
+    if isinstance(file, MediaFile) and all(found.type == "audio" for found in file.streams):
+        sound = file.read_audio(rate, stream)
+        return sound.begin, sound.begin + len(sound.samples) / rate
+    return file.span
 
 
-def _decoded(file: MediaFile) -> Iterator[Any]:
+def cut(samples: Float[Tensor, " samples"], start: float, rate: int, crop: Crop) -> Float[Tensor, " part"]:
+    """The samples within a crop, up to their end, with silence before they begin; `start` is when they do.
+
+    Where they have ended before the crop, all of it is silence.
+    """
+    if math.isinf(crop.begin):
+        return samples
+    first, last = (round((time - start) * rate) for time in (crop.begin, crop.end))
+    last = max(last, first + 1)
+    if first >= len(samples):
+        return samples.new_zeros(last - first)
+    silence = samples.new_zeros(min(max(0, -first), last - first))
+    return torch.cat([silence, samples[max(0, first) : max(0, last)]])
+
+
+def _decoded(file: MediaFile, stream: int | None) -> Iterator[Any]:
     context: Any = None
-    for packet in file.packets("audio"):
+    for packet in file.packets("audio", stream):
         if context is None:
             context = packet.stream.codec_context
         yield from packet.decode()
@@ -95,99 +131,13 @@ def _decoded(file: MediaFile) -> Iterator[Any]:
         yield from context.decode(None)
 
 
-def _resampled(path: Path, frames: Iterator[Any], rate: int) -> Iterator[np.ndarray[Any, Any]]:
-    """One channel of float32 from frames of any format, which may change on the way.
-
-    The channels are averaged here: FFmpeg's own downmix has another gain for floating-point than for integer samples.
-    """
-    resampler, shape = None, None
-    for form, piece in _in_pieces(frames):
-        if shape != form:
-            if resampler is not None:
-                yield from _arrays(resampler.resample(None))
-            if form.rate * STRETCH < rate:
-                raise MediaError(path, f"expected {-(-rate // STRETCH)} samples a second or more, got {form.rate}")
-            shape, resampler = form, av.AudioResampler("fltp", "mono", rate)
-        assert resampler is not None
-        mono = av.AudioFrame.from_ndarray(_mixed(piece, form)[None], format="fltp", layout="mono")
-        mono.sample_rate = form.rate
-        yield from _arrays(resampler.resample(mono))
-    if resampler is not None:
-        yield from _arrays(resampler.resample(None))
-
-
-class _Form(NamedTuple):
-    """What the samples of a frame are: FFmpeg's name of their type, and whether each channel is by itself."""
-
-    name: str
-    planar: bool
-    channels: int
-    layout: str
-    rate: int
-
-
-def _form(frame: Any) -> _Form:
-    layout = frame.layout
-    return _Form(frame.format.name, frame.format.is_planar, layout.nb_channels, layout.name, frame.sample_rate)
-
-
-def _in_pieces(frames: Iterator[Any]) -> Iterator[tuple[_Form, list[Any]]]:
-    """Frames of the same form, about `PIECE` samples together."""
-    form, piece, count = None, [], 0
-    for frame in chain.from_iterable(map(_within_reach, frames)):
-        found = _form(frame)
-        if form is not None and (found != form or count >= PIECE):
-            yield form, piece
-            piece, count = [], 0
-        form = found
-        piece.append(frame)
-        count += frame.samples
-    if form is not None:
-        yield form, piece
-
-
-def joined_plane(frames: Sequence[Any], plane: int) -> np.ndarray[Any, Any]:
-    """A plane of frames of the same form, one after the other; `to_ndarray` of each takes ten times as long."""
-    dtype = np.dtype(DTYPES[frames[0].format.name.removesuffix("p")])
-    per_sample = 1 if frames[0].format.is_planar else frames[0].layout.nb_channels
-    return np.concatenate([np.frombuffer(f.planes[plane], dtype, f.samples * per_sample) for f in frames])
-
-
-def _within_reach(frame: Any) -> list[Any]:
-    """The frame, of many channels as packed samples: PyAV finds 8 planes, and crashes where it looks for more."""
-    if not frame.format.is_planar or frame.layout.nb_channels <= 8:
-        return [frame]
-    frame.pts = None
-    packing = av.AudioResampler(frame.format.packed.name, frame.layout.name, frame.sample_rate)
-    return [*packing.resample(frame), *packing.resample(None)]
-
-
-def _mixed(frames: list[Any], form: _Form) -> np.ndarray[Any, Any]:
-    """The mean of the channels, full scale being [-1, 1]."""
-    samples = np.stack([joined_plane(frames, plane) for plane in range(form.channels if form.planar else 1)])
-    if not form.planar:
-        samples = samples.reshape(-1, form.channels).T
-    mean = samples.mean(axis=0, dtype=np.float32 if samples.itemsize < 4 or samples.dtype == np.float32 else np.float64)
-    if samples.dtype == np.uint8:
-        mean = mean / 2**7 - 1
-    elif samples.dtype.kind == "i":
-        mean = mean / 2 ** (8 * samples.itemsize - 1)
-    return np.asarray(mean, np.float32)
-
-
-def _arrays(frames: list[Any]) -> Iterator[np.ndarray[Any, Any]]:
-    for frame in frames:
-        yield frame.to_ndarray()[0]
-
-
 def load_spectrograms(
     file: MediaFile | StoredPart, source: AudioSource, crops: Sequence[Crop | None]
 ) -> list[Float[Tensor, "frames mels"]]:
     """What `AudioSource.load_crops` promises."""
-    samples, begin = file.read_audio(source.rate)
-    silent = not samples.any()  # a silent stretch of a recording that is not silent says something
+    sound = _heard(file, source)  # a silent stretch of a recording that is not silent says something
     parts = (
-        _middle(file, samples, source) if crop is None or silent else cut(samples, begin, source.rate, crop)
+        _middle(file, sound.samples, source) if crop is None else cut(sound.samples, sound.begin, source.rate, crop)
         for crop in crops
     )
     return [_normalised(file, part, source) for part in parts]
@@ -195,12 +145,17 @@ def load_spectrograms(
 
 def load_first(file: MediaFile | StoredPart, source: AudioSource, seconds: float) -> Float[Tensor, "frames mels"]:
     """What `AudioSource.load_first` promises; silence before a sound that begins later than the file's pictures."""
-    samples, begin = file.read_audio(source.rate)
-    if not samples.any():
-        raise MediaError(str(file), "all-zero audio throughout")
-    most, late = round(seconds * source.rate), round((begin - file.span[0]) * source.rate)
-    samples = torch.cat([samples.new_zeros(min(max(0, late), most)), samples[max(0, -late) :]])
-    return _normalised(file, samples[:most], source)
+    sound = _heard(file, source)
+    begin = source.span(file)[0]
+    part = cut(sound.samples, sound.begin, source.rate, Crop(begin, begin + seconds, (0.0, 1.0)))
+    return _normalised(file, part, source)
+
+
+def _heard(file: MediaFile | StoredPart, source: AudioSource) -> Sound:
+    sound = file.read_audio(source.rate, source.stream)
+    if sound.silence:
+        raise SilentError(str(file), sound.silence)
+    return sound
 
 
 def _middle(file: MediaFile | StoredPart, samples: Tensor, source: AudioSource) -> Tensor:
@@ -208,8 +163,7 @@ def _middle(file: MediaFile | StoredPart, samples: Tensor, source: AudioSource) 
     start = max(0, (len(samples) - most) // 2)
     middle = samples[start : start + most]
     if not middle.any():
-        where = f"in the middle {source.seconds:g} s" if samples.any() else "throughout"
-        raise MediaError(str(file), f"all-zero audio {where}")
+        raise SilentError(str(file), f"all-zero audio in the middle {source.seconds:g} s")
     return middle
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -30,12 +31,14 @@ class Sample:
             steps int64 `[steps]` or float32 `[steps, 1]`; of events float32 `[time steps, classes]`. None where it is
             not known.
         more: the inputs of its further clips, of the same modalities, where it is read as several.
+        missing: modality -> why its file gives nothing of it, of those that are left out for that.
     """
 
     id: str
     inputs: dict[str, Tensor]
     label: Tensor | None
     more: tuple[dict[str, Tensor], ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def clips(self) -> tuple[dict[str, Tensor], ...]:
@@ -77,6 +80,7 @@ class Batch:
         bad: the samples that could not be read and so are no part of the above.
         clips: how many rows of `inputs` and `lengths`, one after the other, belong to each sample; `labels` and `ids`
             have one entry a sample.
+        missing: modality -> of how many of the samples it is missing because their files lack it.
     """
 
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -85,6 +89,7 @@ class Batch:
     ids: list[str] = field(default_factory=list)
     bad: list[BadSample] = field(default_factory=list)
     clips: int = 1
+    missing: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -132,7 +137,8 @@ def collate(samples: Sequence[Sample | BadSample], *, config: DataConfig) -> Bat
         stacked = torch.stack(labels)
     if config.task == "temporal" and labels:
         stacked = within_samples(stacked, lengths, config)
-    return Batch(inputs, lengths, stacked, [sample.id for sample in good], bad, counts.pop())
+    missing = dict(Counter(name for sample in good for name in sample.missing))
+    return Batch(inputs, lengths, stacked, [sample.id for sample in good], bad, counts.pop(), missing)
 
 
 def time_reached(lengths: Mapping[str, Int[Tensor, " batch"]], config: DataConfig) -> Bool[Tensor, "batch steps"]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+from locomt.data.names import clean
 from locomt.data.sources import SOURCES, AudioSource, FeatureSource, Source, TextSource, VideoSource
 from locomt.hints import did_you_mean
 from locomt.nn.config import ConfigError
@@ -27,6 +29,8 @@ __all__ = [
 DECODERS = ("pyav", "torchcodec", "torchcodec-cuda")
 MOST_STEPS = 100_000
 """Answers along time of a sample: what a slip of the comma would ask for fits into no memory."""
+MOST = 1024
+"""Of worker processes, and of crops of a sample: a slip of the key would have as many as it says."""
 TASKS = ("multiclass", "multilabel", "regression", "temporal")
 
 
@@ -44,8 +48,8 @@ class DataConfig:
         task: `multiclass`, `multilabel`, `regression` or `temporal` (events in time).
         modalities: name -> source, in the order in which the model has them. A mapping such as
             `{"kind": "video", "column": "clip"}` is turned into the source of that kind.
-        labels: the names of the classes, in the order of the model's outputs. Left out: the labels of the
-            training split, sorted. Not for regression.
+        labels: the names of the classes, in the order of the model's outputs, as `locomt.data.names.clean` has them.
+            Left out: the labels of the training split, sorted. Not for regression.
         steps: modalities whose every step carries a label; the label column then holds one a step, joined by
             `;`. Multiclass or regression, features or text.
         seconds: how much of a clip, from its beginning, the events of a `temporal` task lie in.
@@ -99,12 +103,14 @@ class DataConfig:
         self._check_time(sources)
         _require(0 <= self.max_bad <= 1, f"data.max_bad: expected a fraction in [0, 1], got {self.max_bad}")
         _require(self.workers >= 0, f"data.workers: expected 0 or more, got {self.workers}")
+        _require(self.workers <= MOST, f"data.workers: expected at most {MOST:,}, got {self.workers:,}")
         _require(self.decoder in DECODERS, f"data.decoder: expected one of {', '.join(DECODERS)}, got {self.decoder!r}")
         _require(
             self.decoder != "torchcodec-cuda" or not self.workers,
             f"data.decoder torchcodec-cuda cannot be used by worker processes, got data.workers {self.workers}; set 0",
         )
         for name in ("train_split", "val_split", "test_split"):
+            object.__setattr__(self, name, clean(getattr(self, name)))
             _require(bool(getattr(self, name)), f"data.{name}: expected the name of a split, got nothing")
 
     def _check_labels(self) -> None:
@@ -115,12 +121,12 @@ class DataConfig:
             not isinstance(self.labels, str) and all(isinstance(label, str) for label in self.labels),
             f"data.labels: expected a list of names (quote numbers), got {self.labels!r}",
         )
-        object.__setattr__(self, "labels", tuple(self.labels))
+        object.__setattr__(self, "labels", tuple(map(clean, self.labels)))
         _require(bool(self.labels), "data.labels: expected one name or more, got an empty list; leave it out")
-        for place, label in enumerate(self.labels):
-            _require(label not in self.labels[:place], f"data.labels: {label!r} is there more than once")
+        for label, count in Counter(self.labels).items():
+            _require(count == 1, f"data.labels: {label!r} is there more than once")
             _require(
-                label == label.strip() != "" and ";" not in label,
+                bool(label) and ";" not in label,
                 f"data.labels: {label!r} cannot serve: the manifest joins labels by ';' and strips spaces",
             )
 
@@ -147,6 +153,7 @@ class DataConfig:
 
     def _check_crop(self, sources: Mapping[str, Source]) -> None:
         _require(self.clips >= 1, f"data.clips: expected 1 or more, got {self.clips}")
+        _require(self.clips <= MOST, f"data.clips: expected at most {MOST:,}, got {self.clips:,}")
         if self.crop is None:
             _require(self.clips == 1, f"data.clips {self.clips} needs data.crop: how many seconds each of them takes")
             return
@@ -242,7 +249,7 @@ def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:
     values = {str(key): entry for key, entry in value.items()}
     kind = values.pop("kind", None)
     _require(kind is not None, f"{where}: field 'kind' is missing; it is one of {', '.join(SOURCES)}")
-    _require(kind in SOURCES, f"{where}: {_unknown(kind, SOURCES, 'kind')}")
+    _require(isinstance(kind, str) and kind in SOURCES, f"{where}: {_unknown(kind, SOURCES, 'kind')}")
     source = SOURCES[kind]
     known = {f.name: f.default is MISSING for f in fields(source)}
     for field in values:

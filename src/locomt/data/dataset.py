@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 
 from torch import Tensor
@@ -10,14 +11,17 @@ from torch.utils.data import Dataset
 
 from locomt.data.batch import BadSample, Sample
 from locomt.data.config import DataConfig
-from locomt.data.errors import DataError, NoStreamError
+from locomt.data.errors import DataError, NoStreamError, SilentError
 from locomt.data.features import FEATURE_FILES
 from locomt.data.labels import LabelError, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest, resolve
 from locomt.data.media import crop_at
 from locomt.data.media_file import MediaFile, MediaFiles, file_class
+from locomt.data.names import places_of
 from locomt.data.shards.reader import Shards, StoredPart
-from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
+from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource, leaves_out
+from locomt.faults import tell_of_machine
+from locomt.hints import did_you_mean, require_list
 
 
 class ManifestDataset(Dataset[Sample | BadSample]):
@@ -38,13 +42,14 @@ class ManifestDataset(Dataset[Sample | BadSample]):
     """
 
     def __init__(self, config: DataConfig, split: str, labels: Sequence[str] = (), *, clips: int = 1) -> None:
+        require_list(labels, "labels")
         self.config, self.crops = config, evenly_spaced(clips)
         self.manifest = Path(config.manifest)
         self.rows = [row for row in read_manifest(self.manifest, config.columns) if row.split == split]
         self.shards = Shards(self.manifest, config) if is_shards(self.manifest) else None
         if self.shards is None:
             file_class(config.decoder)  # that it cannot be had is no fault of the samples
-        self.places = {label: place for place, label in enumerate(labels)}
+        self.places = places_of(labels)
         self._kept: dict[int, Sample | BadSample] = {}
 
     def __len__(self) -> int:
@@ -66,35 +71,44 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         try:
             label = parse_label(row.label, self.config, self.places)
             steps = len(label) if self.config.steps else None
-            parts = {}
+            parts: dict[str, Sequence[Tensor]] = {}
+            missing: dict[str, str] = {}
             with MediaFiles(self.config.decoder) as files:
                 for name, source in self.config.modalities.items():
                     if cell := row.cells[source.column].strip():
-                        wanted = steps if name in self.config.steps else None
-                        parts[name] = self._read(row, name, cell, wanted, places, cache, files)
+                        count = steps if name in self.config.steps else None
+                        try:
+                            parts[name] = self._read(row, name, cell, count, places, cache, files)
+                        except DataError as error:
+                            if not leaves_out(source, error.kind):
+                                raise
+                            missing[name] = error.reason
             inputs, *more = _clips(parts, len(places))
         except DataError as error:
+            tell_of_machine(error)
             return BadSample(row.id, row.number, error.file, error.reason)
         except (LabelError, OSError) as error:
+            tell_of_machine(error)
             return BadSample(row.id, row.number, str(self.manifest), str(error))
         if not inputs:
-            return BadSample(row.id, row.number, str(self.manifest), "every modality of the row is empty")
+            reason = _nothing_left(missing) or "every modality of the row is empty"
+            return BadSample(row.id, row.number, str(self.manifest), reason)
         if self.config.pace and not inputs.keys() & self.config.pace.keys():
-            missing = " and ".join(self.config.pace)
-            reason = f"the events belong to the time of {missing}, which the row lacks"
+            wanted = " and ".join(self.config.pace)
+            reason = f"the events belong to the time of {wanted}, which the row lacks"
             return BadSample(row.id, row.number, str(self.manifest), reason)
         if steps is not None:
             labelled = [name for name in self.config.steps if name in inputs]
             if not labelled:
-                missing = " and ".join(self.config.steps)
+                wanted = " and ".join(self.config.steps)
                 return BadSample(
                     row.id,
                     row.number,
                     str(self.manifest),
-                    f"the labels belong to the steps of {missing}, which the row lacks",
+                    f"the labels belong to the steps of {wanted}, which the row lacks",
                 )
             label = label[: len(inputs[labelled[0]])]
-        return Sample(row.id, inputs, label, tuple(more))
+        return Sample(row.id, inputs, label, tuple(more), missing)
 
     def _read(
         self,
@@ -141,7 +155,7 @@ def _load_media(
         return [source.load_first(file, config.seconds)]
     if config.crop is None:
         return [source.load(file)]
-    span = file.span
+    span = source.span(file)
     return source.load_crops(file, [crop_at(span, config.crop, place) for place in places])
 
 
@@ -150,35 +164,46 @@ def _clips(parts: Mapping[str, Sequence[Tensor]], count: int) -> list[dict[str, 
     return [{name: part[clip % len(part)] for name, part in parts.items()} for clip in range(count)]
 
 
+def _nothing_left(missing: Mapping[str, str]) -> str:
+    """Why a sample has no modality left: the reason of each that is missing, once where they agree."""
+    return "; ".join(dict.fromkeys(missing.values()))
+
+
 _DECODED: dict[tuple[str, Source, Path, int, tuple[float | None, ...]], list[Tensor]] = {}
 """What `cache` keeps of media files for the life of the process: several runs on the same clips decode them once."""
+
+
+File = str | Path | Mapping[str, str | Path]
+"""What stands for a sample: a file, or modality -> file."""
 
 
 class FileDataset(Dataset[Sample | BadSample]):
     """Samples without labels from files, each of which stands for one sample.
 
-    All video and audio modalities are read from the same media file, those that it has no stream for are missing;
-    all feature modalities are read from a .npy, .npz or .safetensors file. Several files, or a text, make one sample
-    where an item is a mapping from modality to file (to the text itself for kind text).
+    All video and audio modalities are read from the same media file. Those that it has no stream for, and sound of
+    which nothing is heard, are missing, whatever their sources say of it; `Sample.missing` tells why. All feature
+    modalities are read from a .npy, .npz or .safetensors file. Several files, or a text, make one sample where an item
+    is a mapping from modality to file (to the text itself for kind text).
 
     Args:
         config: what to read.
-        files: files or mappings.
+        files: files or mappings; one of them by itself is one sample.
         clips: as for `ManifestDataset`.
 
     Raises:
         ValueError: a mapping names a modality that the configuration lacks.
     """
 
-    def __init__(
-        self, config: DataConfig, files: Sequence[str | Path | Mapping[str, str | Path]], *, clips: int = 1
-    ) -> None:
-        self.config, self.files, self.crops = config, list(files), evenly_spaced(clips)
+    def __init__(self, config: DataConfig, files: File | Iterable[File], *, clips: int = 1) -> None:
+        self.config, self.crops = config, evenly_spaced(clips)
+        self.files: list[File] = [files] if isinstance(files, str | PathLike | Mapping) else list(files)
         file_class(config.decoder)
         for item in self.files:
             for name in item if isinstance(item, Mapping) else ():
                 if name not in config.modalities:
-                    raise ValueError(f"modality {name!r} is not one of {', '.join(config.modalities)}")
+                    known = ", ".join(config.modalities)
+                    hint = did_you_mean(name, config.modalities, "a sample has one file of each")
+                    raise ValueError(f"modality {name!r} is not one of {known}; {hint}")
 
     def __len__(self) -> int:
         return len(self.files)
@@ -192,7 +217,7 @@ class FileDataset(Dataset[Sample | BadSample]):
             parts = {n: item for n, source in self.config.modalities.items() if source.reads == reads}
             name = str(item)
         read: dict[str, Sequence[Tensor]] = {}
-        lacking = []
+        missing: dict[str, str] = {}
         try:
             with MediaFiles(self.config.decoder) as files:
                 for modality, part in parts.items():
@@ -203,20 +228,23 @@ class FileDataset(Dataset[Sample | BadSample]):
                             read[modality] = _load_media(source, file, self.config, self.crops)
                         else:
                             read[modality] = [source.load(str(part) if source.reads == "text" else Path(part))]
-                    except NoStreamError as error:
-                        if isinstance(item, Mapping):
+                    except (NoStreamError, SilentError) as error:
+                        named = isinstance(item, Mapping) and isinstance(error, NoStreamError)
+                        if named and not leaves_out(source, error.kind):
                             raise
-                        lacking.append(error.reason)
+                        missing[modality] = error.reason
         except DataError as error:
+            tell_of_machine(error)
             return BadSample(name, index + 1, error.file, error.reason)
         except OSError as error:
+            tell_of_machine(error)
             return BadSample(name, index + 1, name, str(error))
         if not read:
             wanted = ", ".join(f"{n} ({s.kind})" for n, s in self.config.modalities.items())
-            reason = "; ".join(lacking) or f"the file holds none of the modalities {wanted}"
+            reason = _nothing_left(missing) or f"the file holds none of the modalities {wanted}"
             return BadSample(name, index + 1, name, reason)
         if self.config.pace and not read.keys() & self.config.pace.keys():
             reason = f"expected one or more of {', '.join(self.config.pace)}, which have a time axis"
             return BadSample(name, index + 1, name, reason)
         inputs, *more = _clips(read, len(self.crops))
-        return Sample(name, inputs, None, tuple(more))
+        return Sample(name, inputs, None, tuple(more), missing)

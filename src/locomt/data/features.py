@@ -16,6 +16,7 @@ from torch import Tensor
 
 from locomt.data.errors import FeatureError
 from locomt.data.npy import pass_over, read_header, read_rows
+from locomt.data.plain_file import refusal
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -59,8 +60,8 @@ def leading_vectors(path: Path, max_length: int | None, dim: int | None = None) 
     readers = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}
     if path.suffix.lower() not in readers:
         raise FeatureError(path, f"expected a file that ends in {', '.join(FEATURE_FILES)}, got {path.suffix!r}")
-    if not path.is_file():
-        raise FeatureError(path, "there is no such file")
+    if reason := refusal(path, "a feature file"):
+        raise FeatureError(path, reason)
     try:
         return readers[path.suffix.lower()](path, max_length, dim)
     except ValueError as error:

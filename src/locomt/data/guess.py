@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from locomt.data.errors import DataError, MediaError
 from locomt.data.features import FEATURE_FILES
 from locomt.data.manifest import Row, read_manifest, resolve
-from locomt.data.media import probe
+from locomt.data.media_info import MediaInfo, probe
 
 TRIES = 20
 """Files that are looked at before a column is given up."""
@@ -48,16 +49,24 @@ def _guess(manifest: Path, rows: list[Row], column: str) -> dict[str, dict[str, 
                 files.append(file)
         except (DataError, OSError):
             continue
-    for file in files:
-        try:
-            info = probe(file)
-        except MediaError:
-            continue
-        kinds = {"video": info.video, "audio": info.audio}
-        if any(kinds.values()):
-            return {kind: {} for kind, stream in kinds.items() if stream}
+    if found := list(_probed(files)):
+        kinds = {"video": found[0].video, "audio": found[0].audio}
+        still = all(info.video is not None and info.video.frames == 1 for info in found)
+        fields = {"frames": 1} if still else {}  # more would be copies of the one
+        return {kind: fields if kind == "video" else {} for kind, stream in kinds.items() if stream}
     if files or not cells:
         return {}
     if all((mimetypes.guess_type(cell)[0] or "").startswith(("video/", "audio/", "image/")) for cell in cells):
         raise DataError(manifest, f"column {column!r} names files such as {cells[0]!r}, none of which is there")
     return {"text": {"max_length": TEXT_LENGTH}}
+
+
+def _probed(files: list[Path]) -> Iterator[MediaInfo]:
+    """What those of some files say of themselves that hold pictures or sound."""
+    for file in files:
+        try:
+            info = probe(file)
+        except MediaError:
+            continue
+        if info.video or info.audio:
+            yield info

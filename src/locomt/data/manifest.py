@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from locomt.data.cells import text_of
 from locomt.data.errors import ManifestError
+from locomt.data.names import clean
 from locomt.hints import did_you_mean
 
 LONGEST_CELL = 16 * 1024 * 1024
@@ -35,11 +37,11 @@ class Row:
 
     @property
     def split(self) -> str:
-        return self.cells["split"].strip()
+        return clean(self.cells["split"])
 
     @property
     def label(self) -> str:
-        return self.cells["label"].strip()
+        return clean(self.cells["label"])
 
 
 def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "label")) -> list[Row]:
@@ -57,9 +59,12 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
     """
     path = Path(path)
     readers = {".csv": _read_csv, ".jsonl": _read_json_lines, ".ndjson": _read_json_lines, ".parquet": _read_parquet}
+    if path.exists() and not (path.is_dir() or path.is_file()):
+        raise ManifestError(path, "expected a file or a folder, got a device or a pipe; write the manifest to a file")
     reader = _read_folder if path.is_dir() else _read_shards if is_shards(path) else readers.get(path.suffix.lower())
     if reader is None:
-        raise ManifestError(path, f"expected a manifest that ends in {', '.join(readers)}, got {path.suffix!r}")
+        hint = "; write it with commas between the cells, as .csv" if path.suffix.lower() in (".tsv", ".tab") else ""
+        raise ManifestError(path, f"expected a manifest that ends in {', '.join(readers)}, got {path.suffix!r}{hint}")
     if not path.exists():
         raise FileNotFoundError(f"expected a manifest, but there is no file {path}")
     try:
@@ -98,22 +103,14 @@ def _read_csv(path: Path) -> Iterator[Row]:
     limit = csv.field_size_limit(LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
+            lines = _csv_lines(path, csv.reader(file, strict=True))
+            _, header = next(lines, (1, []))
+            header = [name.strip() for name in header]
             for place, name in enumerate(header):
                 if not name or name in header[:place]:
                     what = f"column {name!r} twice" if name else "a column without a name"
                     raise ManifestError(path, f"line 1: {what}; every column needs a name of its own")
-            while True:
-                line = reader.line_num + 1  # where the row begins: a quoted cell may run over several lines
-                try:
-                    cells = next(reader, None)
-                except csv.Error as error:
-                    raise ManifestError(path, f"line {line}: {error}") from None
-                if cells is None:
-                    return
-                if not cells:
-                    continue
+            for line, cells in lines:
                 if len(cells) != len(header):
                     raise ManifestError(
                         path,
@@ -125,19 +122,59 @@ def _read_csv(path: Path) -> Iterator[Row]:
         csv.field_size_limit(limit)
 
 
+def _csv_lines(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """The lines that are not empty, with their numbers, that of the header checked for what separates its cells."""
+    header = True
+    while True:
+        line = reader.line_num + 1  # where the row begins: a quoted cell may run over several lines
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            _check_separator(path, line == 1)
+            raise ManifestError(path, f"line {line}: {error}") from None
+        if cells is None:
+            return
+        if not cells:
+            continue
+        if header:
+            _check_separator(path, "id" not in map(str.strip, cells))
+            header = False
+        yield line, cells
+
+
+def _check_separator(path: Path, suspected: bool) -> None:
+    """Refuse a file whose first line has its column `id` only where something else than a comma separates them."""
+    if not suspected:
+        return
+    with path.open(encoding="utf-8-sig") as file:
+        first = file.readline(LONGEST_CELL).strip("\n")
+    for separator, name in ((";", "';'"), ("\t", "tabs"), ("|", "'|'"), (" ", "spaces")):
+        names = [cell.strip(" \"'").lower() for cell in first.split(separator)]
+        if {"id", "split"} <= set(names) or first.lower() == f"sep={separator}":
+            raise ManifestError(path, f"line 1: expected commas between the cells, got {name}; save it with commas")
+
+
 def _read_json_lines(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                entry = json.loads(line)
+                entry = json.loads(line, object_pairs_hook=_without_twins)
             except (ValueError, RecursionError) as error:  # numbers and nesting beyond all bounds are no syntax errors
                 where = f"{error.msg} (column {error.colno})" if isinstance(error, json.JSONDecodeError) else error
                 raise ManifestError(path, f"line {number}: not valid JSON: {where}") from None
             if not isinstance(entry, dict):
-                raise ManifestError(path, f"line {number}: expected an object {{...}}, got {line.strip():.40}")
-            yield Row(number, {name: _text(path, number, name, value) for name, value in entry.items()})
+                raise ManifestError(path, f"line {number}: expected an object {{...}}, got {line.strip()!r:.40}")
+            yield _typed_row(path, number, entry)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return entry
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
@@ -149,11 +186,35 @@ def _read_parquet(path: Path) -> Iterator[Row]:
             path, "Parquet needs pyarrow: pip install 'locomt[parquet]', or write the manifest as CSV"
         ) from None
     try:
-        entries = pyarrow.parquet.read_table(path).to_pylist()
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
+        table = pyarrow.parquet.read_table(path)
+        columns = {name: _values(column) for name, column in zip(table.column_names, table.columns, strict=True)}
+    except (ValueError, OSError, pyarrow.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
         raise ManifestError(path, f"not a Parquet file that can be read: {error}") from None
-    for number, entry in enumerate(entries, start=1):
-        yield Row(number, {name: _text(path, number, name, value) for name, value in entry.items()})
+    if len(columns) < len(table.column_names):
+        raise ManifestError(path, f"a column twice; every column needs a name of its own, got {table.column_names}")
+    for number, cells in enumerate(zip(*columns.values(), strict=True), start=1):
+        yield _typed_row(path, number, dict(zip(columns, cells, strict=True)))
+
+
+def _values(column: Any) -> list[Any]:
+    """A column's cells; those of a shorter float as they print, 0.1 and not 0.10000000149011612."""
+    import pyarrow
+
+    if column.type in (pyarrow.float16(), pyarrow.float32()):
+        return [text and float(text) for text in column.cast(pyarrow.string()).to_pylist()]
+    return list(column.to_pylist())
+
+
+def _typed_row(path: Path, number: int, entry: Mapping[str, Any]) -> Row:
+    cells = {}
+    for name, value in entry.items():
+        try:
+            cells[name] = text_of(value, label=name == "label")
+        except ValueError as error:
+            raise ManifestError(path, f"line {number}: column {name!r}: {error}") from None
+    return Row(number, cells)
 
 
 def is_shards(manifest: Path) -> bool:
@@ -171,19 +232,6 @@ def _read_folder(path: Path) -> Iterator[Row]:
     from locomt.data.folder import read_folder
 
     return read_folder(path)
-
-
-def _text(path: Path, number: int, name: str, value: Any) -> str:
-    """A typed cell as a CSV file would have it; a list of labels is joined by `;`."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, list) and all(isinstance(v, str | int | float) for v in value):
-        return ";".join(map(str, value))
-    raise ManifestError(path, f"line {number}: column {name!r}: expected text, a number or a list, got {value!r:.60}")
 
 
 def resolve(cell: str, manifest: Path, *, allow_outside: bool = False) -> Path:

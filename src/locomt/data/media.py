@@ -14,106 +14,28 @@ import av
 from av.stream import Disposition
 
 from locomt.data.errors import MediaError, NoStreamError
+from locomt.data.open_ended import source
+from locomt.data.plain_file import refusal
 
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,asf,mpeg,mpegts,mpegvideo,vob,m4v,h264,hevc,ivf,obu,av1,mxf,"
-    "ogg,wav,w64,mp3,aac,flac,aiff,au,caf,ac3,eac3,amr,ape,wv,tta,gif,png_pipe,jpeg_pipe,webp_pipe,bmp_pipe"
+    "ogg,wav,w64,mp3,aac,flac,aiff,au,caf,ac3,eac3,amr,ape,wv,tta"
 )
-"""What may be opened: containers of media. Playlists and scripts, which lead to other files or to the network, are
-none of them."""
+"""What FFmpeg may open: containers of media. Playlists and scripts, which lead to other files or to the network, are
+none of them; pictures are read by `picture_file`."""
 
 STATED = {"mov", "matroska", "wav", "w64", "flac", "aiff", "caf"}
 """Formats whose header says reliably how long they are, so that a missing end shows; that of AVI and FLV lies."""
 SLACK = 0.5
 """Seconds that the end may come earlier than stated: the header counts padding, the last packet lacks a duration."""
 
+DAMAGED = "cannot be decoded, it is damaged or no media file of a known format"
+
 MOST_PIXELS = 2**27
 """Of a frame: those of 16K video and a little more. A file of some kilobytes can claim to be of any size."""
 
 TICK = 1e-5
 """Seconds by which times that are meant to be equal may differ: containers round them, each in its own way."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoInfo:
-    """What a container says of its video stream.
-
-    Attributes:
-        codec: FFmpeg's name of it.
-        width, height: in pixels, before rotation.
-        fps: frames a second; None where it is not known.
-        frames: how many; None where the container does not say.
-        seconds: how long; None where the container does not say.
-    """
-
-    codec: str
-    width: int
-    height: int
-    fps: float | None
-    frames: int | None
-    seconds: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioInfo:
-    """What a container says of its audio stream.
-
-    Attributes:
-        codec: FFmpeg's name of it.
-        rate: samples a second.
-        channels: how many.
-        seconds: how long; None where the container does not say.
-    """
-
-    codec: str
-    rate: int
-    channels: int
-    seconds: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MediaInfo:
-    """What a container says of itself, which need not be true.
-
-    Attributes:
-        format: FFmpeg's names of it.
-        seconds: how long it is; None where it does not say.
-        video: of the stream that `read_frames` reads; None where there is none.
-        audio: of the stream that `read_audio` reads; None where there is none.
-    """
-
-    format: str
-    seconds: float | None
-    video: VideoInfo | None
-    audio: AudioInfo | None
-
-
-def probe(path: str | Path) -> MediaInfo:
-    """What the container says, nothing decoded.
-
-    Raises:
-        MediaError: the file is no media file.
-    """
-    with opened(path) as container:
-        video, audio = best_stream(container, "video"), best_stream(container, "audio")
-        return MediaInfo(
-            format=container.format.name,
-            seconds=container.duration / av.time_base if container.duration is not None else None,
-            video=video and VideoInfo(
-                codec=video.codec_context.name,
-                width=video.codec_context.width,
-                height=video.codec_context.height,
-                fps=float(video.average_rate) if video.average_rate else None,
-                frames=video.frames or None,
-                seconds=_seconds(video),
-            ),
-            audio=audio and AudioInfo(
-                codec=audio.codec_context.name,
-                rate=audio.codec_context.sample_rate,
-                channels=audio.codec_context.channels,
-                seconds=_seconds(audio),
-            ),
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -180,20 +102,31 @@ def moments(span: tuple[float, float], seconds: float, count: int) -> list[Crop]
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[Any]:
-    """A file's container; whatever FFmpeg objects to while it is open becomes a `MediaError`.
+    """A file's container.
 
     Raises:
-        MediaError: the file is missing, empty or none of `FORMATS`.
+        MediaError: the file is missing, empty, no file at all or none of `FORMATS`.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MediaError(path, "expected a media file, got a folder" if path.is_dir() else "there is no such file")
+    check_file(path)
+    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    with source(path) as file:
+        with naming(path):
+            container = av.open(file, container_options=options, metadata_errors="replace")
+        with container:
+            yield container
+
+
+def check_file(path: Path) -> None:
+    """Refuse what no media can be read from, before anything opens it.
+
+    Raises:
+        MediaError: there is no file, or nothing in it.
+    """
+    if reason := refusal(path, "a media file"):
+        raise MediaError(path, reason)
     if not path.stat().st_size:
         raise MediaError(path, "the file is empty")
-    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-    # With `file:` in front no name is taken for an option, an address or a device.
-    with naming(path), av.open(f"file:{path}", container_options=options, metadata_errors="replace") as container:
-        yield container
 
 
 @contextmanager
@@ -202,39 +135,88 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
-        reason = f"cannot be decoded, it is damaged or no media file of a known format ({error.strerror})"
-        raise MediaError(path, reason) from None
+        raise MediaError(path, f"{DAMAGED} ({error.strerror})") from None
+    except MemoryError:
+        raise MediaError(path, "it takes more memory than there is") from None
 
 
-def stream_of(path: Path, container: Any, kind: Literal["video", "audio"]) -> Any:
-    """The stream of a kind that FFmpeg holds to be the main one; the cover of a recording is no video.
+Kind = Literal["video", "audio"]
+
+
+def stream_of(path: Path, container: Any, kind: Kind, number: int | None = None) -> Any:
+    """The stream of a kind that is asked for; see `best_stream` for what is taken where none is.
 
     Raises:
-        NoStreamError: there is none.
-        MediaError: its frames have more than `MOST_PIXELS`.
+        NoStreamError: there is none, or none of that number.
+        MediaError: it cannot be decoded, or its frames have more than `MOST_PIXELS`.
     """
-    stream = best_stream(container, kind)
-    if stream is None:
-        raise NoStreamError(path, f"there is no {kind} stream that can be decoded")
+    if number is None:
+        stream = best_stream(container, kind)
+        if stream is None:
+            raise no_stream(path, kind, None, 0)
+    else:
+        streams = streams_of(container, kind)
+        if number >= len(streams):
+            raise no_stream(path, kind, number, len(streams))
+        stream = streams[number]
+        if stream.codec_context is None:
+            raise MediaError(path, f"{kind} stream {number} is of a codec that cannot be decoded")
     if kind == "video":
-        width, height = stream.codec_context.width, stream.codec_context.height
-        if width * height > MOST_PIXELS:
-            reason = f"expected frames of at most {MOST_PIXELS >> 20} megapixels, got {width} x {height}"
-            raise MediaError(path, reason)
+        check_pixels(path, stream.codec_context.width, stream.codec_context.height)
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}  # for frames that are larger than the first
     return stream
 
 
-def best_stream(container: Any, kind: Literal["video", "audio"]) -> Any:
-    """As `stream_of`; None where there is none."""
-    stream = container.streams.best(kind)
-    if stream is None or stream.codec_context is None or stream.disposition & Disposition.attached_pic:
-        return None
-    return stream
+def no_stream(path: Path, kind: Kind, number: int | None, count: int) -> NoStreamError:
+    """What is to be said of a file that lacks a stream, or that has `count` streams of the kind and not that one."""
+    if number is None or not count:
+        return NoStreamError(path, f"there is no {kind} stream that can be decoded")
+    have = "one, which is stream 0" if count == 1 else f"{count}, counted from 0"
+    return NoStreamError(path, f"there is no {kind} stream {number}: it has {have}")
 
 
-def _seconds(stream: Any) -> float | None:
-    return None if stream.duration is None else float(stream.duration * stream.time_base)
+def check_pixels(path: Path, width: int | None = None, height: int | None = None) -> None:
+    """Refuse frames of more than `MOST_PIXELS`; of unknown size they are more.
+
+    Raises:
+        MediaError: they are too large.
+    """
+    if width is None or height is None or width * height > MOST_PIXELS:
+        size = "more" if width is None else f"{width} x {height}"
+        raise MediaError(path, f"expected frames of at most {MOST_PIXELS >> 20} megapixels, got {size}")
+
+
+def streams_of(container: Any, kind: Kind) -> list[Any]:
+    """All streams of a kind, in their order; the cover of a recording is no video."""
+    return [s for s in getattr(container.streams, kind) if not s.disposition & Disposition.attached_pic]
+
+
+def best_stream(container: Any, kind: Kind) -> Any:
+    """The stream of a kind that FFmpeg calls best; None where there is none that can be decoded.
+
+    That is one marked as default, then the one of the most data: of which more frames were found at the beginning,
+    then of the higher bit rate where the container knows it, then the first. Where FFmpeg would take a cover, or what
+    cannot be decoded, it is the one marked as default, then the one of the most pixels or channels.
+    """
+    streams = [stream for stream in streams_of(container, kind) if stream.codec_context is not None]
+    best = container.streams.best(kind)
+
+    def rank(stream: Any) -> tuple[bool, int]:
+        context = stream.codec_context
+        size = context.width * context.height if kind == "video" else context.channels
+        return bool(stream.disposition & Disposition.default), size
+
+    return best if best in streams else max(streams, key=rank, default=None)
+
+
+def demuxed(container: Any) -> Iterator[Any]:
+    """All packets of a container but the empty ones, which ask decoders for what they hold back."""
+    try:
+        for packet in container.demux():
+            if packet.size:
+                yield packet
+    except IndexError:  # at the end PyAV asks for streams that the header did not announce, and has no place for them
+        return
 
 
 def packets_of(path: Path, container: Any, streams: Collection[Any]) -> Iterator[Any]:
@@ -245,9 +227,7 @@ def packets_of(path: Path, container: Any, streams: Collection[Any]) -> Iterator
     """
     end, wanted = 0.0, {stream.index for stream in streams}
     units = [float(stream.time_base or 0) for stream in container.streams]  # fractions are slow
-    for packet in container.demux():
-        if not packet.size:  # asks a decoder for what it holds back
-            continue
+    for packet in demuxed(container):
         time = packet.pts if packet.pts is not None else packet.dts
         if time is not None:
             end = max(end, (time + (packet.duration or 0)) * units[packet.stream_index])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from locomt.nn.config import AudioSpec, ConfigError, FeatureSpec, TextSpec, VideoSpec
+from locomt.nn.fields import check_types
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 # The modules that decode are imported when something is loaded: a recipe is read without PyAV.
 
 FILTERBANKS = ("htk", "kaldi")
-_TYPES = {"int": (int,), "float": (int, float), "str": (str,)}
+LACKING = ("bad", "missing")
+"""What a sample is that lacks a stream or sound: a bad sample, or one without that modality."""
+MOST_RATE, MOST_WINDOW = 2**20, 2**18
+"""Samples a second and of a window: beyond every sound card, and what a Fourier transform may take of memory."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -40,21 +44,35 @@ class _Source:
     column: str
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            wanted = _TYPES[str(field.type)]
-            _require(
-                isinstance(value, wanted) and not isinstance(value, bool),
-                f"{field.name}: expected {field.type}, got {value!r}",
-            )
+        check_types(self)
         _require(bool(self.column), "column: expected the name of a column of the manifest, got nothing")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _MediaSource(_Source):
-    """What is read from media files, whole or in crops in time."""
+    """What is read from media files, whole or in crops in time.
+
+    Attributes:
+        stream: which of the file's streams of this kind, counted from 0 (the cover of a recording is none). Left out,
+            it is the one that FFmpeg calls best: marked as default, then of the most data.
+        on_no_stream: what a sample is whose file has no stream of the kind: `bad`, or `missing`: it has all its other
+            modalities.
+    """
 
     reads: ClassVar[str] = "media"
+    stream: int | None = None
+    on_no_stream: str = "bad"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.stream is None or self.stream >= 0, f"stream: expected 0 or more, got {self.stream}")
+        for name in ("on_no_stream", "on_silent"):
+            value = getattr(self, name, "bad")
+            _require(value in LACKING, f"{name}: expected one of {', '.join(LACKING)}, got {value!r}")
+
+    def span(self, file: MediaFile | StoredPart) -> tuple[float, float]:
+        """From when to when a file lasts, in seconds, of which crops are taken."""
+        return file.span
 
     def load(self, file: Path | MediaFile | StoredPart, crop: Crop | None = None) -> Tensor:
         """Read a file, or a crop of it; see `load_crops`."""
@@ -72,7 +90,7 @@ class _MediaSource(_Source):
             uint8 `[frames, 3, size, size]` of video, float32 `[frames, mels]` of audio, for each of the crops.
 
         Raises:
-            MediaError: it cannot be decoded, or every sample of its sound is zero.
+            MediaError: it cannot be decoded, or nothing is heard of its sound.
         """
         raise NotImplementedError
 
@@ -86,6 +104,7 @@ class VideoSource(_MediaSource):
     """Frames spread evenly over a clip; the shorter side scaled to `size`, then the square in the middle.
 
     Attributes:
+        stream: which of the file's video streams.
         frames: how many. A clip that has fewer gives some of them several times.
         size: height and width in pixels; a multiple of `patch`.
         patch: height and width of a token in pixels.
@@ -110,14 +129,15 @@ class VideoSource(_MediaSource):
         return self.frames
 
     def load_crops(self, file: MediaFile | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
-        return file.read_crops(self.frames, crops, size=self.size)
+        return file.read_crops(self.frames, crops, size=self.size, stream=self.stream)
 
     def load_first(self, file: MediaFile | StoredPart, seconds: float) -> Tensor:
         import torch
 
         from locomt.data.media import moments
 
-        return torch.cat(file.read_crops(1, moments(file.span, seconds, self.frames), size=self.size))
+        crops = moments(file.span, seconds, self.frames)
+        return torch.cat(file.read_crops(1, crops, size=self.size, stream=self.stream))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +145,8 @@ class AudioSource(_MediaSource):
     """The log-mel spectrogram of the middle of a recording, mixed to one channel, less `mean` and over `std`.
 
     Attributes:
+        stream: which of the file's audio streams.
+        on_silent: what a sample is of whose sound nothing is heard: as `on_no_stream`.
         seconds: at most so much of it; a shorter recording is padded in its batch and its length told.
         rate: samples a second that the sound is resampled to.
         mels: mel bands up to half of `rate`; a multiple of `patch` unless patches overlap.
@@ -140,6 +162,7 @@ class AudioSource(_MediaSource):
     """
 
     kind: ClassVar[str] = "audio"
+    on_silent: str = "bad"
     seconds: float = 8.0
     rate: int = 16000
     mels: int = 128
@@ -157,6 +180,11 @@ class AudioSource(_MediaSource):
         for name in ("seconds", "rate", "window_ms", "hop_ms", "std"):
             value = getattr(self, name)
             _require(0 < value < math.inf, f"{name}: expected above 0, got {value}")
+        _require(self.rate <= MOST_RATE, f"rate: expected at most {MOST_RATE:,} samples a second, got {self.rate:,}")
+        _require(
+            self.window <= MOST_WINDOW,
+            f"window_ms: expected at most {MOST_WINDOW:,} samples, got {self.window_ms:g} ms at {self.rate} a second",
+        )
         _require(
             self.filterbank in FILTERBANKS,
             f"filterbank: expected one of {', '.join(FILTERBANKS)}, got {self.filterbank!r}",
@@ -190,6 +218,11 @@ class AudioSource(_MediaSource):
         return AudioSpec(
             frames=frames, mels=self.mels, patch=self.patch, stride=self.stride, class_tokens=self.class_tokens
         )
+
+    def span(self, file: MediaFile | StoredPart) -> tuple[float, float]:
+        from locomt.data.audio import span_of
+
+        return span_of(file, self.rate, self.stream)
 
     def load_crops(self, file: MediaFile | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
         from locomt.data.audio import load_spectrograms
@@ -291,6 +324,11 @@ class TextSource(_Source):
         from locomt.data.text import load_text
 
         return load_text(text, self, steps)
+
+
+def leaves_out(source: _Source, kind: str) -> bool:
+    """Whether a sample whose file lacks what a source reads is a sample without it; `kind` is that of the error."""
+    return bool(kind) and getattr(source, f"on_{kind}", "bad") == "missing"
 
 
 Source = VideoSource | AudioSource | FeatureSource | TextSource

@@ -32,7 +32,11 @@ def vocabulary_size(tokenizer: str) -> int:
     Raises:
         ConfigError: there is no such tokenizer, or transformers is not installed.
     """
-    return BYTE_VOCABULARY if tokenizer == BYTES else len(_pretrained(tokenizer))
+    if tokenizer == BYTES:
+        return BYTE_VOCABULARY
+    loaded = _pretrained(tokenizer)
+    places: list[int] = list(loaded.get_vocab().values())  # which may have gaps
+    return max(len(loaded), 1 + max(places, default=0))
 
 
 def tokenize(text: str, tokenizer: str = BYTES) -> Int[Tensor, " time"]:
@@ -40,10 +44,15 @@ def tokenize(text: str, tokenizer: str = BYTES) -> Int[Tensor, " time"]:
 
     Raises:
         ConfigError: there is no such tokenizer, or transformers is not installed.
+        DataError: the tokenizer makes nothing of the text.
     """
     if tokenizer == BYTES:
         return byte_ids(text)
-    return torch.tensor(_pretrained(tokenizer)(text, verbose=False)["input_ids"], dtype=torch.int64)
+    loaded = _pretrained(tokenizer)
+    try:
+        return torch.tensor(loaded(text, verbose=False)["input_ids"], dtype=torch.int64)
+    except Exception as error:  # tokenizers raises bare exceptions, of a word that its vocabulary lacks, say
+        raise DataError("text", f"tokenizer {tokenizer!r} makes nothing of {text!r:.60}: {error!s:.100}") from None
 
 
 def load_text(text: str, source: TextSource, steps: int | None = None) -> Int[Tensor, " time"]:
@@ -66,6 +75,6 @@ def _pretrained(name: str) -> Any:
         ) from None
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # transformers and tokenizers raise bare exceptions of many kinds for broken files
+        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise ConfigError(f"expected 'bytes' or the name or folder of a tokenizer, got {name!r}: {reason}") from None

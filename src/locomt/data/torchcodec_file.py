@@ -1,6 +1,7 @@
-"""Decoding by torchcodec, on the CPU or on a GPU, of the frames and the sound that PyAV would decode.
+"""Decoding by torchcodec, on the CPU or on a GPU, of the frames that PyAV would decode.
 
-Which frames these are, and whether the file is whole, is told from its packets as ever.
+Which frames these are, and whether the file is whole, is told from its packets as ever. Sound is decoded by PyAV:
+torchcodec would close the holes that missing packets leave.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import torch
 from torch.nn.functional import interpolate
 
 from locomt.data.errors import MediaError
+from locomt.data.frame_times import pick
 from locomt.data.media import TICK, Crop, stream_of
 from locomt.data.media_file import MediaFile
-from locomt.data.video import pick, seconds_shown
+from locomt.data.video import is_mirrored, times_of
 from locomt.nn.config import ConfigError
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, UInt8
+    from jaxtyping import UInt8
     from torch import Tensor
 
 OLDEST = (0, 12)
@@ -58,7 +60,7 @@ def load_torchcodec() -> Any:
 
 
 class TorchcodecFile(MediaFile):
-    """An open media file that torchcodec decodes."""
+    """An open media file whose pictures torchcodec decodes."""
 
     device: ClassVar[str] = "cpu"
 
@@ -67,38 +69,28 @@ class TorchcodecFile(MediaFile):
         return str(self.path.resolve())  # so that no name is taken for an address
 
     def read_crops(
-        self, count: int, crops: Sequence[Crop | None], *, size: int | None
+        self, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None = None
     ) -> list[UInt8[Tensor, "frames 3 height width"]]:
-        seconds = seconds_shown(self)
-        index = stream_of(self.path, self.container, "video").index
+        times = times_of(self, stream)
+        if is_mirrored(self, stream):  # torchcodec turns frames, and knows no mirrors
+            return super().read_crops(count, crops, size=size, stream=stream)
+        index = stream_of(self.path, self.container, "video", stream).index
         with _naming(self.path):
             decoder = load_torchcodec().VideoDecoder(self._address, stream_index=index, device=self.device)
-            total = len(seconds) if seconds is not None else len(decoder)
-            chosen = [pick(total, seconds, count, crop) for crop in crops]
+            total = len(times.begins) if times else len(decoder)
+            chosen = [pick(total, times, count, crop) for crop in crops]
             places = sorted(set().union(*chosen))
-            if seconds is None:
+            if times is None:
                 found = decoder.get_frames_at(places)
             else:
-                asked = torch.tensor([seconds[place] for place in places], dtype=torch.float64)
+                asked = torch.tensor([times.begins[place] for place in places], dtype=torch.float64)
                 found = decoder.get_frames_played_at((asked + TICK / 2).tolist())
                 if (found.pts_seconds.cpu().double() - asked).abs().max() > TICK:
-                    times = ", ".join(f"{second:.3f}" for second in asked.tolist())
-                    raise MediaError(self.path, f"torchcodec has no frames that begin at {times} s")
+                    begins = ", ".join(f"{second:.3f}" for second in asked.tolist())
+                    raise MediaError(self.path, f"torchcodec has no frames that begin at {begins} s")
         pixels = _fitted(found.data, size).cpu()
         frames = dict(zip(places, pixels, strict=True))
         return [torch.stack([frames[place] for place in part]) for part in chosen]
-
-    def read_audio(self, rate: int) -> tuple[Float[Tensor, " samples"], float]:
-        index = stream_of(self.path, self.container, "audio").index
-        if not sum(1 for _ in self.packets("audio")):
-            raise MediaError(self.path, "the audio stream holds no samples")
-        with _naming(self.path):
-            found = load_torchcodec().AudioDecoder(self._address, stream_index=index, sample_rate=rate)
-            sound = found.get_all_samples()
-        samples = sound.data.mean(dim=0)
-        if not samples.isfinite().all():
-            raise MediaError(self.path, "expected finite samples, got NaN or an infinite number")
-        return samples, float(sound.pts_seconds)
 
 
 class TorchcodecCudaFile(TorchcodecFile):

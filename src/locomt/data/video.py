@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import struct
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
+from av.sidedata.sidedata import SideDataContainer
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from locomt.data.errors import MediaError
+from locomt.data.frame_times import FrameTimes, pick
 from locomt.data.media import Crop, naming, stream_of
 from locomt.data.media_file import MediaFile, MediaFiles
 
@@ -24,13 +27,8 @@ NEVER_REFERENCED = {"h264", "mpeg1video", "mpeg2video"}
 """Codecs that mark the frames from which no other is decoded. HEVC's mark holds within a temporal layer only."""
 
 
-def spread(total: int, count: int) -> list[int]:
-    """The frames in the middle of `count` equal parts of `total` frames; some of them repeated if there are fewer."""
-    return [(2 * part + 1) * total // (2 * count) for part in range(count)]
-
-
 def read_frames(
-    path: str | Path, count: int, *, size: int | None = None, crop: Crop | None = None
+    path: str | Path, count: int, *, size: int | None = None, crop: Crop | None = None, stream: int | None = None
 ) -> UInt8[Tensor, "frames 3 height width"]:
     """Read `count` frames spread evenly over a clip, as RGB and upright.
 
@@ -39,37 +37,32 @@ def read_frames(
 
     Args:
         path: the clip.
-        count: how many frames: the one in the middle of each of `count` equal parts. In a clip of fewer frames some
-            come several times.
+        count: how many frames: those that are shown at the middle of each of `count` equal parts of the clip's
+            duration. In a clip of fewer frames some come several times.
         size: the square in the middle scaled to this height and width (bilinear, antialiased); None leaves the
             frames as they are.
         crop: take them from this part of the clip alone.
+        stream: which of its video streams, counted from 0; None is the main one, see `locomt.data.VideoSource`.
 
     Raises:
-        NoStreamError: there is no video stream.
+        NoStreamError: there is no video stream, or not that one.
         MediaError: the file is missing, empty, truncated or no media file.
     """
     with MediaFiles() as files:
-        return files.open(Path(path)).read_crops(count, (crop,), size=size)[0]
+        return files.open(Path(path)).read_crops(count, (crop,), size=size, stream=stream)[0]
 
 
 def crops_of(
-    file: MediaFile, count: int, crops: Sequence[Crop | None], *, size: int | None
+    file: MediaFile, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None
 ) -> list[UInt8[Tensor, "frames 3 height width"]]:
     """What `read_frames` gives for each of the crops; what several of them need is decoded once."""
 
-    def choose(total: int, seconds: Sequence[float] | None) -> list[list[int]]:
-        return [pick(total, seconds, count, crop) for crop in crops]
+    def choose(total: int, times: FrameTimes | None) -> list[list[int]]:
+        return [pick(total, times, count, crop) for crop in crops]
 
-    clip = map_frames(file, lambda *known: set().union(*choose(*known)), lambda pixels: pixels, size=size)
-    chosen = choose(clip.total, clip.seconds)
+    clip = file.map_frames(lambda *known: set().union(*choose(*known)), lambda pixels: pixels, size=size, stream=stream)
+    chosen = choose(clip.total, clip.times)
     return [_stack(file.path, [clip.frames[place] for place in places]) for places in chosen]
-
-
-def pick(total: int, seconds: Sequence[float] | None, count: int, crop: Crop | None) -> list[int]:
-    """The `count` frames that `read_frames` takes of a clip: of `total`, shown at these `seconds`."""
-    places = crop.places(total, seconds) if crop else range(total)
-    return [places[place] for place in spread(len(places), count)]
 
 
 Kept = TypeVar("Kept")
@@ -81,75 +74,88 @@ class Frames(Generic[Kept]):
 
     Attributes:
         total: frames of the whole clip.
-        seconds: when each of all the frames is shown; None where only their order can be trusted.
+        times: when each of all the frames is shown; None where only their order can be trusted.
         frames: place among all frames -> what was made of it, in the order of being shown.
     """
 
     total: int
-    seconds: list[float] | None
+    times: FrameTimes | None
     frames: dict[int, Kept]
 
 
 def map_frames(
     file: MediaFile,
-    choose: Callable[[int, Sequence[float] | None], Collection[int]],
+    choose: Callable[[int, FrameTimes | None], Collection[int]],
     take: Callable[[UInt8[Tensor, "3 height width"]], Kept],
     *,
     size: int | None,
+    stream: int | None,
 ) -> Frames[Kept]:
-    """Decode the frames that are chosen, one after the other, and keep what `take` makes of each.
-
-    Args:
-        file: the clip, open.
-        choose: told how many frames there are and at what second each is shown (None where only their order can be
-            trusted); says at which places the wanted ones are. Asked again where there turn out to be others.
-        take: what is kept of a frame.
-        size: as for `read_frames`.
-
-    Raises:
-        NoStreamError, MediaError: as for `read_frames`.
-    """
+    """What `MediaFile.map_frames` promises."""
     with naming(file.path):
-        packets, unit = _scan(file)
+        packets, unit = _scan(file, stream)
         shown = _times(packets)
 
         def keep(frame: Any) -> Kept:
             return take(_to_tensor(file.path, frame, size))
 
+        def decode(needed: Sequence[bool] | None = None, wanted: set[int] | None = None) -> Iterator[Any]:
+            return _decode(file, stream, needed, wanted)
+
         if shown:
-            seconds = [float(time * unit) for time in shown]
-            places = {shown[place]: place for place in choose(len(shown), seconds)}
-            frames = _map_at(file, packets, places, keep)
+            times = _in_seconds(packets, shown, unit)
+            places = {shown[place]: place for place in choose(len(shown), times)}
+            decoded = decode(_needed(packets, set(places)), set(places))
+            frames = {places[frame.pts]: keep(frame) for frame in decoded if frame.pts in places}
             if len(frames) == len(places):
-                return Frames(len(shown), seconds, frames)
+                return Frames(len(shown), times, frames)
         # There are packets without a time or without a frame: only the order of the frames can be trusted.
-        return _map_in_order(file, sum(packet.shown for packet in packets) or len(packets), choose, keep)
+        total = sum(packet.shown for packet in packets) or len(packets)
+        return _map_in_order(file.path, decode, total, choose, keep)
 
 
-def seconds_shown(file: MediaFile) -> list[float] | None:
-    """When each of a clip's frames is shown, in ascending order; None where only their order can be trusted.
+def times_of(file: MediaFile, stream: int | None) -> FrameTimes | None:
+    """When the frames of a clip are shown; None where only their order can be trusted.
 
     Raises:
         NoStreamError, MediaError: as for `read_frames`.
     """
     with naming(file.path):
-        packets, unit = _scan(file)
-    return [float(time * unit) for time in _times(packets)] or None
+        packets, unit = _scan(file, stream)
+        shown = _times(packets)
+        return _in_seconds(packets, shown, unit) if shown else None
+
+
+def is_mirrored(file: MediaFile, stream: int | None) -> bool:
+    """Whether a clip says that it is to be shown as in a mirror.
+
+    Raises:
+        NoStreamError, MediaError: as for `read_frames`.
+    """
+    with naming(file.path):
+        first = next(_decode(file, stream), None)
+        a, b, _, c, d, *_ = _display_matrix(first) if first is not None else _AS_IT_IS
+        return a * d - b * c < 0
 
 
 @dataclass(frozen=True)
 class _Packet:
-    """An encoded frame: when it is shown (in the stream's unit), whether decoding can begin here, if it is shown."""
+    """An encoded frame: when it is shown and how long (in the stream's unit), whether decoding can begin here, if it is
+    shown."""
 
     time: int | None
+    duration: int
     key: bool
     shown: bool
 
 
-def _scan(file: MediaFile) -> tuple[list[_Packet], Fraction]:
+def _scan(file: MediaFile, stream: int | None) -> tuple[list[_Packet], Fraction]:
     """All packets of the video stream in the order in which they are decoded, and the unit of their times."""
-    unit = stream_of(file.path, file.container, "video").time_base
-    packets = [_Packet(packet.pts, packet.is_keyframe, not packet.is_discard) for packet in file.packets("video")]
+    unit = stream_of(file.path, file.container, "video", stream).time_base or Fraction(1)
+    packets = [
+        _Packet(packet.pts, packet.duration or 0, packet.is_keyframe, not packet.is_discard)
+        for packet in file.packets("video", stream)
+    ]
     if not packets:
         raise MediaError(file.path, "the video stream holds no frames")
     return packets, unit
@@ -159,6 +165,12 @@ def _times(packets: Sequence[_Packet]) -> list[int]:
     """When the frames are shown, in ascending order; nothing where one lacks its time, or two have the same."""
     times = sorted(packet.time for packet in packets if packet.shown and packet.time is not None)
     return times if len(times) == sum(packet.shown for packet in packets) == len(set(times)) else []
+
+
+def _in_seconds(packets: Sequence[_Packet], shown: Sequence[int], unit: Fraction) -> FrameTimes:
+    last = next(packet for packet in packets if packet.shown and packet.time == shown[-1])
+    end = float((shown[-1] + last.duration) * unit) if last.duration > 0 else None
+    return FrameTimes([float(time * unit) for time in shown], end, float(unit))
 
 
 def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
@@ -179,42 +191,37 @@ def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
     return needed
 
 
-def _map_at(
-    file: MediaFile, packets: Sequence[_Packet], places: Mapping[int, int], take: Callable[[Any], Kept]
-) -> dict[int, Kept]:
-    """The frames shown at the times that `places` maps to their places, as far as they are found."""
-    decoded = _decode(file, _needed(packets, set(places)), set(places))
-    return {places[frame.pts]: take(frame) for frame in decoded if frame.pts in places}
-
-
 def _map_in_order(
-    file: MediaFile,
+    path: Path,
+    decode: Callable[[], Iterator[Any]],
     total: int,
-    choose: Callable[[int, Sequence[float] | None], Collection[int]],
+    choose: Callable[[int, FrameTimes | None], Collection[int]],
     take: Callable[[Any], Kept],
 ) -> Frames[Kept]:
     """Decode the whole clip, which is thought to have `total` frames; once more where it has another number."""
     places = set(choose(total, None))
     frames, seen = {}, 0
-    for place, frame in enumerate(_decode(file)):
+    for place, frame in enumerate(decode()):
         seen = place + 1
         if place in places:
             frames[place] = take(frame)
     if not seen:
-        raise MediaError(file.path, "not one frame could be decoded")
+        raise MediaError(path, "not one frame could be decoded")
     if seen != total:
-        return _map_in_order(file, seen, choose, take)
+        return _map_in_order(path, decode, seen, choose, take)
     return Frames(total, None, frames)
 
 
-def _decode(file: MediaFile, needed: Sequence[bool] | None = None, wanted: set[int] | None = None) -> Iterator[Any]:
+def _decode(
+    file: MediaFile, stream: int | None, needed: Sequence[bool] | None = None, wanted: set[int] | None = None
+) -> Iterator[Any]:
     """The frames that come out of the needed packets (all of them when left out), in the order of being shown.
 
     Frames which are neither in `wanted` nor needed for another are left out where the codec tells them apart.
     """
     last = len(needed) - 1 - needed[::-1].index(True) if needed is not None else None
     context: Any = None
-    for place, packet in enumerate(file.packets("video")):
+    for place, packet in enumerate(file.packets("video", stream)):
         if needed is None or needed[place]:
             if context is None:
                 context = packet.stream.codec_context
@@ -234,11 +241,34 @@ def _decode(file: MediaFile, needed: Sequence[bool] | None = None, wanted: set[i
 def _to_tensor(path: Path, frame: Any, size: int | None) -> UInt8[Tensor, "3 height width"]:
     if frame.is_corrupt:
         raise MediaError(path, f"truncated or damaged: the frame at {frame.time or 0:.2f} s cannot be decoded")
-    image = frame.to_ndarray(format="rgb24")
+    if not frame.width * frame.height:
+        raise MediaError(path, f"damaged: the frame at {frame.time or 0:.2f} s has no pixels")
+    return fitted(frame.to_ndarray(format="rgb24"), size, _display_matrix(frame))
+
+
+_AS_IT_IS = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+
+
+def _display_matrix(frame: Any) -> Sequence[int]:
+    """The nine numbers that say how a frame is turned for being shown, and whether it is mirrored."""
+    # `frame.side_data` is the same and keeps the frame alive, and with it the decoder, until garbage is collected.
+    side_data: Any = SideDataContainer
+    found = side_data(frame).get("DISPLAYMATRIX")
+    return struct.unpack("=9i", bytes(found)[:36]) if found is not None else _AS_IT_IS
+
+
+def fitted(
+    image: np.ndarray[Any, Any], size: int | None, matrix: Sequence[int] = _AS_IT_IS
+) -> UInt8[Tensor, "3 height width"]:
+    """An image `[height, width, 3]` of bytes as its display matrix shows it, to the next quarter of a turn, and the
+    square in its middle scaled to the size."""
     if size is not None:
         image = _square(image)
-    image = np.rot90(image, round(frame.rotation / 90) % 4)
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+    right, down, _, right_of_down, down_of_down, *_ = matrix
+    if abs(right) + abs(down_of_down) < abs(down) + abs(right_of_down):
+        image, right, down_of_down = image.swapaxes(0, 1), right_of_down, down
+    image = image[:: -1 if down_of_down < 0 else 1, :: -1 if right < 0 else 1]
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)  # also of one row or column, which NumPy leaves reversed
     if size is not None and pixels.shape[1:] != (size, size):
         pixels = interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
     return pixels

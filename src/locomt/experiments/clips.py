@@ -26,6 +26,8 @@ import av.codec
 import numpy as np
 from numpy.typing import NDArray
 
+from locomt.data.atomic import make_directory
+
 COLOURS = {"red": (225, 60, 50), "green": (50, 185, 80), "blue": (60, 95, 230), "yellow": (225, 205, 60)}
 TONES = {"low": (420, 420), "high": (1700, 1700), "rising": (420, 1700), "falling": (1700, 420)}  # Hz, start and end
 LABELS = ("north", "east", "south", "west")
@@ -107,7 +109,8 @@ def make_clips(folder: Path, clips: Clips, on_clip: Callable[[], object] = lambd
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ClipsError(f"{folder} holds something else than clips made here; name another folder or remove it")
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    temporary.mkdir(parents=True)
+    make_directory(folder.parent)
+    temporary.mkdir()
     try:
         rows = [row for split in ("train", "val", "test") for row in _plan(clips, split)]
 

@@ -14,7 +14,7 @@ from locomt.cost import CONVENTION
 from locomt.data import label_list, read_manifest
 from locomt.experiments.results import baseline_entry, model_rows, recipe_entry, run_entry
 from locomt.experiments.tuning import Grid, Values, folder_name, points, with_values
-from locomt.hints import did_you_mean
+from locomt.hints import did_you_mean, require_list
 from locomt.nn.config import FUSIONS
 from locomt.train.jobs import Job, Outcome, do_all
 from locomt.train.recipe import MONITORS, Recipe
@@ -47,6 +47,7 @@ class Comparison:
     tune_seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
+        require_list(self.models, "models")
         if not self.models:
             raise CompareError("expected one model or more to compare, got none")
         for what, values in (("models", self.models), ("seeds", self.seeds), ("tuning seeds", self.tune_seeds)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def prepare(
     make_clips(folder / "clips", clips, lambda: on_clip(next(made), total))
     recipe = folder / "recipe.yaml"
     if not recipe.exists():  # it may have been edited since
-        write_text(recipe, recipe_text(size, f"locomt train {recipe}"))
+        write_text(recipe, recipe_text(size, f"locomt train {shlex.quote(str(recipe))}"))
     loaded = load_recipe(recipe)
     return Comparison(
         name="recipe", recipe=loaded, models=all_models(loaded), seeds=tuple(range(seed, seed + size.seeds))

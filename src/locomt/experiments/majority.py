@@ -10,6 +10,7 @@ from torch import Tensor
 from locomt.data import DataConfig
 from locomt.data.labels import LabelError, parse_label
 from locomt.data.manifest import read_manifest
+from locomt.data.names import places_of
 from locomt.train.metrics import scores_of
 
 NAMES = {"multiclass": "majority class", "multilabel": "label frequencies", "regression": "median"}
@@ -42,7 +43,7 @@ def majority(data: DataConfig, labels: Sequence[str]) -> dict[str, float | None]
 
 def _labels(data: DataConfig, split: str, labels: Sequence[str]) -> Tensor:
     """The labels of a split, those of all steps in a row; labels that cannot be are left out."""
-    places = {label: place for place, label in enumerate(labels)}
+    places = places_of(labels)
     found = []
     for row in read_manifest(data.manifest, data.columns):
         if row.split != split:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -79,26 +79,60 @@ def write_report(
     return path
 
 
-def next_commands(document: Entry, config: Path, out: Path, file: str = "FILE") -> list[tuple[str, str]]:
-    """Command lines to go on with: what each is for, and the line.
+def next_commands(
+    document: Entry,
+    config: Path,
+    out: Path,
+    file: str = "FILE",
+    *,
+    others: Sequence[Path] = (),
+    options: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+) -> list[tuple[str, str]]:
+    """Command lines to go on with: what each is for, and the line, to be typed into a shell as it is.
 
     Args:
         document: what was found.
         config: the recipe that it was found with (the first of them).
         out: where the runs and the report are.
         file: something to predict.
+        others: the other recipes.
+        options: that `locomt compare` was given besides seeds and recipes, and finds the same runs with.
+        overrides: fields of the recipe that were set on the command line.
     """
-    recipe, first = shlex.quote(str(config)), document["runs"][0]
-    run, folder = shlex.quote(first["directory"]), shlex.quote(str(out))
-    deeper = document["recipes"][0]["settings"]["model"]["depth"] + 2
-    more = f"--seeds {document['models'][0]['seeds'] + 3} --jobs 2"
-    return [
-        (f"how well {first['name']} does on each class", f"locomt evaluate {run}"),
-        ("labels for files, such as your own", f"locomt predict {run} {shlex.quote(file)}"),
-        ("what the models cost, and their time on this machine", f"locomt cost {recipe} --measure"),
-        ("train with other settings", f"locomt train {recipe} --model.depth {deeper} --train.epochs 12"),
-        ("more seeds; what is done is not done again", f"locomt compare {recipe} --out {folder} {more}"),
+    first, row, settings = document["runs"][0], document["models"][0], document["recipes"][0]["settings"]
+    epochs = settings["train"]["epochs"]
+    changes = {"--train.epochs": str(epochs + max(1, epochs // 2))}
+    if not settings["train"]["pretrained"]:  # whose depth is given
+        changes = {"--model.depth": str(settings["model"]["depth"] + 2), **changes}
+    changed = [word for change in changes.items() for word in change]
+    kept = _without(overrides, changes)
+    seeds = [*row["seed_list"], *(max(row["seed_list"]) + more for more in (1, 2, 3))]
+    more = (
+        ["--seeds", str(len(seeds))] if seeds == list(range(len(seeds))) else ["--seed-list", ",".join(map(str, seeds))]
+    )
+    lines: list[tuple[str, Sequence[str | Path]]] = [
+        (f"how well {first['name']} does on each class", ["evaluate", first["directory"]]),
+        ("labels for files, such as your own", ["predict", first["directory"], file]),
+        ("what the models cost, and their time on this machine", ["cost", config, "--measure", *overrides]),
+        ("train with other settings", ["train", config, "--run", out / "longer", *kept, *changed]),
+        (
+            "more seeds; what is done is not done again",
+            ["compare", config, *others, "--out", out, *more, *options, *overrides],
+        ),
     ]
+    return [(what, shlex.join(["locomt", *map(str, words)])) for what, words in lines]
+
+
+def _without(overrides: Sequence[str], fields: Collection[str]) -> list[str]:
+    """What is set on a command line, but for these fields: `["--a.b", "1", "--c.d=2"]`."""
+    kept: list[str] = []
+    words = iter(overrides)
+    for word in words:
+        field, equals, _ = word.partition("=")
+        own = [word] if equals else [word, next(words)]
+        kept += [] if field in fields else own
+    return kept
 
 
 def _section(recipe: Entry, document: Entry) -> str:

@@ -161,7 +161,7 @@ def checkpoint_folder(source: str, *, weights: bool = True) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     name, _, revision = source.partition("@")
-    files = [CONFIG, WEIGHTS, INDEX, PARTS, PROCESSOR] if weights else [CONFIG]
+    files = [CONFIG, WEIGHTS, INDEX, PARTS, PROCESSOR] if weights else [CONFIG, PROCESSOR]
     try:
         found = snapshot_download(name, revision=revision or None, allow_patterns=files)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -211,7 +211,7 @@ def read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path.parent}: expected a checkpoint, found no {path.name}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, numbers of thousands of digits, endless lists
         raise ConfigError(f"{path}: not valid JSON ({error})") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a JSON object, got {values!r:.60}")

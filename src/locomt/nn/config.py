@@ -5,10 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, ClassVar, TypeGuard
+from typing import Any
 
 from locomt.layout import TokenLayout
-from locomt.views import STRATEGIES, ViewError, ViewTable, check_modalities
+from locomt.nn.fields import ConfigError, check_sizes, check_types, require
+from locomt.nn.specs import (
+    LONG,
+    SPECS,
+    WIDE,
+    AudioSpec,
+    FeatureSpec,
+    ModalitySpec,
+    TextSpec,
+    VideoSpec,
+    encodes,
+    token_count,
+)
+from locomt.views import MOST_HEADS, MOST_LAYERS, STRATEGIES, ViewError, ViewTable, check_modalities
+
+__all__ = [
+    "FUSIONS",
+    "HEAD_INITS",
+    "INFLATIONS",
+    "MOST_PARAMETERS",
+    "ON_MISSING",
+    "PRESETS",
+    "SPECS",
+    "Architecture",
+    "AudioSpec",
+    "ConfigError",
+    "FeatureSpec",
+    "FusionConfig",
+    "ModalitySpec",
+    "TextSpec",
+    "VideoSpec",
+    "encodes",
+    "own_parameters",
+    "projected",
+    "token_count",
+    "unimodal_layers",
+]
 
 PRESETS = {  # the ViT sizes of Touvron et al. (2021) and Dosovitskiy et al. (2021)
     "tiny": {"dim": 192, "heads": 3, "depth": 12},
@@ -19,190 +55,8 @@ FUSIONS = ("locomt", "selfall", "multiall", "mbt")
 ON_MISSING = ("zero", "self")
 INFLATIONS = ("central", "average")
 HEAD_INITS = ("xavier", "zero")
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be built: says which field, what it wants and what came."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
-
-
-def _require_positive(owner: object, where: str, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        _require(value >= 1, f"{where}{name}: expected 1 or more, got {value}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoSpec:
-    """Frames `[B, frames, channels, size, size]`, cut into patches of `tubelet` x `patch` x `patch`."""
-
-    kind: ClassVar[str] = "video"
-    class_tokens: ClassVar[int] = 1
-    frames: int = 8
-    size: int = 224
-    patch: int = 16
-    tubelet: int = 1
-    channels: int = 3
-
-    def __post_init__(self) -> None:
-        _require_positive(self, "video ", "frames", "size", "patch", "tubelet", "channels")
-        _require(
-            self.size % self.patch == 0,
-            f"video size {self.size} is no multiple of its patch {self.patch}",
-        )
-        _require(
-            self.frames % self.tubelet == 0,
-            f"video frames {self.frames} is no multiple of its tubelet {self.tubelet}",
-        )
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """Tokens along time, height and width."""
-        side = self.size // self.patch
-        return (self.frames // self.tubelet, side, side)
-
-    @property
-    def step(self) -> int:
-        """Input steps (frames) from one token to the next along the token grid's time axis."""
-        return self.tubelet
-
-    @property
-    def window(self) -> int:
-        """Input steps (frames) that one token spans; `step` or, where tokens overlap, more."""
-        return self.tubelet
-
-    @property
-    def max_steps(self) -> int:
-        """Input steps (frames) of a full-length sample."""
-        return self.frames
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioSpec:
-    """A log-mel spectrogram `[B, frames, mels]`, cut into square patches.
-
-    Attributes:
-        stride: frames and bands from one patch to the next. 0 stands for `patch`; less than `patch` makes them overlap,
-            as those of AST do (Gong et al., Interspeech 2021: 10). What no whole patch fits into at the end is then
-            left out.
-        class_tokens: tokens in front of the patches, of whose outputs the head reads the mean: 1, the [CLS], or 2, with
-            AST's distillation token.
-    """
-
-    kind: ClassVar[str] = "audio"
-    frames: int = 800
-    mels: int = 128
-    patch: int = 16
-    stride: int = 0
-    class_tokens: int = 1
-
-    def __post_init__(self) -> None:
-        _require_positive(self, "audio ", "frames", "mels", "patch", "class_tokens")
-        _require(
-            0 <= self.stride <= self.patch,
-            f"audio stride: expected 0 to the patch of {self.patch}, got {self.stride}",
-        )
-        for name in ("frames", "mels"):
-            size = getattr(self, name)
-            _require(size >= self.patch, f"audio {name} {size} is less than its patch {self.patch}")
-            _require(
-                size % self.patch == 0 or self.step < self.patch,
-                f"audio {name} {size} is no multiple of its patch {self.patch}",
-            )
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """Tokens along time and frequency."""
-        return ((self.frames - self.patch) // self.step + 1, (self.mels - self.patch) // self.step + 1)
-
-    @property
-    def step(self) -> int:
-        return self.stride or self.patch
-
-    @property
-    def window(self) -> int:
-        return self.patch
-
-    @property
-    def max_steps(self) -> int:
-        return self.frames
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureSpec:
-    """A sequence of feature vectors `[B, time, dim]`, a token each."""
-
-    kind: ClassVar[str] = "features"
-    class_tokens: ClassVar[int] = 1
-    step: ClassVar[int] = 1
-    window: ClassVar[int] = 1
-    dim: int
-    max_length: int
-
-    def __post_init__(self) -> None:
-        _require_positive(self, "features ", "dim", "max_length")
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        return (self.max_length,)
-
-    @property
-    def max_steps(self) -> int:
-        return self.max_length
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextSpec:
-    """Token ids `[B, time]` below `vocabulary`.
-
-    Attributes:
-        encoder: the configuration of a transformers model, as in its `config.json`, whose last hidden states become the
-            tokens and which takes the place of the unimodal layers; see `locomt.nn.encoder`. None: ids are looked up.
-    """
-
-    kind: ClassVar[str] = "text"
-    class_tokens: ClassVar[int] = 1
-    step: ClassVar[int] = 1
-    window: ClassVar[int] = 1
-    vocabulary: int
-    max_length: int
-    encoder: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        _require_positive(self, "text ", "vocabulary", "max_length")
-        if self.encoder is None:
-            return
-        _require(
-            isinstance(self.encoder, Mapping) and "model_type" in self.encoder,
-            f"text encoder: expected the config.json of a transformers model, got {self.encoder!r:.60}",
-        )
-        for name, here in (("vocab_size", self.vocabulary), ("max_position_embeddings", self.max_length)):
-            most = self.encoder.get(name)
-            _require(
-                not isinstance(most, int) or here <= most,
-                f"text: the encoder's {name} is {most}, less than the {here} that the tokenizer or max_length asks for",
-            )
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        return (self.max_length,)
-
-    @property
-    def max_steps(self) -> int:
-        return self.max_length
-
-
-ModalitySpec = VideoSpec | AudioSpec | FeatureSpec | TextSpec
-SPECS: dict[str, type[ModalitySpec]] = {spec.kind: spec for spec in (VideoSpec, AudioSpec, FeatureSpec, TextSpec)}
-
-
-def token_count(spec: ModalitySpec) -> int:
-    """L_i of a full-length sample, its class tokens counted."""
-    return math.prod(spec.grid) + spec.class_tokens
+MOST_PARAMETERS = 2**42
+"""A few times those of the largest models that were ever trained: 16 TiB in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +110,7 @@ class Architecture:
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:
+        check_types(self, "model.")
         for name, value, choices in (
             ("preset", self.preset, tuple(PRESETS)),
             ("fusion", self.fusion, FUSIONS),
@@ -263,25 +118,27 @@ class Architecture:
             ("on_missing", self.on_missing, ON_MISSING),
             ("head_init", self.head_init, HEAD_INITS),
         ):
-            _require(value in choices, f"model.{name}: expected one of {', '.join(choices)}, got {value!r}")
+            require(value in choices, f"model.{name}: expected one of {', '.join(choices)}, got {value!r}")
         for name, size in PRESETS[self.preset].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, size)
-        _require_positive(self, "model.", "dim", "heads", "depth", "bottlenecks")
-        _require(
+        check_sizes(self, "model.", dim=WIDE, heads=MOST_HEADS, depth=MOST_LAYERS, bottlenecks=LONG)
+        require(
             self.width % self.num_heads == 0,
             f"model.dim {self.dim} is no multiple of model.heads {self.heads}",
         )
-        _require(
+        require(
             1 <= self.fusion_layers <= self.num_layers,
             f"model.fusion_layers: expected 1 to model.depth = {self.depth}, got {self.fusion_layers}",
         )
         for name in ("dropout", "token_dropout", "drop_path"):
-            _require(0 <= getattr(self, name) < 1, f"model.{name}: expected [0, 1), got {getattr(self, name)}")
-        _require(0 <= self.cross <= 1, f"model.cross: expected [0, 1], got {self.cross}")
-        _require(self.mlp_ratio > 0, f"model.mlp_ratio: expected more than 0, got {self.mlp_ratio}")
-        _require(self.norm_eps > 0, f"model.norm_eps: expected more than 0, got {self.norm_eps}")
-        _require(
+            require(0 <= getattr(self, name) < 1, f"model.{name}: expected [0, 1), got {getattr(self, name)}")
+        require(0 <= self.cross <= 1, f"model.cross: expected [0, 1], got {self.cross}")
+        require(
+            0 < self.mlp_ratio <= 1024, f"model.mlp_ratio: expected more than 0, at most 1,024, got {self.mlp_ratio}"
+        )
+        require(0 < self.norm_eps <= 1, f"model.norm_eps: expected above 0, at most 1, got {self.norm_eps}")
+        require(
             self.views is None or self.fusion == "locomt",
             f"model.views is for model.fusion 'locomt'; {self.fusion!r} has a table of its own",
         )
@@ -326,31 +183,38 @@ class FusionConfig(Architecture):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_types(self)
         object.__setattr__(self, "modalities", dict(self.modalities))
         object.__setattr__(self, "steps", tuple(self.steps))
         check_modalities(self.modalities)
-        _require(self.num_outputs >= 1, f"num_outputs: expected 1 or more, got {self.num_outputs}")
+        check_sizes(self, "", num_outputs=LONG)
         for name in self.steps:
-            _require(name in self.modalities, f"steps: {name!r} is not one of {', '.join(self.modalities)}")
+            require(name in self.modalities, f"steps: {name!r} is not one of {', '.join(self.modalities)}")
             spec = self.modalities[name]
-            _require(
+            require(
                 len(spec.grid) == 1,
                 f"steps: modality {name!r} is {spec.kind}; only features and text have a token a step",
             )
         self._fill_pace()
+        count = own_parameters(self)
+        require(
+            count <= MOST_PARAMETERS,
+            f"model of {count:,} parameters, {4 * count / 2**30:,.0f} GiB in float32: that fits no machine; lower "
+            "model.dim, model.depth, or what the modalities hold",
+        )
         self.view_table()
 
     def _fill_pace(self) -> None:
-        _require(self.time_steps >= 0, f"time_steps: expected 0 or more, got {self.time_steps}")
+        require(0 <= self.time_steps <= LONG, f"time_steps: expected 0 to {LONG:,}, got {self.time_steps}")
         timed = {name: spec for name, spec in self.modalities.items() if not isinstance(spec, TextSpec)}
         for name, pace in self.pace.items():
-            _require(name in timed, f"pace: {name!r} is not one of the modalities with a time axis, {', '.join(timed)}")
-            _require(0 < pace < math.inf, f"pace: expected of {name!r} more than 0 input steps, got {pace}")
+            require(name in timed, f"pace: {name!r} is not one of the modalities with a time axis, {', '.join(timed)}")
+            require(0 < pace < math.inf, f"pace: expected of {name!r} more than 0 input steps, got {pace}")
         if not self.time_steps:
-            _require(not self.pace, "pace: expected time_steps, how many steps there are, beside it")
+            require(not self.pace, "pace: expected time_steps, how many steps there are, beside it")
             return
-        _require(not self.steps, "time_steps: the labels belong to time steps or to steps, not to both; leave one out")
-        _require(bool(timed), "time_steps: expected a modality with a time axis: video, audio or features")
+        require(not self.steps, "time_steps: the labels belong to time steps or to steps, not to both; leave one out")
+        require(bool(timed), "time_steps: expected a modality with a time axis: video, audio or features")
         filled = {name: self.pace.get(name, spec.max_steps / self.time_steps) for name, spec in timed.items()}
         object.__setattr__(self, "pace", filled)
 
@@ -383,7 +247,7 @@ class FusionConfig(Architecture):
             table = ViewTable.parse(self.views, names)
         except ViewError as error:
             raise ConfigError(f"model.views: {error}") from None
-        _require(
+        require(
             (len(table.layers), table.num_heads) == (layers, heads),
             f"model.views: expected {layers} lines of {heads} heads (model.fusion_layers, model.heads), "
             f"got {len(table.layers)} lines of {table.num_heads}",
@@ -405,21 +269,18 @@ class FusionConfig(Architecture):
         Raises:
             ConfigError: an unknown or missing field or kind of modality.
         """
-        values = dict(values)
-        _check_fields(cls, values, "configuration")
+        values = _check_fields(cls, values, "configuration")
         specs = {}
-        for name, entry in dict(values.get("modalities", {})).items():
-            entry = dict(entry)
-            kind = entry.pop("kind", None)
-            _require(kind in SPECS, f"modality {name!r}: expected kind {', '.join(SPECS)}, got {kind!r}")
-            _check_fields(SPECS[kind], entry, f"modality {name!r}")
-            specs[name] = SPECS[kind](**entry)
+        modalities = values.get("modalities", {})
+        require(isinstance(modalities, Mapping), f"modalities: expected name: {{kind: ...}}, got {modalities!r:.60}")
+        for name, entry in modalities.items():
+            require(isinstance(entry, Mapping), f"modality {name!r}: expected {{kind: ...}}, got {entry!r:.60}")
+            kind = entry.get("kind")
+            known = isinstance(kind, str) and kind in SPECS
+            require(known, f"modality {name!r}: expected kind {', '.join(SPECS)}, got {kind!r:.60}")
+            rest = {field: value for field, value in entry.items() if field != "kind"}
+            specs[name] = SPECS[kind](**_check_fields(SPECS[kind], rest, f"modality {name!r}"))
         return cls(**{**values, "modalities": specs})
-
-
-def encodes(spec: ModalitySpec) -> TypeGuard[TextSpec]:
-    """Whether it is a text whose tokens a pretrained encoder makes."""
-    return isinstance(spec, TextSpec) and spec.encoder is not None
 
 
 def unimodal_layers(config: FusionConfig, name: str) -> int:
@@ -427,9 +288,43 @@ def unimodal_layers(config: FusionConfig, name: str) -> int:
     return 0 if encodes(config.modalities[name]) else config.num_layers - config.fusion_layers
 
 
-def _check_fields(cls: type, values: Mapping[str, Any], where: str) -> None:
+def projected(spec: ModalitySpec) -> int:
+    """Numbers that are projected to a token; 0 of a text, whose ids are looked up or go through an encoder."""
+    match spec:
+        case VideoSpec():
+            return spec.channels * spec.tubelet * spec.patch**2
+        case AudioSpec():
+            return spec.patch**2
+        case FeatureSpec():
+            return spec.dim
+        case TextSpec():
+            return 0
+
+
+def own_parameters(config: FusionConfig) -> int:
+    """Trainable numbers of a model, without text encoders and what projects their states."""
+    dim, hidden = config.width, int(config.width * config.mlp_ratio)
+    block = 4 * dim + (3 * dim * dim + 3 * dim) + (dim * dim + dim) + (2 * dim * hidden + hidden + dim)
+    sets = 1 if config.shared_weights else len(config.modalities)
+    total = sum(unimodal_layers(config, name) for name in config.modalities) * block
+    total += config.fusion_layers * sets * block + sets * 2 * dim
+    for spec in config.modalities.values():
+        if isinstance(spec, TextSpec):
+            total += 0 if encodes(spec) else spec.vocabulary * dim
+        else:
+            total += projected(spec) * dim + dim
+        total += spec.class_tokens * dim + math.prod(spec.grid) * dim
+    if config.fusion == "mbt":
+        total += config.bottlenecks * dim
+    return total + dim * config.num_outputs + config.num_outputs
+
+
+def _check_fields(cls: type, values: Any, where: str) -> dict[str, Any]:
+    """The values as a dictionary, if they are the fields of the class."""
+    require(isinstance(values, Mapping), f"{where}: expected fields and their values, got {values!r:.60}")
     known = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(cls)}
-    if unknown := sorted(set(values) - set(known)):
+    if unknown := sorted(map(str, set(values) - set(known))):
         raise ConfigError(f"{where}: unknown field {unknown[0]!r}; the fields are {', '.join(known)}")
     if missing := [name for name, needed in known.items() if needed and name not in values]:
         raise ConfigError(f"{where}: field {missing[0]!r} is missing")
+    return dict(values)

@@ -13,13 +13,28 @@ import torch
 from torch import Tensor, nn
 
 from locomt.nn.checkpoint import CONFIG, checkpoint_folder, read_json, weight_files
-from locomt.nn.config import ConfigError, TextSpec
+from locomt.nn.config import MOST_PARAMETERS, ConfigError, TextSpec
+from locomt.nn.fields import LARGEST
+from locomt.views import MOST_LAYERS
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 FOREIGN = ("auto_map", "attn_implementation", "quantization_config", "architectures", "transformers_version", "dtype")
 """Fields of a `config.json` that do not say what the model is, some of which ask for other code to be loaded."""
+
+
+BROKEN = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    ImportError,
+)
+"""What models of transformers raise for a configuration that no model was ever made of."""
 
 
 class EncodedText(nn.Module):
@@ -64,22 +79,61 @@ def _describing(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in FOREIGN and not name.startswith("_")}
 
 
+def _fetching_nothing(values: Any) -> Any:
+    """The values without those at which transformers would get another model from the hub, at any depth."""
+    if isinstance(values, Mapping):
+        kept = {name: value for name, value in values.items() if "backbone" not in name and name != "_name_or_path"}
+        return {name: _fetching_nothing(value) for name, value in kept.items()}
+    return [_fetching_nothing(value) for value in values] if isinstance(values, list) else values
+
+
 def build_encoder(values: Mapping[str, Any]) -> tuple[Any, int]:
     """A model with random weights and the width of its hidden states.
 
     Raises:
         ConfigError: transformers is not installed or cannot make such a model.
     """
+    count = encoder_parameters(values)
+    if count > MOST_PARAMETERS:
+        raise ConfigError(f"{_named(values)}: {count:,} parameters, {4 * count / 2**30:,.0f} GiB: that fits no machine")
+    model = _make(values)
+    return _headless(model), int(model.config.get_text_config(encoder=True).hidden_size)
+
+
+def encoder_parameters(values: Mapping[str, Any]) -> int:
+    """Trainable numbers of an encoder, for which nothing is allocated.
+
+    Raises:
+        ConfigError: as `build_encoder`.
+    """
+    _check_sizes(values)
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in _headless(_make(values)).parameters())
+
+
+def _make(values: Mapping[str, Any]) -> Any:
     AutoModel, AutoConfig = _transformers("AutoModel", "AutoConfig")
     from huggingface_hub.errors import StrictDataclassError
 
     try:
-        config = AutoConfig.for_model(**_describing(values))  # which may come from anybody's saved model
-        model = AutoModel.from_config(config, trust_remote_code=False)
-    except (StrictDataclassError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(f"text encoder of model_type {values.get('model_type')!r}: {reason}") from None
-    return _headless(model), int(config.get_text_config(encoder=True).hidden_size)
+        config = AutoConfig.for_model(**_fetching_nothing(_describing(values)))  # from anybody's saved model, maybe
+        return AutoModel.from_config(config, trust_remote_code=False)
+    except (StrictDataclassError, *BROKEN) as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ConfigError(f"{_named(values)}: {reason or type(error).__name__}") from None
+
+
+def _named(values: Mapping[str, Any]) -> str:
+    return f"text encoder of model_type {values.get('model_type')!r:.60}"
+
+
+def _check_sizes(values: Mapping[str, Any]) -> None:
+    """Numbers that would have a loop of millions of layers, or tensors beyond what torch counts."""
+    for name, value in values.items():
+        if isinstance(value, int) and not isinstance(value, bool):
+            most = MOST_LAYERS if "layer" in name else LARGEST
+            if abs(value) > most:
+                raise ConfigError(f"{_named(values)}: {name}: expected at most {most:,}, got {value!r:.60}")
 
 
 def _headless(model: Any) -> Any:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from locomt.nn.config import ConfigError, FusionConfig
+from locomt.nn.checkpoint import read_json
+from locomt.nn.config import ConfigError, FusionConfig, encodes, own_parameters
+from locomt.nn.encoder import encoder_parameters
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelHubMixin
@@ -49,51 +52,84 @@ class Pretrained(ModelHubMixin, library_name="locomt", license="apache-2.0", tag
         (save_directory / CONFIG).write_text(json.dumps(self.config.to_dict(), indent=2) + "\n")
 
     @classmethod
-    def _from_pretrained(
+    def from_pretrained(
         cls,
+        pretrained_model_name_or_path: str | Path,
         *,
-        model_id: str,
-        revision: str | None,
-        cache_dir: str | Path | None,
-        force_download: bool,
-        local_files_only: bool,
-        token: str | bool | None,
-        config: FusionConfig | dict[str, Any] | None = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        config: FusionConfig | None = None,
         map_location: str = "cpu",
         **unknown: Any,
     ) -> Any:
-        from huggingface_hub import hf_hub_download
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        """Load a model, ready for inference.
+
+        Args:
+            pretrained_model_name_or_path: what `save_pretrained` wrote, or an id on the hub.
+            config: in place of the saved one; positions are resized to it.
+            map_location: the device it goes to.
+            revision, cache_dir, force_download, local_files_only, token: as `huggingface_hub` takes them.
+
+        Raises:
+            ConfigError: it is no saved model, or not whole; nothing is allocated that the weights do not fill.
+            OSError: there is no such folder and no such id on the hub.
+        """
+        from huggingface_hub import snapshot_download
 
         if unknown:
             raise ConfigError(f"from_pretrained: unknown argument {next(iter(unknown))!r}")
+        source = str(pretrained_model_name_or_path)
+        folder = Path(source)
+        if not folder.is_dir():
+            options: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "token": token}
+            options |= {"force_download": force_download, "local_files_only": local_files_only}
+            folder = Path(snapshot_download(source, allow_patterns=[CONFIG, WEIGHTS], **options))
+        for name in (CONFIG, WEIGHTS):
+            if not (folder / name).is_file():
+                raise ConfigError(f"{source}: expected a saved model, found no {name}")
+        return _load(cls, folder, config).to(map_location).eval()
+
+
+def _load(kind: Any, folder: Path, config: FusionConfig | None) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / WEIGHTS
+    try:
         if config is None:
-            raise ConfigError(f"{model_id}: expected a saved model, found no {CONFIG}")
-        if not isinstance(config, FusionConfig):
-            config = FusionConfig.from_dict(config)
-        if Path(model_id).is_dir():
-            path = Path(model_id) / WEIGHTS
-            if not path.is_file():
-                raise ConfigError(f"{model_id}: expected a saved model, found no {WEIGHTS}")
-        else:
-            path = Path(
-                hf_hub_download(
-                    model_id,
-                    WEIGHTS,
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    force_download=force_download,
-                    local_files_only=local_files_only,
-                    token=token,
-                )
-            )
-        model = cls(config)
-        assert isinstance(model, nn.Module)
-        try:
-            model.load_state_dict(load_file(path))
-        except SafetensorError as error:
-            raise ConfigError(f"{path}: not a whole safetensors file ({error}); save or download it again") from None
-        except RuntimeError as error:
-            raise ConfigError(f"{path}: the weights do not fit {CONFIG}: {error}") from None
-        return model.to(map_location).eval()
+            config = _read_config(folder / CONFIG)
+            _check_count(path, config)
+        model = kind(config)
+        model.load_state_dict(load_file(path))
+    except SafetensorError as error:
+        raise ConfigError(f"{path}: not a whole safetensors file ({error}); save or download it again") from None
+    except (RuntimeError, IndexError) as error:  # IndexError: of positions without axes
+        first = " ".join(" ".join(str(error).split("\n")[:2]).split())[:300]  # it names every weight there is
+        raise ConfigError(f"{path}: the weights do not fit {CONFIG}: {first}") from None
+    return model
+
+
+def _read_config(path: Path) -> FusionConfig:
+    try:
+        return FusionConfig.from_dict(read_json(path))
+    except ValueError as error:  # of a field, or of the views
+        raise error if str(path) in str(error) else ConfigError(f"{path}: {error}") from None
+
+
+def _check_count(path: Path, config: FusionConfig) -> None:
+    """Refuse a configuration that asks for more numbers than the file holds, before they are allocated."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        held = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
+    wanted = own_parameters(config)
+    if wanted <= held:  # else there is no need to look at the encoders
+        wanted += sum(encoder_parameters(spec.encoder or {}) for spec in config.modalities.values() if encodes(spec))
+    if wanted > held:
+        raise ConfigError(
+            f"{path}: the weights do not fit {CONFIG}, which describes {wanted:,} parameters "
+            f"({4 * wanted / 2**30:,.1f} GiB), while the file holds {held:,} numbers; save or download it again"
+        )

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from locomt.nn.checkpoint import Checkpoint, read_checkpoint
+from locomt.nn.checkpoint import PROCESSOR, Checkpoint, read_checkpoint
 from locomt.nn.config import INFLATIONS, AudioSpec, ConfigError, FusionConfig, ModalitySpec, VideoSpec
 from locomt.nn.encoder import EncodedText, fill_encoder
+from locomt.nn.preprocessing import Pictures, pictures_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -127,21 +128,19 @@ def _embedding(
 def _normalised(checkpoint: Checkpoint, kernel: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """A patch projection that takes pixels in [-1, 1] and does what the checkpoint's does with those it was trained on.
 
-    Its `preprocessor_config.json` says that from pixels p in [0, 1] it takes (p - mean) / std, a mean and a std a
-    channel. With x = 2 p - 1 this is x / (2 std) + (0.5 - mean) / std, which is linear and thus part of the projection.
+    Its `preprocessor_config.json` says that of pixels p in [0, 255] it takes (scale p - mean) / std, a mean and a std a
+    channel. With x = p / 127.5 - 1 this is 127.5 scale x / std + (127.5 scale - mean) / std, which is linear and thus
+    part of the projection.
     """
-    settings, channels = checkpoint.processor, kernel.shape[1]
-    if not settings.get("do_normalize", True):
-        settings = {"image_mean": 0.0, "image_std": 1.0}
-    mean, std = (
-        torch.as_tensor(settings.get(name, 0.5), dtype=torch.float64).expand(channels)
-        for name in ("image_mean", "image_std")
-    )
-    if (mean == 0.5).all() and (std == 0.5).all():
+    channels = kernel.shape[1]
+    made = pictures_of(Path(checkpoint.source) / PROCESSOR, checkpoint.processor, channels)
+    if made.mean + made.std == (0.5,) * len(made.mean + made.std) and made.scale == Pictures.scale:
         return kernel, bias
+    mean, std = (torch.tensor(part, dtype=torch.float64).expand(channels) for part in (made.mean, made.std))
+    half = 127.5 * made.scale
     exact = kernel.double()
-    shift = (exact.sum(dim=(2, 3)) * ((0.5 - mean) / std)).sum(dim=1)
-    return (exact / (2 * std)[:, None, None]).float(), (bias.double() + shift).float()
+    shift = (exact.sum(dim=(2, 3)) * ((half - mean) / std)).sum(dim=1)
+    return (exact * (half / std)[:, None, None]).float(), (bias.double() + shift).float()
 
 
 def inflate(

@@ -162,5 +162,4 @@ def _read(path: Path, space: Space, recipe: Recipe) -> DeviceTimes:
 
 
 def _write(times: DeviceTimes, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, to_json(times.to_dict(), indent=2) + "\n")

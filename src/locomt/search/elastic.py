@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from locomt.data import ManifestDataset
 from locomt.data.atomic import write_text
 from locomt.data.json_text import to_json
+from locomt.data.lock import locked
 from locomt.search.budget import Budget, SearchError, Space
 from locomt.search.device import DEVICE, view_times
 from locomt.search.results import Entry, best, front
@@ -38,6 +40,7 @@ def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.de
         SearchError: it is undefined.
         ValueError: too many samples are bad.
     """
+    run.check_data()
     recipe, model, own = run.recipe, run.model.to(device).eval(), run.model.table
     assert own is not None
     dataset = ManifestDataset(recipe.data, recipe.data.val_split, run.labels)
@@ -77,11 +80,12 @@ def keep_front(folder: Path, scored: Entry, entries: Sequence[Entry]) -> None:
         entries: `views`, `gflops`, `share` and `mean`, the score of this run.
     """
     path = folder / FRONT
-    before = _read(path) if path.is_file() else {"front": []}
-    known = before["front"] if scored.items() <= before.items() else []
-    found = {entry["views"]: entry for entry in [*known, *entries]}
-    document = {**scored, "front": front(list(found.values()), scored["better"])}
-    write_text(path, to_json(document, indent=2) + "\n")
+    with locked(folder, patience=60):  # another search may have begun with the same run
+        before = _read(path) if path.is_file() else {"front": []}
+        known = before["front"] if scored.items() <= before.items() else []
+        found = {entry["views"]: entry for entry in [*known, *entries]}
+        document = {**scored, "front": front(list(found.values()), scored["better"])}
+        write_text(path, to_json(document, indent=2) + "\n")
 
 
 def set_budget(run: Run, budget: str) -> None:
@@ -110,7 +114,7 @@ def table_within(run: Run, budget: Budget) -> ViewTable:
     if not path.is_file():
         raise RunError(
             f"{run.path} holds no {FRONT} to choose a table from; "
-            f"`locomt search --from {run.path} --method elastic --budget 1` makes it"
+            f"`locomt search --from {shlex.quote(str(run.path))} --method elastic --budget 1` makes it"
         )
     document, space = _read(path), Space(run.model.config)
     if budget.unit == "ms":

@@ -9,6 +9,7 @@ from typing import Any
 
 from locomt.data import label_list
 from locomt.data.atomic import write_text
+from locomt.data.lock import locked
 from locomt.search.budget import SearchError, Space
 from locomt.search.device import DEVICE, table_times, view_times
 from locomt.search.final import decide
@@ -49,8 +50,21 @@ def search(
         What `results.json` holds; see docs/search.md.
 
     Raises:
-        ValueError: something in the recipe, its data, the budget or `out` cannot serve.
+        ValueError: something in the recipe, its data, the budget or `out` cannot serve, or another process searches
+            in `out`.
     """
+    with locked(out, "runs"):
+        return _search(wanted, out, at_once, threads, on_plan, on_run)
+
+
+def _search(
+    wanted: Search,
+    out: Path,
+    at_once: int,
+    threads: int,
+    on_plan: Callable[[int], object],
+    on_run: Callable[[Job, Outcome], object],
+) -> dict[str, Any]:
     recipe = wanted.recipe
     space = Space(recipe.fusion_config(label_list(recipe.data)), bool(wanted.option("one_way")))
     before = read_tables(out / RESULTS, recipe)

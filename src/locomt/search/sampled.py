@@ -23,15 +23,17 @@ from locomt.search.study import (
     beat,
     beating,
     import_optuna,
+    left_by,
     open_study,
     storage_url,
-    take_back,
     take_over,
 )
 from locomt.train.jobs import Job, Outcome
 from locomt.views import LayerViews, View, ViewTable
 
 TRIES = 200  # proposals without a new table, before it is taken that there are none
+GIVEN = "given"
+"""The attribute of trials whose table nobody draws: what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,23 +62,59 @@ def steer(work: Work, name: str, steering: Steering) -> None:
     shared = work.wanted.option("storage")
     # a file of its own has no other workers, and may be moved
     worker = f"{socket.gethostname()}:{work.out.absolute()}" if shared else STORAGE
-    take_back(study, worker)
-    if not study.get_trials(deepcopy=False):
-        model = work.recipe.model
-        for table in dict.fromkeys(_hand_made(work, model.cross, model.views_seed)):
-            study.enqueue_trial(_parameters(_canonical(table, work.space)))
+    _enqueue_hand_made(study, work)
+    batch, begun = _take_up(study, work, worker)
     wanted, told = work.wanted.option("tables"), set[int]()
     take_over(study)
     _recall(study, work, told)
-    while (left := wanted - _counted(study)) > 0:
-        batch = _propose(study, work, steering, min(work.at_once, left), worker)
+    while True:
+        done = _finished(study)
+        begun = begun if batch else done
+        room = min(work.at_once - (done - begun) - len(batch), wanted - _counted(study))
+        while len(batch) < work.at_once and room > 0 and (found := _propose(study, work, steering, worker, begun)):
+            batch.append(found)
+            room -= 1
         if not batch:
             break
         _train(study, work, batch, steering)
+        batch = []
         take_over(study)
         _recall(study, work, told)
     if not told and _counted(study):
         raise SearchError(f"storage {shared!r}: other machines are at work on all {wanted} tables; run it again later")
+
+
+def _enqueue_hand_made(study: Any, work: Work) -> None:
+    """Put the hand-made tables into the study, those that a stopped process had not yet come to."""
+    model, trials = work.recipe.model, study.get_trials(deepcopy=False)
+    there = {trial.user_attrs.get(GIVEN) for trial in trials}
+    if trials and "hand-made 0" not in there:  # the budget has none
+        return
+    for number, table in enumerate(dict.fromkeys(_hand_made(work, model.cross, model.views_seed))):
+        if (name := f"hand-made {number}") not in there:
+            study.enqueue_trial(_parameters(_canonical(table, work.space)), user_attrs={GIVEN: name})
+
+
+def _take_up(study: Any, work: Work, worker: str) -> tuple[list[tuple[Any, ViewTable]], int]:
+    """The tables that this worker had begun when it was stopped, and how many were finished when it began with them.
+
+    A trial that was only half asked for is dropped: what it would have been is proposed once more.
+    """
+    optuna = import_optuna()
+    batch: list[tuple[Any, ViewTable]] = []
+    begun = _finished(study)
+    for left in left_by(study, worker):
+        trial = optuna.trial.Trial(study, left._trial_id)
+        beat(study, trial)
+        if _is_asked(left, work.space) or GIVEN in left.user_attrs:
+            known, asked = _known(study, work.space, but=left.number), _suggest(trial, work.space)
+            table = _table(asked, work.space)
+            if str(table) not in known and table == _within(_canonical(table, work.space), work, 0):
+                batch.append((trial, table))
+                begun = min(begun, left.user_attrs.get("begun", begun))
+                continue
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return batch, begun
 
 
 def _recall(study: Any, work: Work, told: set[int]) -> None:
@@ -96,43 +134,61 @@ def _recall(study: Any, work: Work, told: set[int]) -> None:
         work.tell(candidate, trial.user_attrs["scores"], training_runs=cost, runs=here)
 
 
+def _finished(study: Any) -> int:
+    state = import_optuna().trial.TrialState
+    return len(study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED)))
+
+
 def _counted(study: Any) -> int:
-    state = import_optuna().trial.TrialState
-    return len(study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED, state.RUNNING)))
+    running = import_optuna().trial.TrialState.RUNNING
+    return _finished(study) + len(study.get_trials(deepcopy=False, states=(running,)))
 
 
-def _propose(study: Any, work: Work, steering: Steering, count: int, worker: str) -> list[tuple[Any, ViewTable]]:
-    """So many new tables, or fewer."""
-    state = import_optuna().trial.TrialState
-    batch: list[tuple[Any, ViewTable]] = []
-    for attempt in range(TRIES):
-        if len(batch) == count:
-            break
-        seed = (work.recipe.train.seed * 1000 + _counted(study)) * TRIES + attempt  # the same after a stop
-        known = {str(_table(t.params, work.space)) for t in study.get_trials(deepcopy=False) if _is_tried(t)}
+def _propose(study: Any, work: Work, steering: Steering, worker: str, begun: int) -> tuple[Any, ViewTable] | None:
+    """A new table; none where there seem to be no more.
+
+    What is drawn depends on how many tables there are, and on how many draws for this one came to nothing; not on what
+    was waiting in the study. So a process that goes on draws what would have been drawn.
+    """
+    state, space = import_optuna().trial.TrialState, work.space
+    attempt = 0
+    while attempt < TRIES:
+        seed = (work.recipe.train.seed * 1000 + _counted(study)) * TRIES + attempt
+        known = _known(study, space)
         study.sampler = steering.sampler(seed)
         trial = study.ask()
         beat(study, trial)
         trial.set_user_attr("worker", worker)
-        asked = {
-            name: trial.suggest_categorical(name, [str(view) for view in work.space.views])
-            for name in _names(work.space)
-        }
-        table = _within(_canonical(_table(asked, work.space), work.space), work, seed)
+        trial.set_user_attr("begun", begun)
+        attempt += not (trial.params or GIVEN in trial.user_attrs)
+        asked = _suggest(trial, space)
+        table = _within(_canonical(_table(asked, space), space), work, seed)
         meant = _parameters(table)
         if str(table) in known:
             study.tell(trial, state=state.FAIL)
         elif meant != asked:
             study.tell(trial, state=state.FAIL)
-            study.enqueue_trial(meant)
+            study.enqueue_trial(meant, user_attrs={GIVEN: "within the budget"})
         else:
-            batch.append((trial, table))
-    return batch
+            return trial, table
+    return None
 
 
-def _is_tried(trial: Any) -> bool:
+def _suggest(trial: Any, space: Space) -> dict[str, str]:
+    views = [str(view) for view in space.views]
+    return {name: trial.suggest_categorical(name, views) for name in _names(space)}
+
+
+def _known(study: Any, space: Space, but: int | None = None) -> set[str]:
+    """The tables that are tried, or being tried, in any other trial."""
     state = import_optuna().trial.TrialState
-    return trial.state in (state.COMPLETE, state.PRUNED) or (trial.state == state.RUNNING and bool(trial.params))
+    trials = study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED, state.RUNNING))
+    return {str(_table(t.params, space)) for t in trials if t.number != but and _is_asked(t, space)}
+
+
+def _is_asked(trial: Any, space: Space) -> bool:
+    """Whether it is settled which table a trial is about."""
+    return len(trial.params) == space.layers * space.heads
 
 
 def _train(study: Any, work: Work, batch: list[tuple[Any, ViewTable]], steering: Steering) -> None:

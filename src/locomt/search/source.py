@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from locomt.nn.config import FusionConfig
 from locomt.search.budget import SearchError
 from locomt.train.files import RunDirectory, flatten
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe, load_recipe, words_of
 from locomt.train.run import Run
 
 FREE = (
@@ -42,7 +43,7 @@ def is_dense(path: Path) -> bool:
     return config.is_file() and load_recipe(config).model.fusion == "multiall"
 
 
-def recipe_of(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def recipe_of(path: Path, overrides: str | Sequence[str] = ()) -> Recipe:
     """The recipe that a search from this run is about, where no other one is given.
 
     An elastic run's own is that of its training alone, longer and from dense weights; what tables are to be trained
@@ -63,6 +64,6 @@ def recipe_of(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if not is_dense(dense):
         raise SearchError(
             f"{path}: expected the run of Multiall that it began with in {dense}, for its recipe, but there is none; "
-            f"give the recipe as well: locomt search CONFIG --from {path}"
+            f"give the recipe as well: locomt search CONFIG --from {shlex.quote(str(path))}"
         )
-    return load_recipe(RunDirectory(dense).config, ["--model.fusion=locomt", *overrides])
+    return load_recipe(RunDirectory(dense).config, ["--model.fusion=locomt", *words_of(overrides)])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
 
+from locomt.data.atomic import make_directory
 from locomt.search.budget import SearchError
 from locomt.search.method import Work
 from locomt.search.results import samples_of
@@ -56,7 +57,7 @@ def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
         SearchError: Optuna is not installed, or the storage cannot be used.
     """
     optuna = import_optuna()
-    work.out.mkdir(parents=True, exist_ok=True)
+    make_directory(work.out)
     url, recipe = storage_url(work), work.recipe
     asked = (
         recipe.to_dict() | {"data": recipe.to_dict()["data"] | {"manifest": None}},
@@ -86,14 +87,11 @@ def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
         raise SearchError(f"storage {url!r} cannot be used: {reason or type(error).__name__}") from None
 
 
-def take_back(study: Any, worker: str) -> None:
-    """Trials that this worker had begun when it was stopped are to be done again."""
-    state = import_optuna().trial.TrialState
-    for trial in study.get_trials(deepcopy=False, states=(state.RUNNING,)):
-        if trial.user_attrs.get("worker", STORAGE) == worker:
-            study.tell(trial.number, state=state.FAIL)
-            if trial.params:
-                study.enqueue_trial(trial.params)
+def left_by(study: Any, worker: str) -> list[Any]:
+    """The trials that this worker was at when it was stopped, in their order."""
+    running = import_optuna().trial.TrialState.RUNNING
+    trials = study.get_trials(deepcopy=False, states=(running,))
+    return [trial for trial in trials if trial.user_attrs.get("worker", STORAGE) == worker]
 
 
 def take_over(study: Any) -> None:
@@ -128,7 +126,10 @@ def beating(study: Any, trials: Sequence[Any]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Watch:
-    """Tells a study how a run goes, epoch by epoch, and whether it is worth going on; in whatever process it runs."""
+    """Tells a study how a run goes, epoch by epoch, and whether it is worth going on; in whatever process it runs.
+
+    The study keeps what it was told: a run that goes on after a stop is judged as if there had been none.
+    """
 
     url: str
     study: str
@@ -139,11 +140,13 @@ class Watch:
         """Whether to stop."""
         optuna = import_optuna()
         study = optuna.load_study(storage=self.url, study_name=self.study, pruner=optuna.pruners.MedianPruner(STARTUP))
-        trial = optuna.trial.Trial(study, self.trial)
-        if row.get(self.metric) is None:
+        trial, found = optuna.trial.Trial(study, self.trial), study._storage.get_trial(self.trial)
+        epoch, known = int(row["epoch"]), found.intermediate_values
+        if row.get(self.metric) is None or epoch < max(known, default=epoch):  # it was told, and went on
             return False
         try:
-            trial.report(row[self.metric], int(row["epoch"]))
+            if epoch not in known:
+                trial.report(row[self.metric], epoch)
         except optuna.exceptions.UpdateFinishedTrialError:  # another machine took it over
             return True
-        return bool(trial.should_prune())
+        return found.state.is_finished() or bool(trial.should_prune())

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from locomt.data import read_manifest
+from locomt.data.splits import others_there
 from locomt.search.budget import Budget, SearchError
 from locomt.train.recipe import Recipe
 
@@ -85,7 +86,8 @@ class Search:
         splits = Counter(row.split for row in read_manifest(data.manifest, data.columns))
         if not splits[data.val_split]:
             raise SearchError(
-                f"{data.manifest}: no row has split {data.val_split!r} (data.val_split), by which to choose"
+                f"{data.manifest}: no row has split {data.val_split!r} (data.val_split), by which to choose; "
+                + others_there(data.val_split, splits)
             )
         samples = self.recipe.train.epoch_samples or splits[data.train_split]
         object.__setattr__(self, "epoch_samples", samples)

@@ -10,7 +10,7 @@ import torch
 from locomt.data.batch import Batch, within_samples
 from locomt.data.config import DataConfig
 from locomt.nn.config import ConfigError
-from locomt.train.subsection import check_types
+from locomt.nn.fields import check_types
 from locomt.train.transforms import drop_modalities, jitter_frames, mask_spectrograms, mix
 
 

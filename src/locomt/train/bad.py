@@ -30,10 +30,16 @@ class BadSampleLog:
     def __init__(self, sizes: Mapping[str, int], max_bad: float, path: Path | None = None) -> None:
         self.sizes, self.max_bad, self.path = dict(sizes), max_bad, path
         self.found: dict[tuple[str, int], BadSample] = {}
+        self.met: set[tuple[str, int]] = set()
 
     def begin(self, lines: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Begin anew, or with what `lines` gave: what was bad when a run was stopped may have been mended since."""
+        """Begin anew, or with what `lines` gave when a run was stopped.
+
+        Those stay in the count, as if it had never been stopped: they were skipped, and an epoch need not meet all of
+        them again. They count towards the limit once they are met again, since they may have been mended.
+        """
         self.found = {(line["split"], line["row"]): BadSample(*(line[name] for name in FIELDS)) for line in lines}
+        self.met = set()
         self._write()
 
     def lines(self) -> list[dict[str, Any]]:
@@ -57,11 +63,11 @@ class BadSampleLog:
         Raises:
             TooManyBadSamplesError: the split's limit is passed; names the first few and what to do.
         """
-        fresh = {(split, sample.row): sample for sample in bad if (split, sample.row) not in self.found}
+        fresh = {(split, sample.row): sample for sample in bad if (split, sample.row) not in self.met}
         if not fresh:
             return
-        self.found |= fresh
-        self._write()
+        self.met |= fresh.keys()
+        self._keep(fresh)
         if not ranks.in_use():
             self._check(split)
 
@@ -71,12 +77,17 @@ class BadSampleLog:
         Raises:
             TooManyBadSamplesError: as `add`, of all processes together.
         """
-        found = {place: sample for each in ranks.gather(self.found) for place, sample in each.items()}
+        for found in ranks.gather({place: self.found[place] for place in self.met}):
+            self._keep({place: sample for place, sample in found.items() if place not in self.met})
+            self.met |= found.keys()
+        for split in dict.fromkeys(split for split, _ in self.found):
+            self._check(split)
+
+    def _keep(self, samples: Mapping[tuple[str, int], BadSample]) -> None:
+        found = {**self.found, **samples}
         if found != self.found:
             self.found = found
             self._write()
-        for split in dict.fromkeys(split for split, _ in self.found):
-            self._check(split)
 
     def _write(self) -> None:
         if self.path is None:
@@ -87,7 +98,7 @@ class BadSampleLog:
             self.path.unlink(missing_ok=True)
 
     def _check(self, split: str) -> None:
-        here = [sample for (where, _), sample in self.found.items() if where == split]
+        here = [sample for place, sample in self.found.items() if place in self.met and place[0] == split]
         if len(here) / self.sizes[split] > self.max_bad:  # not by a product: 0.29 * 100 is less than 29
             first = "; ".join(f"row {sample.row}, {sample.file}: {sample.reason}" for sample in here[:3])
             raise TooManyBadSamplesError(

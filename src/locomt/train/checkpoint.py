@@ -18,10 +18,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from locomt.train.bad import BadSampleLog
 from locomt.train.files import RunDirectory, replacing, write_text
 from locomt.train.recipe import Recipe
+from locomt.train.saved import load_checkpoint
 
 Row = dict[str, float | None]
-NOT_BEGUN: dict[str, Any] = {"seconds": 0.0, "bad": []}
-"""What a checkpoint between two epochs says of the one that follows."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -32,8 +31,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        with replacing(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        # By a file of ours: the error of torch's own says nothing of what is wrong with the disk.
+        with replacing(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
     def load_checkpoint(
         self,
@@ -41,20 +41,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         map_location: Any = lambda storage, location: storage,
         weights_only: bool | None = True,
     ) -> dict[str, Any]:
-        return super().load_checkpoint(path, map_location, weights_only=True)
+        return load_checkpoint(path, map_location)
 
 
 class EpochKeeper(Checkpoint):
     """After every epoch: a row in `metrics.csv`, `last.ckpt`, and `best.ckpt` where the epoch is the best so far.
 
-    Amid an epoch: `last.ckpt` every `train.checkpoint_minutes`. Such a checkpoint also has what the epoch's row is made
-    of: the seconds spent and the bad samples met so far (the sums of the loss are the module's, the place in the order
-    is the data module's).
+    Amid an epoch: `last.ckpt` every `train.checkpoint_minutes`. A checkpoint also has what the row of an epoch that was
+    begun is made of: the seconds spent and the bad samples met so far (the sums of the loss are the module's, the place
+    in the order is the data module's).
 
-    The best epoch has the best monitored metric and, among equals, the lowest validation loss: on a small split
-    accuracy reaches its top long before the model does. Without a validation split it is the last epoch. While views
-    are being learned no epoch counts: its weights fit no table yet. All that is remembered are the rows, which travel
-    in the checkpoint: a resumed run has its whole history.
+    The best epoch has the best monitored metric, among equals the lowest validation loss (on a small split accuracy
+    reaches its top long before the model does), and among equals of these it is the earliest. An epoch in which the
+    metric is undefined is not the best; where it is so in all of them, as of a split without positives, the lowest
+    validation loss decides. Without a validation split it is the last epoch. While views are being learned no epoch
+    counts: its weights fit no table yet. All that is remembered are the rows, which travel in the checkpoint: a resumed
+    run has its whole history.
 
     Args:
         run: where to write.
@@ -72,7 +74,7 @@ class EpochKeeper(Checkpoint):
     ) -> None:
         self.run, self.bad, self.on_epoch = run, bad, on_epoch
         self.interval = 60 * recipe.train.checkpoint_minutes
-        self.begun: dict[str, Any] = NOT_BEGUN
+        self.begun: dict[str, Any] = {"seconds": 0.0, "bad": []}
         self.monitor = f"val_{recipe.monitor}"
         self.sign = 1 if recipe.monitor_mode == "max" else -1
         self.passed = recipe.searching_epochs
@@ -81,12 +83,24 @@ class EpochKeeper(Checkpoint):
     @property
     def best(self) -> Row | None:
         """The row of the best epoch so far."""
-        scored, rows = [], self.rows[self.passed :]
+        name, rows = self.judge, self.rows[self.passed :]
+        sign = self.sign if name == self.monitor else -1
+        scored = []
         for row in rows:
-            score, loss = row.get(self.monitor), row.get("val_loss")
+            score, loss = row.get(name), row.get("val_loss")
             if score is not None:
-                scored.append((self.sign * score, -math.inf if loss is None else -loss, row))
+                scored.append((sign * score, -math.inf if loss is None else -loss, row))
+        # Of equals `max` takes the first.
         return max(scored, key=lambda entry: entry[:2])[2] if scored else next(reversed(rows), None)
+
+    @property
+    def judge(self) -> str:
+        """What the best epoch is judged by: the monitored metric, or `val_loss` where no epoch has it."""
+
+        def known(name: str) -> bool:
+            return any(row.get(name) is not None for row in self.rows[self.passed :])
+
+        return "val_loss" if known("val_loss") and not known(self.monitor) else self.monitor
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.saved = time.monotonic()
@@ -102,10 +116,10 @@ class EpochKeeper(Checkpoint):
         due = time.monotonic() - self.saved >= self.interval
         if trainer.strategy.reduce_boolean_decision(due, all=False):  # the clocks of processes differ
             self.bad.share()
-            self._save(trainer, {"seconds": time.monotonic() - self.started, "bad": self.bad.lines()})
+            self._save(trainer, time.monotonic() - self.started)
 
-    def _save(self, trainer: pl.Trainer, begun: dict[str, Any]) -> None:
-        self.begun = begun
+    def _save(self, trainer: pl.Trainer, seconds: float) -> None:
+        self.begun = {"seconds": seconds, "bad": self.bad.lines()}
         trainer.save_checkpoint(self.run.last)
         self.saved = time.monotonic()
 
@@ -128,7 +142,7 @@ class EpochKeeper(Checkpoint):
             write_text(self.run.history, as_csv(self.rows))
         if self.best is row:
             trainer.save_checkpoint(self.run.best, weights_only=True)
-        self._save(trainer, NOT_BEGUN)
+        self._save(trainer, 0.0)
         if self.on_epoch:
             self.on_epoch(row)
 

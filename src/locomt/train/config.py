@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from locomt.nn.config import INFLATIONS
+from locomt.nn.fields import LARGEST
 from locomt.train.augment import AugmentConfig
 from locomt.train.learn_views import LearnViews
 from locomt.train.subsection import make_section
@@ -15,6 +17,8 @@ PRECISIONS = ("32", "bf16-mixed")
 SAMPLINGS = ("shuffled", "balanced")
 VIEWS = ("fixed", "elastic", "learned")
 TABLES = ("self", "cross", "random")
+MOST = {"epochs": 10**6, "batch_size": 2**20, "devices": 1024}
+"""What a slip of the key may not ask for."""
 ACCELERATORS = ("auto", "cpu", "cuda")
 
 
@@ -66,7 +70,8 @@ class TrainConfig:
         augment: changes to the training batches, off by default; see `locomt.train.augment.AugmentConfig`. A mapping
             such as `{"mixup": 0.5}` is turned into one.
         seed: of the initial weights, the order of the data, augmentation, dropout and stochastic depth.
-        monitor: the validation metric that chooses the best epoch. Left out: accuracy, mAP or mae by task.
+        monitor: the validation metric that chooses the best epoch, with or without `val_` in front. Left out: accuracy,
+            mAP or mae by task.
         accelerator: `auto` (a CUDA device where there is one), `cpu` or `cuda`.
         devices: how many of them share the samples of each step; with `cpu` processes.
         checkpoint_minutes: time from one checkpoint to the next within a long epoch; 0 for none.
@@ -108,13 +113,16 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", str(self.precision))  # YAML reads 32 as a number
+        if self.monitor is not None:  # `val_accuracy` is what it is called in all that a run writes
+            object.__setattr__(self, "monitor", self.monitor.removeprefix("val_"))
         for name, kind, example in (
             ("augment", AugmentConfig, "{mixup: 0.5, ...}"),
             ("learn_views", LearnViews, "{budget: 0.5, ...}"),
         ):
             object.__setattr__(self, name, make_section(kind, getattr(self, name), f"train.{name}", example))
         for name in ("frozen", "elastic_tables"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         for name, choices in (
             ("optimizer", OPTIMIZERS),
             ("inflation", INFLATIONS),
@@ -132,6 +140,10 @@ class TrainConfig:
         for name in ("epochs", "epoch_samples", "batch_size", "devices"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"train.{name}: expected 1 or more, got {value}")
+            most = MOST.get(name, LARGEST)
+            require(value is None or value <= most, f"train.{name}: expected at most {most:,}, got {value or 0:,}")
+        for name in ("learning_rate", "weight_decay", "warmup_epochs", "clip_norm", "checkpoint_minutes"):
+            require(math.isfinite(getattr(self, name)), f"train.{name}: expected a number, got {getattr(self, name)}")
         for name in ("weight_decay", "warmup_epochs", "clip_norm", "seed", "checkpoint_minutes"):
             require(getattr(self, name) >= 0, f"train.{name}: expected 0 or more, got {getattr(self, name)}")
         for name in ("momentum", "label_smoothing"):

@@ -8,7 +8,8 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
-from locomt.data import Batch, ManifestDataset
+from locomt.data import Batch, ManifestDataset, read_manifest
+from locomt.data.splits import others_there
 from locomt.train.files import RunError
 from locomt.train.loading import CropSampler, make_loader
 from locomt.train.recipe import Recipe
@@ -28,7 +29,8 @@ class SplitsModule(pl.LightningDataModule):
         data = recipe.data
         self.train = ManifestDataset(data, data.train_split, labels)
         if not len(self.train):
-            raise ValueError(f"{data.manifest}: no row has split {data.train_split!r} (data.train_split)")
+            there = others_there(data.train_split, (row.split for row in read_manifest(data.manifest, data.columns)))
+            raise ValueError(f"{data.manifest}: no row has split {data.train_split!r} (data.train_split); {there}")
         self.val = ManifestDataset(data, data.val_split, labels)
         balanced = recipe.train.sampling == "balanced"
         self.weights = balancing_weights(self.train, labels) if balanced else None

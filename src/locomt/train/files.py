@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from locomt.data.atomic import flush, replacing, write_text
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.data.atomic import flush, make_directory, replacing, write_text
+from locomt.data.lock import is_lock
+from locomt.hints import in_short
+from locomt.train.origin import MARK, mark_of
+from locomt.train.recipe import Recipe, read_recipe
 
 __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_text"]
 
@@ -98,11 +103,15 @@ class RunDirectory:
                 f"{self.path} holds {'a' if self.finished else 'an'} {state} run; resume it (--resume), name "
                 "another directory (--run) or remove it"
             )
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or not all(map(is_lock, self.path.iterdir()))):
             raise RunError(f"{self.path} is no empty directory and holds no run; name another directory")
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.write_labels(labels)
-        write_text(self.config, recipe.to_yaml(self.path))  # last: from here on there is a run
+        make_directory(self.path)
+        try:
+            self.write_labels(labels)
+            self._write_config(recipe)  # last: from here on there is a run
+        except OSError:
+            self.labels.unlink(missing_ok=True)  # by itself it would be taken for somebody else's
+            raise
 
     def resume(self, recipe: Recipe, labels: Sequence[str]) -> None:
         """Check that this is the run that the recipe describes.
@@ -115,22 +124,34 @@ class RunDirectory:
         """
         if not self.last.exists() and not self.finished:
             self.write_labels(labels)
-            write_text(self.config, recipe.to_yaml(self.path))
+            self._write_config(recipe)
             return
-        before, now = flatten(load_recipe(self.config).to_dict()), flatten(recipe.to_dict())
-        for name in sorted(before.keys() | now.keys()):
-            old, new = before.get(name, "nothing"), now.get(name, "nothing")
-            if name not in FREE and old != new:
-                raise RunError(
-                    f"{self.path} was begun with {name} {old!r}, the recipe now says {new!r}: a run is resumed "
-                    "with the recipe that it was begun with; change it back or name another directory"
-                )
+        before, now = flatten(read_recipe(self.config)[0].to_dict()), flatten(recipe.to_dict())
+        names = [name for name in sorted(before.keys() | now.keys()) if name not in FREE]
+        changed = [(name, old, new) for name in names if (old := before.get(name)) != (new := now.get(name))]
+        if changed:
+            told = [f"{name} {old!r}, the recipe now says {new!r}" for name, old, new in changed]
+            raise RunError(
+                f"{self.path} was begun with {in_short(told)}: a run is resumed with the recipe that it was begun "
+                "with; change it back or name another directory"
+            )
         if (known := self.read_labels()) != tuple(labels):
             differing = sorted(set(known) ^ set(labels)) or list(labels)
             raise RunError(
                 f"{self.path} was begun with {len(known)} labels, the manifest now gives {len(labels)}, and they "
                 f"differ in {differing[0]!r}; name another directory"
             )
+
+        if before == now:  # the user's own word, wherever the run is from
+            self._write_mark(self.config.read_bytes())
+
+    def _write_config(self, recipe: Recipe) -> None:
+        text = recipe.to_yaml(self.path)
+        self._write_mark(text.encode())
+        write_text(self.config, text)
+
+    def _write_mark(self, config: bytes) -> None:
+        write_text(self.path / MARK, mark_of(config) + "\n")
 
     def write_labels(self, labels: Sequence[str]) -> None:
         write_text(self.labels, json.dumps(list(labels), ensure_ascii=False, indent=0) + "\n")
@@ -141,18 +162,39 @@ class RunDirectory:
         Raises:
             RunError: the file is missing or no list of labels.
         """
-        return tuple(self._read_json(self.labels, list))
+        labels = self._read_json(self.labels, list)
+        for place, label in enumerate(labels):
+            if not isinstance(label, str):
+                raise RunError(f"{self.labels}: expected names of labels, got {label!r:.60} at place {place + 1}")
+        if twice := [label for label, count in Counter(labels).items() if count > 1]:
+            raise RunError(f"{self.labels}: the label {twice[0]!r:.60} is there more than once")
+        return tuple(labels)
 
     def read_summary(self) -> dict[str, Any]:
-        """What `fit` returned. Raises `RunError` where the run has not finished."""
-        return dict(self._read_json(self.summary, dict))
+        """What `fit` returned. Raises `RunError` where the run has not finished, or the file is something else."""
+        summary = self._read_json(self.summary, dict)
+        for name, kinds in (("monitor", str), ("epoch", int), ("skipped", int)):
+            if not isinstance(summary.get(name), kinds):
+                came = repr(summary.get(name, "nothing"))[:60]
+                raise RunError(f"{self.summary}: expected {name}, a {kinds.__name__}, got {came}")
+        for name, value in summary.items():
+            if not isinstance(value, str | int | float | None):
+                raise RunError(f"{self.summary}: expected {name!r:.60} to be a number, got {value!r:.60}")
+        return dict(summary)
+
+    def read_history(self) -> list[dict[str, float | None]]:
+        """The rows of the epochs so far, None where a metric is undefined; none where there is no such file."""
+        if not self.history.is_file():
+            return []
+        with self.history.open(encoding="utf-8", newline="") as file:
+            return [{name: float(cell) if cell else None for name, cell in row.items()} for row in csv.DictReader(file)]
 
     def _read_json(self, path: Path, kind: type) -> Any:
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise RunError(f"{self.path} holds no {path.name}: expected a run made by `locomt train`") from None
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, numbers of thousands of digits
             raise RunError(f"{path}: not valid JSON ({error})") from None
         if not isinstance(value, kind):
             raise RunError(f"{path}: expected a {kind.__name__}, got {value!r:.60}")

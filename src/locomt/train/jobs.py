@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,10 @@ from typing import Any
 
 import torch
 
-from locomt.train.files import RunDirectory, write_text
+from locomt.data import label_list
+from locomt.data.processes import workers
+from locomt.train.files import RunDirectory, RunError, write_text
+from locomt.train.origin import key
 from locomt.train.recipe import Recipe
 
 SCORES = "test.json"
@@ -89,6 +91,8 @@ def do(job: Job) -> Outcome:
     from locomt.train.run import Run, evaluate
 
     found, start = job.found, time.monotonic()
+    if (row := _given_up(job)) is not None:
+        return _stopped(job, row, start)
 
     def watch(row: Mapping[str, Any]) -> None:
         if job.watch is not None and job.watch(row):
@@ -97,8 +101,7 @@ def do(job: Job) -> Outcome:
     try:
         summary = fit(job.recipe, job.directory, resume=True, on_epoch=watch if job.watch else None)
     except StoppedError as stop:
-        summary = {"monitor": f"val_{job.recipe.monitor}", **stop.row}
-        return Outcome(summary=summary, scores=None, seconds=time.monotonic() - start, stopped=True)
+        return _stopped(job, stop.row, start)
     scores = None
     if job.test:
         path = job.directory / SCORES
@@ -107,6 +110,30 @@ def do(job: Job) -> Outcome:
             write_text(path, json.dumps(scored, indent=2) + "\n")
         scores = json.loads(path.read_text(encoding="utf-8"))
     return Outcome(summary=summary, scores=scores, seconds=0.0 if found else time.monotonic() - start)
+
+
+def check_counts(at_once: int, threads: int) -> None:
+    """Refuse to do less than one run at a time, or to give it less than one thread."""
+    for name, value in (("jobs", at_once), ("threads", threads)):
+        if value < 1:
+            raise ValueError(f"{name}: expected 1 or more, got {value}")
+
+
+def _given_up(job: Job) -> Mapping[str, Any] | None:
+    """The epoch after which the run is to be stopped, among those that it had before its process was.
+
+    Whoever watches may not have been told of the last one, or the answer was not heeded any more.
+    """
+    run = RunDirectory(job.directory)
+    if job.watch is None or run.finished or not run.last.exists():
+        return None
+    run.resume(job.recipe, label_list(job.recipe.data))
+    return next((row for row in run.read_history() if job.watch(row)), None)
+
+
+def _stopped(job: Job, row: Mapping[str, Any], start: float) -> Outcome:
+    summary = {"monitor": f"val_{job.recipe.monitor}", **row}
+    return Outcome(summary=summary, scores=None, seconds=time.monotonic() - start, stopped=True)
 
 
 def do_all(
@@ -128,17 +155,16 @@ def do_all(
         on_done: told every job as it is done.
 
     Raises:
-        ValueError: as `do`, or a run that is still to be done wants several devices.
+        ValueError: as `do`, a run that is still to be done wants several devices, or a process died.
     """
-    for name, value in (("jobs", at_once), ("threads", threads)):
-        if value < 1:
-            raise ValueError(f"{name}: expected 1 or more, got {value}")
+    check_counts(at_once, threads)
     for job in jobs:
         if job.recipe.train.devices > 1 and not RunDirectory(job.directory).finished:
             raise ValueError(
                 f"train.devices is {job.recipe.train.devices}, but many runs are done with one device each; leave it "
                 f"out, or train {job.label} first by `locomt train`, into {job.directory}, where it will be found"
             )
+    key()  # before any process is started: what they make is this one's own, wherever the key is kept
     outcomes: dict[int, Outcome] = {}
     left = [place for place, job in enumerate(jobs) if not job.found]
     alone = min(at_once, len(left)) <= 1
@@ -151,31 +177,20 @@ def do_all(
         return list(outcomes.values())
     # Spawned, not forked: a fork of a process in which torch has started threads may hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(at_once, len(left)), context, _begin, (threads,))
     try:
-        waiting: dict[Future[Outcome], int] = {pool.submit(do, jobs[place]): place for place in left}
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                place = waiting.pop(future)
-                outcomes[place] = future.result()
-                on_done(jobs[place], outcomes[place])
-    finally:
-        pool.shutdown(cancel_futures=True)
+        with workers(min(at_once, len(left)), context, torch.set_num_threads, threads) as submit:
+            waiting = {submit(do, jobs[place]): place for place in left}
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    place = waiting.pop(future)
+                    outcomes[place] = future.result()
+                    on_done(jobs[place], outcomes[place])
+    except BrokenProcessPool:
+        raise RunError(
+            f"a process that had a run died: the memory may be too small for {at_once} runs at a time (--jobs), or a "
+            "decoder crashed; with --jobs 1 it shows where. The same command goes on"
+        ) from None
     return [outcomes[place] for place in range(len(jobs))]
-
-
-def _begin(threads: int) -> None:
-    """What a process does first. It ends with the one that started it, however that ends, so that nobody else finds its
-    run half done and goes on with it beside it."""
-    torch.set_num_threads(threads)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from locomt.cost import token_counts
 from locomt.cost.knapsack import BudgetError, choose, need_solver
 from locomt.nn.attention import ViewMixture
 from locomt.nn.config import ConfigError, FusionConfig
-from locomt.train.subsection import check_types
+from locomt.nn.fields import check_types
 from locomt.views import MULTI, LayerViews, View, ViewTable, view_set
 
 if TYPE_CHECKING:

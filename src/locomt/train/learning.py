@@ -87,6 +87,7 @@ class LearningModule(FusionModule):
         return self.model(batch.inputs, batch.lengths, drawn)  # type: ignore[no-any-return]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        super().on_before_optimizer_step(optimizer)
         assert self.rule is not None
         self.rule.step()
         self.rule.zero_grad()

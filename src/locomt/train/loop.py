@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,27 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from locomt.data import label_list
+from locomt.data.lock import locked
+from locomt.faults import telling
+from locomt.nn.config import FusionConfig
 from locomt.nn.model import FusionModel
 from locomt.nn.pretrained import fill_towers
 from locomt.train import ranks
 from locomt.train.bad import BadSampleLog
 from locomt.train.checkpoint import AtomicCheckpointIO, EpochKeeper
 from locomt.train.datamodule import SplitsModule
+from locomt.train.divergence import blind_loss, divergence
 from locomt.train.files import RunDirectory
 from locomt.train.learning import LearningModule
+from locomt.train.memory import estimate, shortage
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
+from locomt.train.preprocessing import differences
 from locomt.train.recipe import Recipe
+from locomt.train.saved import check_last, check_weights, load_checkpoint
 from locomt.train.start import fill_from_run
 
+LOG = logging.getLogger("locomt")
 NOISE = (
     "The '.*_dataloader' does not have many workers",  # data.workers says how many
     r"Found \d+ module\(s\) in eval mode at the start of training",  # train.frozen
@@ -49,6 +58,7 @@ def fit(
     run_dir: str | Path,
     *,
     resume: bool = False,
+    on_start: Callable[[], None] | None = None,
     on_epoch: Callable[[Mapping[str, float | None]], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
@@ -64,32 +74,64 @@ def fit(
             `summary.json` and `model/`.
         resume: go on after the last checkpoint of the run in `run_dir`, amid an epoch too; the weights come out as if
             it had never been stopped. A run that has finished is left as it is; where there is none, one is begun.
+        on_start: called once nothing speaks against training any more, before its first step.
         on_epoch: told the row of every epoch, as `metrics.csv` has it; in the first of several processes alone.
         on_step: told the steps done and the steps in all, in every process.
 
     Returns:
         The row of the epoch that was exported to `model/` (the best, or the last where there is no validation
-        split), `skipped` (samples that could not be read so far) in it, and the name `monitor` of what it is judged by.
+        split), `skipped` (samples that could not be read so far) in it, and the name `monitor` of what it is judged by:
+        `val_loss` where what the recipe monitors is undefined in every epoch. Where training ended with a loss beyond
+        all reason, `diverged` says so in a line.
 
     Raises:
-        ValueError: the recipe, the manifest or the run directory cannot serve, too many samples are bad, or the
-            loss is no number any more.
+        ValueError: the recipe, the manifest or the run directory cannot serve, another process writes in the
+            directory, the processes do not fit the recipe, too many samples are bad, or the loss is no number any more.
+        MachineError: the machine lacks disk, memory or file descriptors, or killed a worker; the run can be resumed.
+            Where memory is likely to run out, that is logged before training starts.
         KeyboardInterrupt: it was interrupted; the run can be resumed. (SIGTERM: SystemExit with code 143.)
     """
-    run = RunDirectory(Path(run_dir))
+    ranks.check_launch(recipe.train.devices)
+    run, labels = RunDirectory(Path(run_dir)), label_list(recipe.data)
+    config = recipe.fusion_config(labels)
+    kept = "what was done is kept: resuming goes on after the last checkpoint"
     first = recipe.train.devices == 1 or ranks.is_first()
-    labels = label_list(recipe.data)
+    writes = first and not (resume and run.finished)
+    with (
+        telling(run.path, need=lambda: str(estimate(recipe, config)), then=kept),
+        locked(run.path, run.last.parent.name) if writes else nullcontext(),
+    ):
+        return _fit(recipe, run, first, labels, config, resume, on_start, on_epoch, on_step)
+
+
+def _fit(
+    recipe: Recipe,
+    run: RunDirectory,
+    first: bool,
+    labels: list[str],
+    config: FusionConfig,
+    resume: bool,
+    on_start: Callable[[], None] | None,
+    on_epoch: Callable[[Mapping[str, float | None]], None] | None,
+    on_step: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    """What `fit` does in a run directory of its own."""
     if resume and run.holds_run:
         if first:
             run.resume(recipe, labels)
         if run.finished:
             return run.read_summary()
-    accelerator = _accelerator(recipe.train.accelerator)
+    accelerator = _accelerator(recipe.train.accelerator, recipe.train.devices)
     splits = SplitsModule(recipe, labels)
+    need = estimate(recipe, config, _trained(recipe, config))
+    if first and (line := shortage(need, accelerator, recipe.train.devices)):
+        LOG.warning(line)
     seed_all(recipe.train.seed, 0)
-    model = FusionModel(recipe.fusion_config(labels))
+    model = FusionModel(config)
     if not run.last.exists():  # a run that goes on has its weights, and needs the pretrained ones no more
         if recipe.train.start is None:
+            for line in differences(recipe) if first else ():
+                LOG.warning(line)
             fill_towers(model, recipe.starting_points, recipe.train.inflation)
         else:
             fill_from_run(model, recipe.train.start)
@@ -101,11 +143,15 @@ def fit(
         if recipe.train.views == "learned"
         else FusionModule(recipe, model, labels, bad)
     )
-    if first and not (resume and run.holds_run):
-        run.begin(recipe, labels)
     if recipe.train.compile:
         model.compile()
-    with _quiet(), _deterministic(recipe.train.deterministic):
+    if run.last.exists():
+        check_last(run.last, module.state_dict())
+    if first and not (resume and run.holds_run):
+        run.begin(recipe, labels)
+    if on_start:
+        on_start()
+    with _quiet(recipe.train.devices), _deterministic(recipe.train.deterministic):
         trainer = pl.Trainer(
             accelerator=accelerator,
             devices=recipe.train.devices,
@@ -126,13 +172,16 @@ def fit(
         )
         trainer.fit(module, splits, ckpt_path=run.last if run.last.exists() else None, weights_only=True)
     assert keeper.best is not None
-    summary = {"monitor": keeper.monitor, **keeper.best}
+    summary: dict[str, Any] = {"monitor": keeper.judge, **keeper.best}
+    blind = {"train": blind_loss(splits.train, len(labels)), "val": blind_loss(splits.val, len(labels))}
+    if line := divergence((keeper.best, keeper.rows[-1]), blind, recipe.train.learning_rate):
+        summary["diverged"] = line
     if not first:
         return summary
-    weights = torch.load(run.best, map_location="cpu", weights_only=True)["state_dict"]
-    model.cpu().load_state_dict(
-        {name.removeprefix("model."): value for name, value in weights.items() if name.startswith("model.")}
-    )
+    best = load_checkpoint(run.best, weights=True)["state_dict"]
+    weights = {name.removeprefix("model."): value for name, value in best.items() if name.startswith("model.")}
+    check_weights(run.best, weights, model.state_dict())
+    model.cpu().load_state_dict(weights)
     run.export(summary, model.save_pretrained)
     return summary
 
@@ -142,10 +191,24 @@ def _strategy(devices: int) -> str | DDPStrategy:
     return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto"
 
 
-def _accelerator(name: str) -> str:
+def _accelerator(name: str, devices: int) -> str:
     if name == "cuda" and not torch.cuda.is_available():
         raise TrainingError("train.accelerator is cuda, but torch finds no CUDA device; use auto or cpu")
-    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+    if name == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    if devices > (found := torch.cuda.device_count()):
+        raise TrainingError(f"train.devices is {devices}, but torch finds {found} CUDA devices; use as many or fewer")
+    return "cuda"
+
+
+def _trained(recipe: Recipe, config: FusionConfig) -> int | None:
+    """How many numbers are trained where parts are frozen, told from a model without memory; None: all of them."""
+    if not recipe.train.frozen:
+        return None
+    with torch.device("meta"):
+        model = FusionModel(config)
+    freeze(model, recipe.train.frozen)
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def _tensorboard(run: RunDirectory) -> TensorBoardLogger:
@@ -182,11 +245,13 @@ def _deterministic(wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet(devices: int) -> Iterator[None]:
     """Keeps Lightning from narrating, and lets a stopped program end as stopped programs do."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
-    handler = signal.getsignal(signal.SIGINT)
+    handler, terminate = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    if devices > 1 and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning has all processes end after the same step
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
@@ -205,3 +270,5 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             signal.signal(signal.SIGINT, handler)
+        if devices > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)

@@ -22,6 +22,7 @@ from torchmetrics.classification import (
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 from locomt.data import IGNORED, DataConfig
+from locomt.hints import require_list
 from locomt.train import ranks
 from locomt.train.events import THRESHOLD, Counts, count_events, find_events
 
@@ -84,32 +85,33 @@ class MultilabelScores(Scores):
     """Mean average precision and mean area under the ROC curve over the classes, and d-prime.
 
     d-prime is sqrt(2) times the normal quantile of the area (of the mean area, for all classes together) and None where
-    that is infinite (Hershey et al., ICASSP 2017). A class without a positive sample has no average precision, one
-    without a negative sample no area either: such classes are left out of the means and stand as None, and
-    `classes_scored` says how many are left.
+    that is infinite (Hershey et al., ICASSP 2017). Samples are ranked by logits, which tell apart what probabilities
+    near 0 and 1 round together. A class without a positive sample has no average precision, one without a negative
+    sample no area either, and one with an answer that is no number neither: such classes are left out of the means and
+    stand as None, and `classes_scored` says how many are left.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__()
         self.labels = tuple(labels)
-        self.scores: list[Tensor] = []
+        self.logits: list[Tensor] = []
         self.targets: list[Tensor] = []
 
     def update(self, logits: Float[Tensor, "batch classes"], labels: Shaped[Tensor, "batch classes"]) -> None:
-        self.scores.append(logits.detach().float().sigmoid())
+        self.logits.append(_as_they_are(logits))
         self.targets.append(labels.long())
 
     def reset(self) -> None:
-        self.scores.clear()
+        self.logits.clear()
         self.targets.clear()
 
     def compute(self) -> dict[str, dict[str, Any]]:
-        scores, targets = ranks.gather_rows(self.scores), ranks.gather_rows(self.targets)
+        logits, targets = ranks.gather_rows(self.logits), ranks.gather_rows(self.targets)
         per_class: dict[str, dict[str, Any]] = {}
         for i, label in enumerate(self.labels):
-            found = _average_precision(scores[:, i], targets[:, i])
-            both = 0 < found["positives"] < len(targets)
-            area = binary_auroc(scores[:, i], targets[:, i]).item() if both else None
+            found = _average_precision(logits[:, i], targets[:, i])
+            both = found["average_precision"] is not None and found["positives"] < len(targets)
+            area = binary_auroc(_places(logits[:, i]), targets[:, i]).item() if both else None
             per_class[label] = found | {"auc": area, "d_prime": _d_prime(area)}
         mean_area = _mean([entry["auc"] for entry in per_class.values()])
         return {
@@ -117,7 +119,7 @@ class MultilabelScores(Scores):
                 "mAP": _mean([entry["average_precision"] for entry in per_class.values()]),
                 "mAUC": mean_area,
                 "d_prime": _d_prime(mean_area),
-                "classes_scored": sum(entry["positives"] > 0 for entry in per_class.values()),
+                "classes_scored": sum(entry["average_precision"] is not None for entry in per_class.values()),
             },
             "per_class": per_class,
         }
@@ -126,9 +128,10 @@ class MultilabelScores(Scores):
 class TemporalScores(Scores):
     """Mean average precision, every real time step counting as a sample, and F1, precision and recall of the events.
 
-    A class that is on in no step has no average precision: it is left out of the mean and stands as None, and
-    `classes_scored` says how many are left. The events of all classes count together; what of them is true is as long
-    as the steps in which it is on. See `locomt.train.events`.
+    Steps are ranked by logits; events are where probabilities reach `THRESHOLD`. A class that is on in no step has no
+    average precision: it is left out of the mean and stands as None, and `classes_scored` says how many are left. The
+    events of all classes count together; what of them is true is as long as the steps in which it is on. See
+    `locomt.train.events`.
 
     Args:
         labels: the classes.
@@ -139,24 +142,24 @@ class TemporalScores(Scores):
     def __init__(self, labels: Sequence[str], step: float, smooth: float = 0.0) -> None:
         super().__init__()
         self.labels, self.step, self.smooth = tuple(labels), step, smooth
-        self.scores: list[Tensor] = []
+        self.logits: list[Tensor] = []
         self.targets: list[Tensor] = []
 
     def update(
         self, logits: Float[Tensor, "batch steps classes"], labels: Float[Tensor, "batch steps classes"]
     ) -> None:
-        self.scores.append(logits.detach().float().sigmoid())
+        self.logits.append(_as_they_are(logits))
         self.targets.append(labels)
 
     def reset(self) -> None:
-        self.scores.clear()
+        self.logits.clear()
         self.targets.clear()
 
     def compute(self) -> dict[str, dict[str, Any]]:
-        scores, targets = ranks.gather_rows(self.scores), ranks.gather_rows(self.targets)
+        logits, targets = ranks.gather_rows(self.logits), ranks.gather_rows(self.targets)
         real = ~targets[..., 0].isnan()
-        on, likely = targets[real].long(), scores[real]
-        counts = self._count_events(scores.cpu(), targets.cpu(), real.cpu())
+        on, likely = targets[real].long(), logits[real]
+        counts = self._count_events(logits.sigmoid().cpu(), targets.cpu(), real.cpu())
         per_class = {
             label: _average_precision(likely[:, i], on[:, i]) | counts[i].metrics() | {"events": counts[i].true}
             for i, label in enumerate(self.labels)
@@ -165,7 +168,7 @@ class TemporalScores(Scores):
             "metrics": {
                 "mAP": _mean([entry["average_precision"] for entry in per_class.values()]),
                 **sum(counts, start=Counts()).metrics(),
-                "classes_scored": sum(entry["positives"] > 0 for entry in per_class.values()),
+                "classes_scored": sum(entry["average_precision"] is not None for entry in per_class.values()),
             },
             "per_class": per_class,
         }
@@ -202,11 +205,26 @@ class RegressionScores(Scores):
         return {"metrics": metrics, "per_class": {}}
 
 
-def _average_precision(scores: Float[Tensor, " samples"], targets: Int[Tensor, " samples"]) -> dict[str, Any]:
-    """Of one class: None where there is no positive; and how many positives there are."""
+def _as_they_are(logits: Tensor) -> Tensor:
+    """Logits to keep; those of 16 bits in 32."""
+    return logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _average_precision(logits: Float[Tensor, " samples"], targets: Int[Tensor, " samples"]) -> dict[str, Any]:
+    """Of one class: None where there is no positive, or a logit that is no number; and how many positives there are."""
     positives = int(targets.sum())
-    precision = binary_average_precision(scores, targets).item() if positives else None
+    defined = positives and not logits.isnan().any()
+    precision = binary_average_precision(_places(logits), targets).item() if defined else None
     return {"average_precision": precision, "positives": positives}
+
+
+def _places(logits: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
+    """The places of logits in their order, equal ones sharing theirs, as numbers in [0, 1).
+
+    torchmetrics takes a sigmoid of what lies outside of [0, 1], and in its rounding large logits become equal.
+    """
+    places: Tensor = logits.unique(return_inverse=True)[1]
+    return places.double() / len(logits)
 
 
 def _d_prime(area: float | None) -> float | None:
@@ -227,6 +245,7 @@ def scores_of(data: DataConfig, labels: Sequence[str]) -> Scores:
 
 def make_scores(task: str, labels: Sequence[str], step: float | None = None, smooth: float = 0.0) -> Scores:
     """The scores of a task: `multiclass`, `multilabel`, `regression` or `temporal`, which needs its `step`."""
+    require_list(labels, "labels")
     if task == "temporal":
         assert step is not None, "a temporal task has a step"
         return TemporalScores(labels, step, smooth)

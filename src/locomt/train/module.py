@@ -51,6 +51,8 @@ class FusionModule(pl.LightningModule):
         self.recipe, self.model, self.bad = recipe, model, bad
         self.scores = scores_of(recipe.data, labels)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
+        self.validated: float | None = None
+        self.empty = False
         self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed)
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
@@ -60,11 +62,18 @@ class FusionModule(pl.LightningModule):
         self.bad.add(self.recipe.data.train_split, batch.bad)
         batch = self.augment(batch, self.current_epoch, index, self.global_rank)
         weight = self._weight(batch)
-        if weight is None:
-            return None  # not one of the samples could be read
-        if not batch.ids:  # but others have some: this process takes part in their step
-            return 0 * torch.stack([p.sum() for p in self.model.parameters() if p.requires_grad]).sum()
+        self.empty = weight is None  # not one of the samples could be read
+        if weight is None and not ranks.in_use():
+            return None
+        if not batch.ids:  # others may have some: this process takes part in their step
+            # By a parameter that every sample uses: those of a modality that the others lack are to be left alone.
+            return 0 * [p for p in self.model.parameters() if p.requires_grad][-1].sum()
+        assert weight is not None
         return weight * self._train_loss(batch, index)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.empty:  # as with one process: no step, not one of momentum or weight decay either
+            self.zero_grad(set_to_none=True)
 
     def _train_loss(self, batch: Batch, index: int) -> Tensor:
         """The loss of the model's own table, or the mean over the tables of the step."""
@@ -110,6 +119,7 @@ class FusionModule(pl.LightningModule):
         loss = self.val_loss.compute()
         if loss is None:
             raise TrainingError(f"not one sample of split {self.recipe.data.val_split!r} could be read")
+        self.validated = loss
         self.log("val_loss", loss)
         for name, value in self.scores.compute()["metrics"].items():
             self.log(f"val_{name}", math.nan if value is None else float(value))
@@ -119,12 +129,24 @@ class FusionModule(pl.LightningModule):
         loss = self.train_loss.compute()
         if loss is None:
             raise TrainingError(f"not one sample of split {self.recipe.data.train_split!r} could be read")
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the training loss became {loss} in epoch {self.current_epoch + 1}: lower train.learning_rate "
-                f"({self.recipe.train.learning_rate:g}), lengthen train.warmup_epochs or set train.clip_norm"
-            )
+        self._check_finite(loss)
         self.log("train_loss", loss)
+
+    def _check_finite(self, loss: float) -> None:
+        """Stop before an epoch that came to no numbers is kept."""
+        epoch, rate = self.current_epoch + 1, self.recipe.train.learning_rate
+        advice = f"lower train.learning_rate ({rate:g}), lengthen train.warmup_epochs or set train.clip_norm"
+        if not math.isfinite(loss):
+            raise TrainingError(f"the training loss became {loss} in epoch {epoch}: {advice}")
+        for name, weights in self.model.named_parameters():
+            if not bool(weights.isfinite().all()):
+                raise TrainingError(f"the weights {name} became no finite numbers in epoch {epoch}: {advice}")
+        val = self.validated
+        if val is not None and not math.isfinite(val):
+            raise TrainingError(
+                f"the validation loss became {val} in epoch {epoch}, and the training loss is {loss:.4g}: {advice}; or "
+                f"look for values beyond reason in split {self.recipe.data.val_split!r}"
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_loss"] = ranks.total(self.train_loss.sums)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from locomt.hints import did_you_mean
 from locomt.nn.config import Architecture, FusionConfig
 from locomt.train.augment import check_augment
 from locomt.train.config import RecipeError, TrainConfig, require
+from locomt.train.origin import is_foreign, refusal, within
+from locomt.train.yaml_text import parse_yaml, read_yaml
 
 PARTS = ("fusion", "head")
 """Parts of every model that are no modality's."""
@@ -202,39 +205,53 @@ _Dumper.add_representer(
 )
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: str | Sequence[str] = ()) -> Recipe:
     """Read a recipe file.
 
     `data.labels` may name a text file with a label a line, which stands for the list in it.
 
     Args:
         path: the YAML file; `data.manifest` and a file of labels in it are relative to the file.
-        overrides: options in command-line form, `["--model.depth", "4", "--train.seed=1"]`; a file given
-            here is relative to the working directory, as every path on a command line is.
+        overrides: options in command-line form, `["--model.depth", "4", "--train.seed=1"]`, or a line of them,
+            `"--model.depth 4 --train.seed=1"`; a file given here is relative to the working directory, as every path
+            on a command line is.
 
     Where there is a folder of the name of a checkpoint (in `train.pretrained`, or a text's encoder), it is meant, and
     not an id on the hub.
+
+    The `config.yaml` of a run that somebody else began is not followed out of its folder; see `locomt.train.origin`.
 
     Raises:
         RecipeError: the file is no recipe; one line that names the field, what it wants and what came.
         OSError: the file cannot be read.
     """
+    recipe, reaching = read_recipe(path, overrides)
+    for name, value in reaching.items():
+        raise RecipeError(refusal(Path(path), name, value))
+    return recipe
+
+
+def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Recipe, dict[str, str]]:
+    """As `load_recipe`, and what a foreign run's `config.yaml` names outside of its folder, by field.
+
+    Whoever uses the recipe refuses those of these fields that it would follow. See `locomt.train.origin`.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected a recipe file, but there is no file {path}")
-    values = _read_yaml(path)
-    folder = label_folder = path.parent
-    for name, value in _parse_overrides(overrides):
+    values, pairs = _read_yaml(path), _parse_overrides(overrides)
+    for name, value in pairs:
         _override(values, name, value)
-        if name == "data.manifest":
-            folder = Path()
-        if name == "data.labels":
-            label_folder = Path()
+    given, foreign = {name for name, _ in pairs}, is_foreign(path)
+    folder, label_folder = (Path() if name in given else path.parent for name in ("data.manifest", "data.labels"))
     if isinstance(labels := values.get("data", {}).get("labels"), str):
+        if foreign and "data.labels" not in given and not within(label_folder / labels, path.parent):
+            raise RecipeError(refusal(path, "data.labels", labels))
         values["data"]["labels"] = _read_labels(label_folder / labels)
+    folders = (path.parent, Path())
+    _fill_auto(values, path, folders, given if foreign else None)
     recipe = build_recipe(values, str(path))
     manifest = os.path.abspath(folder / recipe.data.manifest)
-    folders = (path.parent, Path())
     pretrained = {name: _resolved(source, folders) for name, source in recipe.train.pretrained.items()}
     modalities = {
         name: replace(
@@ -245,11 +262,48 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         for name, source in recipe.data.modalities.items()
     }
     start = recipe.train.start and _resolved(recipe.train.start, folders)
-    return replace(
+    recipe = replace(
         recipe,
         data=replace(recipe.data, manifest=manifest, modalities=modalities),
         train=replace(recipe.train, pretrained=pretrained, start=start),
     )
+    return recipe, _reaching(recipe, path.parent, given) if foreign else {}
+
+
+def _fill_auto(values: dict[str, Any], path: Path, folders: Sequence[Path], given: set[str] | None) -> None:
+    """What checkpoints say in place of every `auto`; in a foreign run, of which `given` are the user's own fields, none
+    is asked."""
+    modalities, pretrained = values.get("data", {}).get("modalities"), values.get("train", {}).get("pretrained")
+    for name, entry in modalities.items() if isinstance(modalities, dict) else ():
+        if not isinstance(entry, dict) or "auto" not in [entry[field] for field in entry if field != "column"]:
+            continue
+        from locomt.train.preprocessing import fill_auto
+
+        source = pretrained.get(name) if isinstance(pretrained, dict) else None
+        if given is not None and not {"train.pretrained", f"train.pretrained.{name}"} & given:
+            raise RecipeError(refusal(path, f"train.pretrained.{name}", source))
+        try:
+            modalities[name] = fill_auto(entry, name, _resolved(source, folders) if isinstance(source, str) else None)
+        except ValueError as error:
+            raise RecipeError(f"{path}: {error}") from None
+
+
+def _reaching(recipe: Recipe, folder: Path, given: set[str]) -> dict[str, str]:
+    """The fields that were not given by the user and name what lies outside of a folder -> what they name."""
+    named = {"data.manifest": recipe.data.manifest}
+    named |= {f"train.pretrained.{name}": source for name, source in recipe.train.pretrained.items()}
+    if recipe.train.start:
+        named["train.start"] = recipe.train.start
+    for name, source in recipe.data.modalities.items():
+        if isinstance(source, TextSource):
+            for field_name in ("encoder", "tokenizer"):  # in this order: an encoder brings its tokenizer along
+                if (value := getattr(source, field_name)) not in ("", "bytes"):
+                    named[f"data.modalities.{name}.{field_name}"] = value
+    outside = {name: value for name, value in named.items() if not (os.path.exists(value) and within(value, folder))}
+    if recipe.data.allow_outside:
+        outside["data.allow_outside"] = "true"
+    mine = tuple(f"{name}." for name in given)
+    return {name: value for name, value in outside.items() if not f"{name}.".startswith(mine)}
 
 
 def _resolved(source: str, folders: Sequence[Path]) -> str:
@@ -259,19 +313,12 @@ def _resolved(source: str, folders: Sequence[Path]) -> str:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path}: expected a YAML file, got something that is no text") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    values = read_yaml(path)
     require(isinstance(values, dict), f"{path}: expected the sections model, data and train, got {values!r:.60}")
     for section, content in values.items():
         require(
             content is None or isinstance(content, dict),
-            f"{path}: expected section {section!r} to hold fields, got {content!r:.60}",
+            f"{path}: expected section {section!r:.60} to hold fields, got {content!r:.60}",
         )
     return {section: content or {} for section, content in values.items()}
 
@@ -286,10 +333,18 @@ def _read_labels(path: Path) -> list[str]:
         raise RecipeError(f"{path}: expected labels in UTF-8, one a line") from None
 
 
-def _parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
+def words_of(overrides: str | Sequence[str]) -> list[str]:
+    """The words of a command line, be it one line or words already."""
+    try:
+        return shlex.split(overrides) if isinstance(overrides, str) else list(overrides)
+    except ValueError as error:  # a quote that is not closed
+        raise RecipeError(f"overrides {overrides!r}: {error}") from None
+
+
+def _parse_overrides(overrides: str | Sequence[str]) -> list[tuple[str, Any]]:
     """`["--a.b", "1", "--c.d=2"]` -> [("a.b", 1), ("c.d", 2)]."""
     pairs = []
-    items = iter(overrides)
+    items = iter(words_of(overrides))
     for item in items:
         name, equals, text = item.partition("=")
         require(
@@ -300,9 +355,9 @@ def _parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
         if value is None:
             raise RecipeError(f"override {name}: expected a value after it, got none")
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise RecipeError(f"override {name}: {value!r} is not valid YAML; quote it") from None
+            parsed = parse_yaml(value, f"override {name}")
+        except RecipeError as error:
+            raise RecipeError(f"{error}; quote it") from None
         plain = isinstance(parsed, str) and value[:1] not in ("'", '"')
         pairs.append((name[2:], value if plain else parsed))  # YAML would fold the lines of a view table
     return pairs
@@ -363,4 +418,4 @@ def _one_line(message: str, values: Mapping[str, Mapping[str, Any]]) -> str:
         return " ".join(message.split())
     section, name = key.groups()
     wanted = {f.name: f.type for f in fields(_SECTIONS[section])}[name]
-    return f"{section}.{name}: expected {wanted}, got {values[section].get(name)!r}"
+    return f"{section}.{name}: expected {wanted}, got {values[section].get(name)!r:.60}"

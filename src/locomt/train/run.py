@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ from torch import Tensor
 
 from locomt.data import BadSample, FileDataset, ManifestDataset, average_clips, collate, read_manifest
 from locomt.data.batch import time_reached
+from locomt.data.dataset import File
+from locomt.data.splits import others_there
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
 from locomt.train.events import find_events
 from locomt.train.files import RunDirectory, RunError, flatten
 from locomt.train.loading import make_loader
 from locomt.train.metrics import scores_of
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.origin import refusal, trusting
+from locomt.train.recipe import Recipe, read_recipe
 
 
 @dataclass(frozen=True)
@@ -31,35 +34,45 @@ class Run:
         recipe: what it was trained with.
         model: the exported model, ready for inference.
         labels: the names of the model's outputs; empty for regression.
+        reaching: what somebody else's run names outside of its folder, by field; see `locomt.train.origin`.
     """
 
     path: Path
     recipe: Recipe
     model: FusionModel
     labels: tuple[str, ...]
+    reaching: Mapping[str, str] = field(default_factory=dict)
+
+    def check_data(self) -> None:
+        """Raises `RunError` where a run of somebody else would have data read that lie outside of its folder."""
+        for name in ("data.manifest", "data.allow_outside"):
+            if name in self.reaching:
+                raise RunError(refusal(RunDirectory(self.path).config, name, self.reaching[name]))
 
     @classmethod
-    def load(cls, run_dir: str | Path, overrides: Sequence[str] = ()) -> Run:
+    def load(cls, run_dir: str | Path, overrides: str | Sequence[str] = (), *, trust: bool = False) -> Run:
         """Load a run from its directory.
 
         Args:
             run_dir: what `locomt train` wrote.
             overrides: as for `load_recipe`: another manifest to evaluate on, say.
+            trust: follow the names of tokenizers, encoders and data in a run that somebody else began.
 
         Raises:
-            RunError: the directory holds no run or one that has not finished, or the overrides ask for another
-                model than was trained.
+            RunError: the directory holds no run or one that has not finished, the overrides ask for another
+                model than was trained, or somebody else's run names a tokenizer or an encoder outside of its folder.
         """
         run = RunDirectory(Path(run_dir))
         if not run.holds_run:
             raise RunError(f"{run.path} holds no run: expected a directory that `locomt train` made")
         if not run.finished:
             raise RunError(f"the run in {run.path} has not finished; go on with `locomt train ... --resume`")
-        try:
-            model = FusionModel.from_pretrained(run.model)
-        except json.JSONDecodeError as error:
-            raise RunError(f"{run.model}: its config.json is not valid JSON ({error})") from None
-        recipe, labels = load_recipe(run.config, overrides), run.read_labels()
+        with trusting(trust):
+            recipe, reaching = read_recipe(run.config, overrides)
+        for name, value in reaching.items():
+            if name.startswith("data.modalities."):
+                raise RunError(refusal(run.config, name, value))
+        model, labels = FusionModel.from_pretrained(run.model), run.read_labels()
         if recipe.train.views != "fixed":  # training set the table that the model has
             recipe = replace(recipe, model=replace(recipe.model, views=model.config.views))
         trained, asked = flatten(model.config.to_dict()), flatten(recipe.fusion_config(labels).to_dict())
@@ -69,7 +82,7 @@ class Run:
                     f"the model in {run.model} has {name} {trained.get(name)!r}, the recipe asks for "
                     f"{asked.get(name)!r}; a trained model is used as it was trained"
                 )
-        return cls(run.path, recipe, model.eval(), labels)
+        return cls(run.path, recipe, model.eval(), labels, reaching)
 
 
 def best_device() -> torch.device:
@@ -97,27 +110,31 @@ def evaluate(
 
     Returns:
         `{"metrics": {...}, "per_class": {...}, "samples": n, "skipped": n}`; skipped samples could not be read
-        and are not among the samples.
+        and are not among the samples. Where samples went without a modality because their files lack it and the recipe
+        says so, `missing` maps it to their number.
 
     Raises:
         ValueError: the split has no rows, or more of them are bad than `data.max_bad` allows.
     """
+    run.check_data()
     data, device = run.recipe.data, device or best_device()
     split = split or data.test_split
     dataset = ManifestDataset(data, split, run.labels, clips=data.clips)
     if not len(dataset):
-        found = sorted({row.split for row in read_manifest(data.manifest)})
-        raise ValueError(f"{data.manifest}: no row has split {split!r}; there are {', '.join(found)}")
+        there = others_there(split, (row.split for row in read_manifest(data.manifest)))
+        raise ValueError(f"{data.manifest}: no row has split {split!r}; {there}")
     bad = BadSampleLog({split: len(dataset)}, data.max_bad)
     model = run.model.to(device).eval()
     scores = scores_of(data, run.labels).to(device)
     loader = make_loader(dataset, run.recipe)
     samples = 0
+    missing: Counter[str] = Counter()
     for step, batch in enumerate(loader, start=1):
         if on_bad:
             for sample in batch.bad:
                 on_bad(sample)
         bad.add(split, batch.bad)
+        missing.update(batch.missing)
         if batch.ids:
             batch = batch.to(device)
             logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)
@@ -127,13 +144,14 @@ def evaluate(
             on_step(step, len(loader))
     if not samples:
         raise ValueError(f"not one sample of split {split!r} could be read")
-    return {**scores.compute(), "samples": samples, "skipped": bad.total}
+    without = {"missing": dict(missing)} if missing else {}
+    return {**scores.compute(), "samples": samples, "skipped": bad.total, **without}
 
 
 @torch.inference_mode()
 def predict(
     run: Run,
-    items: Iterable[str | Path | Mapping[str, str | Path]],
+    items: File | Iterable[File],
     *,
     top: int = 5,
     device: torch.device | str | None = None,
@@ -143,7 +161,7 @@ def predict(
     Args:
         run: the run.
         items: a sample each: a file, or a mapping from modality to file where a sample takes several (see
-            `locomt.data.FileDataset`).
+            `locomt.data.FileDataset`); or one of them by itself.
         top: how many labels to give, the likeliest first; of a temporal task all events are given.
 
     Returns:
@@ -151,8 +169,9 @@ def predict(
         (of the label among all for `multiclass`, of the label being there for `multilabel`) or, with label
         "value", the number of a regression. Where labels belong to steps, each prediction names its `step`. Of a
         temporal task, `events` in place of `predictions`: `{"label":, "start":, "end":, "score":}` each, in seconds,
-        in the order of their starts, the score being the mean probability over the event. An item that cannot be read
-        has `error`.
+        in the order of their starts, the score being the mean probability over the event. Where a file lacks a stream
+        or nothing is heard of its sound, the model answers without that modality: `missing` lists those, and `why` maps
+        each to the reason. An item that cannot be read has `error`.
 
     Raises:
         ValueError: `top` is below 1, or a mapping names a modality that the run lacks.
@@ -161,7 +180,7 @@ def predict(
         raise ValueError(f"expected to give the top 1 or more labels, got {top}")
     device = device or best_device()
     model = run.model.to(device).eval()
-    dataset = FileDataset(run.recipe.data, list(items), clips=run.recipe.data.clips)
+    dataset = FileDataset(run.recipe.data, items, clips=run.recipe.data.clips)
     answers: list[dict[str, Any]] = []
     for index in range(len(dataset)):
         sample = dataset[index]
@@ -175,6 +194,8 @@ def predict(
             answers.append({"file": sample.id, "events": _events(run, logits[:length].sigmoid())})
         else:
             answers.append({"file": sample.id, "predictions": _ranked(run, logits, top)})
+        if sample.missing:
+            answers[-1] |= {"missing": list(sample.missing), "why": dict(sample.missing)}
     return answers
 
 
@@ -196,5 +217,5 @@ def _ranked(run: Run, logits: Tensor, top: int) -> list[dict[str, Any]]:
     if run.recipe.data.task == "regression":
         return [{"label": "value", "score": logits.item()}]
     scores = logits.softmax(-1) if run.recipe.data.task == "multiclass" else logits.sigmoid()
-    values, places = scores.topk(min(top, len(run.labels)))
-    return [{"label": run.labels[i], "score": value} for value, i in zip(values.tolist(), places.tolist(), strict=True)]
+    order = logits.argsort(descending=True, stable=True)[:top]  # by logits: likely labels may all round to 1
+    return [{"label": run.labels[i], "score": scores[i].item()} for i in order.tolist()]

@@ -11,6 +11,7 @@ from torch.utils.data import Sampler
 
 from locomt.data import ManifestDataset
 from locomt.data.labels import LabelError, parse_label
+from locomt.data.names import places_of
 
 
 class EpochSampler(Sampler[int]):
@@ -59,7 +60,7 @@ def balancing_weights(dataset: ManifestDataset, labels: Sequence[str]) -> Tensor
     config = dataset.config
     if config.task == "regression":
         raise ValueError("train.sampling 'balanced' needs classes, and data.task is regression; use 'shuffled'")
-    places = {label: place for place, label in enumerate(labels)}
+    places = places_of(labels)
     samples, classes = array("q"), array("q")  # an entry a label of a sample: AudioSet as a table would take 8 GB
     for row, manifest_row in enumerate(dataset.rows):
         try:

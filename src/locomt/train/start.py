@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from locomt.hints import in_short
 from locomt.nn.model import FusionModel
-from locomt.train.files import RunDirectory, RunError
+from locomt.train.files import RunDirectory, RunError, flatten
 
 
 def fill_from_run(model: FusionModel, source: str | Path) -> None:
@@ -36,12 +37,27 @@ def fill_from_run(model: FusionModel, source: str | Path) -> None:
         ) from None
 
 
+WEIGHTLESS = (
+    *("views", "strategy", "cross", "views_seed"),
+    *("on_missing", "head_init", "dropout", "token_dropout", "drop_path"),
+)
+"""Fields of a model that its weights do not depend on."""
+
+
 def _unlike(model: FusionModel, trained: FusionModel) -> str:
-    """The first weight that does not fit, and how many more there are."""
+    """What differs: the fields of the two models, those that concern all of it first; else the weights themselves."""
+    now, had = (flatten(own.config.to_dict()) for own in (model, trained))
+    fields = [name for name in (now | had) if name not in WEIGHTLESS and now.get(name) != had.get(name)]
+    fields.sort(key=lambda name: name.startswith("modalities."))
     shapes = [{name: list(weight.shape) for name, weight in own.state_dict().items()} for own in (model, trained)]
-    wanted, had = shapes
-    odd = [name for name in (wanted | had) if wanted.get(name) != had.get(name)]
+    wanted, came = shapes
+    odd = [name for name in (wanted | came) if wanted.get(name) != came.get(name)]
     odd.sort(key=lambda name: name.endswith("positions"))  # which would be resized, were the rest alike
-    first, more = odd[0], f" (and {len(odd) - 1} more)" if odd[1:] else ""
-    came = f"expected {first} {wanted.get(first, 'not at all')}, got {had.get(first, 'none')}{more}"
-    return f"{came}; start from a run of this size and fusion"
+    count = f"{len(odd)} of {len(wanted | came)} weights differ"
+    if fields:
+        told = [
+            f"{name} {now.get(name, 'none')!r}, they were trained with {had.get(name, 'none')!r}" for name in fields
+        ]
+    else:
+        told = [f"expected {name} {wanted.get(name, 'not at all')}, got {came.get(name, 'none')}" for name in odd]
+    return f"{in_short(told)}; {count}; start from a run of this size and fusion"

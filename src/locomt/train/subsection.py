@@ -7,23 +7,9 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from locomt.hints import did_you_mean
-from locomt.nn.config import ConfigError
+from locomt.nn.fields import ConfigError
 
 Section = TypeVar("Section")
-KINDS: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "dict[str, float]": (dict,),
-}
-
-
-def check_types(section: Any) -> None:
-    """Raises `ConfigError` at the first field of a dataclass whose value is not of the declared kind."""
-    for field in fields(section):
-        value, kind = getattr(section, field.name), str(field.type)
-        if not isinstance(value, KINDS[kind]) or isinstance(value, bool) != (kind == "bool"):
-            raise ConfigError(f"{field.name}: expected {kind}, got {value!r}")
 
 
 def make_section(kind: type[Section], value: Any, where: str, example: str) -> Section:

@@ -14,9 +14,11 @@ from typing import Any
 from locomt.data.atomic import write_text
 from locomt.data.config import DataConfig
 from locomt.data.json_text import to_json
+from locomt.data.lock import is_lock, locked
 from locomt.data.manifest import Row
 from locomt.data.shards.reader import VERSION, stored_fields
 from locomt.data.shards.writer import Storage, key_of
+from locomt.hints import in_short
 
 
 class PrepareError(ValueError):
@@ -60,9 +62,8 @@ def begin(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]) 
     before = json.loads(plan_file.read_text(encoding="utf-8"))
     differing = [*_differences(before, plan), *_changed_rows(rows_file.read_text(encoding="utf-8"), lines)]
     if differing:
-        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         raise PrepareError(
-            f"{out} was begun with another recipe or manifest: {differing[0]}{more}; change it back, or name another "
+            f"{out} was begun with another recipe or manifest: {in_short(differing)}; change it back, or name another "
             "folder"
         )
 
@@ -80,36 +81,32 @@ def _changed_rows(before: str, now: str) -> list[str]:
     old, new = ([json.loads(line) for line in text.splitlines()] for text in (before, now))
     if len(old) != len(new):
         return [f"the manifest had {len(old)} rows and now has {len(new)}"]
-    return [
-        f"row {b['row']}, {text}" if a["row"] == b["row"] else f"row {a['row']} is now row {b['row']}"
-        for a, b in zip(old, new, strict=True)
-        if a != b
-        for text in _differences(a["cells"], b["cells"], ".column") or [""]
+    moved = [f"row {a['row']} is now row {b['row']}" for a, b in zip(old, new, strict=True) if a["row"] != b["row"]]
+    columns: dict[str, list[str]] = {}
+    for a, b in zip(old, new, strict=True):
+        for name in {**a["cells"], **b["cells"]}:
+            for text in _differences(a["cells"].get(name), b["cells"].get(name), f".column.{name}"):
+                columns.setdefault(name, []).append(f"row {b['row']}, {text}")
+    changed = [
+        texts[0] + (f", and it has changed in {len(texts) - 1} other rows" if texts[1:] else "")
+        for texts in columns.values()
     ]
+    return [*moved[:1], *changed] or ["the manifest's rows"]
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Let one process at a time work in a folder of shards; the system takes the lock back from one that dies.
+def begun_in(out: Path) -> Iterator[None]:
+    """Have a folder of shards to oneself, as `locomt.data.lock.locked`.
 
     Raises:
-        PrepareError: another process works there, or the folder holds something else than shards.
+        PrepareError: the folder holds something else than shards.
+        LockError: another process prepares data there.
     """
     journal = out / "journal"
     begun = (journal / "plan.json").exists() or not out.exists()
-    if not begun and (not out.is_dir() or any(path != journal for path in out.iterdir())):
+    if not begun and (not out.is_dir() or any(path != journal and not is_lock(path) for path in out.iterdir())):
         raise PrepareError(f"{out} is no empty folder and holds no shards that were begun; name another one")
-    journal.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with (journal / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PrepareError(f"another process prepares data in {out}; wait for it") from None
+    with locked(out, "journal"):
         yield
 
 

@@ -8,15 +8,11 @@ is done, and all others are written anew. `shards.json` comes last.
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
-from multiprocessing.connection import wait as wait_for_end
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +23,14 @@ from locomt.data.config import DataConfig
 from locomt.data.json_text import to_json
 from locomt.data.labels import LabelError, label_list, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest
-from locomt.data.shards.plan import Job, PrepareError, begin, lay_out, locked
+from locomt.data.names import places_of
+from locomt.data.processes import workers as worker_pool
+from locomt.data.shards.plan import Job, PrepareError, begin, begun_in, lay_out
 from locomt.data.shards.reader import INDEX, SAMPLES, VERSION, stored_fields
 from locomt.data.shards.tar import sha256
 from locomt.data.shards.writer import LONGEST_NAME, Storage, write_shard
+from locomt.data.sources import leaves_out
+from locomt.faults import MachineError
 from locomt.nn.config import ConfigError
 
 REPORT = "report.json"
@@ -57,9 +57,10 @@ def prepare(
         tell: told the samples done and the samples in all.
 
     Returns:
-        What `report.json` holds: `samples`; `whole`, those of which everything could be stored; `failed`, a list of
-        what could not be read, of each `row`, `id`, `split`, `modality` (None: the row itself), `file` and `reason`;
-        `reasons`, how often each comes; `shards` and `bytes`.
+        What `report.json` holds: `samples`; `whole`, those that training can use; `failed`, a list of what could not be
+        read, of each `row`, `id`, `split`, `modality` (None: the row itself), `file` and `reason`; `missing`, the same
+        of the modalities that samples go without because their files lack them and the recipe says so; `reasons` and
+        `missing_reasons`, of how many samples each comes; `shards` and `bytes`.
 
     Raises:
         ValueError: the manifest cannot serve, nothing of it can be read, or the folder holds something else.
@@ -82,22 +83,26 @@ def prepare(
     rows = read_manifest(manifest, config.columns)
     if out.resolve() == manifest.resolve() or (manifest.is_dir() and out.resolve().is_relative_to(manifest.resolve())):
         raise PrepareError(f"{out} lies within the folder of clips, where its shards would be taken for a class")
-    with locked(out):
+    labels = _labels(config)  # now: a manifest whose labels cannot serve is not decoded first
+    with begun_in(out):
         begin(out, config, storage, rows)
-        for leftover in [*out.glob(".*.tmp"), *out.glob("journal/.*.tmp")]:
-            leftover.unlink(missing_ok=True)
         jobs = lay_out(rows, out, storage)
         notes = {job.tar.name: job.read_note() for job in jobs}
-        todo = [job for job in jobs if (note := notes[job.tar.name]) is None or (retry and _has_failed(note))]
+        todo = [job for job in jobs if (note := notes[job.tar.name]) is None or (retry and _has_failed(note, config))]
         if todo:
             (out / INDEX).unlink(missing_ok=True)
             done = len(rows) - sum(len(job.rows) for job in todo)
             _write_all(todo, config, storage, workers, lambda n: tell(done + n, len(rows)) if tell else None)
-        return _finish(out, config, storage, rows, jobs)
+        return _finish(out, config, labels, storage, rows, jobs)
 
 
-def _has_failed(note: dict[str, Any]) -> bool:
-    return any(place and place["failed"] for place in note["places"].values())
+def _has_failed(note: dict[str, Any], config: DataConfig) -> bool:
+    return any(
+        not leaves_out(config.modalities[name], failure.get("kind", ""))
+        for place in note["places"].values()
+        if place
+        for name, failure in place["failed"].items()
+    )
 
 
 def _write(job: Job, config: DataConfig, storage: Storage, tell: Callable[[], None]) -> None:
@@ -126,27 +131,19 @@ def _write_all(
     if "forkserver" in methods:
         context.set_forkserver_preload([__name__])
     counter = context.Value("Q", 0)
-    others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(
-        min(workers, len(jobs)), context, initializer=_begin_worker, initargs=(counter, config, storage)
-    ) as pool:
-        try:
-            pending = {pool.submit(_write_in_worker, job) for job in jobs}
+    try:
+        with worker_pool(min(workers, len(jobs)), context, _begin_worker, counter, config, storage) as submit:
+            pending = {submit(_write_in_worker, job) for job in jobs}
             while pending:
                 finished, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
                 tell(counter.value)
                 for future in finished:
                     future.result()
-        except BaseException as error:
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-            pool.shutdown(cancel_futures=True)
-            if isinstance(error, BrokenProcessPool):
-                raise PrepareError(
-                    "a worker process died: the memory may be too small for so many (--workers), or a decoder crashed; "
-                    "with --workers 0 it shows where. The same command goes on after the shards that are done"
-                ) from None
-            raise
+    except BrokenProcessPool:
+        raise MachineError(
+            "a worker process died: the memory may be too small for so many (--workers), or a decoder crashed; "
+            "with --workers 0 it shows where. The same command goes on after the shards that are done"
+        ) from None
 
 
 _worker: tuple[Any, DataConfig, Storage]
@@ -157,16 +154,6 @@ def _begin_worker(counter: Any, config: DataConfig, storage: Storage) -> None:
     global _worker
     _worker = (counter, config, storage)
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait_for_end([parent.sentinel])
-    os._exit(1)
 
 
 def _write_in_worker(job: Job) -> None:
@@ -179,7 +166,14 @@ def _write_in_worker(job: Job) -> None:
     _write(job, config, storage, count)
 
 
-def _finish(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row], jobs: Sequence[Job]) -> Report:
+def _finish(
+    out: Path,
+    config: DataConfig,
+    labels: dict[str, int],
+    storage: Storage,
+    rows: Sequence[Row],
+    jobs: Sequence[Job],
+) -> Report:
     """Put together what the notes say: the samples, the report, and last the index."""
     places: dict[str, Any] = {}
     shards = {}
@@ -189,7 +183,8 @@ def _finish(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]
             raise PrepareError(f"{job.tar} was removed while its neighbours were written; the same command goes on")
         places |= note["places"]
         shards[job.tar.name] = {"samples": len(job.rows), "bytes": note["bytes"], "sha256": note["sha256"]}
-    failed = list(_failures(config, rows, places))
+    failed = list(_failures(config, labels, rows, places))
+    missing = list(_missing(config, rows, places))
     stored = sum(1 for row in rows if places[row.id] and _is_stored(row, config, places[row.id]))
     if not stored:
         first = f"; the first: {failed[0]['file']}: {failed[0]['reason']}" if failed else ""
@@ -198,7 +193,9 @@ def _finish(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]
         "samples": len(rows),
         "whole": len(rows) - len({entry["id"] for entry in failed}),
         "failed": failed,
-        "reasons": dict(Counter(entry["reason"] for entry in failed).most_common()),
+        "reasons": _samples_of_reasons(failed),
+        "missing": missing,
+        "missing_reasons": _samples_of_reasons(missing),
         "shards": len(jobs),
         "bytes": sum(shard["bytes"] for shard in shards.values()),
     }
@@ -225,23 +222,50 @@ def _is_stored(row: Row, config: DataConfig, place: dict[str, Any]) -> bool:
     )
 
 
-def _failures(config: DataConfig, rows: Sequence[Row], places: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _labels(config: DataConfig) -> dict[str, int]:
+    try:
+        return places_of(label_list(config))
+    except LabelError:  # the training split has none: each row's label may still be empty
+        return {}
+
+
+def _samples_of_reasons(entries: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Of how many samples each reason comes, the most frequent first; once of a clip without pictures and sound."""
+    pairs = dict.fromkeys((entry["id"], entry["reason"]) for entry in entries)
+    return dict(Counter(reason for _, reason in pairs).most_common())
+
+
+def _missing(config: DataConfig, rows: Sequence[Row], places: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The modalities that training leaves out of samples which have others, as the recipe says."""
+    for row in rows:
+        place = places[row.id]
+        if place and _is_stored(row, config, place):
+            for name, failure in place["failed"].items():
+                if leaves_out(config.modalities[name], failure.get("kind", "")):
+                    yield _entry(row, name, failure["file"], failure["reason"])
+
+
+def _entry(row: Row, modality: str | None, file: str, reason: str) -> dict[str, Any]:
+    return {
+        "row": row.number, "id": row.id, "split": row.split, "modality": modality, "file": file, "reason": reason
+    }  # fmt: skip
+
+
+def _failures(
+    config: DataConfig, labels: dict[str, int], rows: Sequence[Row], places: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     """What training will find to be bad: files that could not be read, and rows that are wrong themselves."""
     manifest = Path(config.manifest)
-    try:
-        labels = {label: place for place, label in enumerate(label_list(config))}
-    except LabelError:  # the training split has none: each row's label may still be empty
-        labels = {}
     for row in rows:
-        where = {"row": row.number, "id": row.id, "split": row.split}
         place = places[row.id]
         if place is None:
-            reason = "every modality of the row is empty"
-            yield {**where, "modality": None, "file": manifest.name, "reason": reason}
+            yield _entry(row, None, manifest.name, "every modality of the row is empty")
+        left = place is not None and _is_stored(row, config, place)
         for name, failure in place["failed"].items() if place else ():
-            yield {**where, "modality": name, **failure}
+            if not (left and leaves_out(config.modalities[name], failure.get("kind", ""))):
+                yield _entry(row, name, failure["file"], failure["reason"])
         try:
             if labels or config.task == "regression":
                 parse_label(row.label, config, labels)
         except LabelError as error:
-            yield {**where, "modality": None, "file": manifest.name, "reason": str(error)}
+            yield _entry(row, None, manifest.name, str(error))

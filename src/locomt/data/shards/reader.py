@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from locomt.data.errors import DataError, ShardError
+from locomt.data.errors import ABSENT, DataError, ShardError
 from locomt.data.manifest import Row
 from locomt.data.shards.tar import member_bytes, read_member, sha256
 from locomt.nn.config import ConfigError
@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
     from torch import Tensor
 
+    from locomt.data.audio import Sound
     from locomt.data.config import DataConfig
+    from locomt.data.frame_times import FrameTimes
     from locomt.data.media import Crop
     from locomt.data.sources import Source
 
 VERSION = 1
 INDEX, SAMPLES = "shards.json", "samples.jsonl"
-SHAPING = {"video": ("size", "frames"), "audio": ("rate",), "features": ("dim", "max_length"), "text": ()}
+SHAPING = {
+    "video": ("size", "frames", "stream"),
+    "audio": ("rate", "stream"),
+    "features": ("dim", "max_length"),
+    "text": (),
+}
 """The fields of each kind that say what is stored; all others are free when the shards are read."""
 
 _TAR_NAME = re.compile(r"[\w-]+\.tar", re.ASCII)
@@ -46,7 +53,7 @@ class Place:
         key: what the names of its members begin with.
         offset, size, crc32: of its JSON member: where its header begins, and what it holds; size 0 where nothing of
             the row could be stored.
-        failed: modality -> file and reason, for those that could not be read.
+        failed: modality -> file and reason, for those that could not be read, and its `kind` (see `DataError`).
     """
 
     shard: str
@@ -98,7 +105,7 @@ def read_samples(path: Path) -> Iterator[tuple[Row, Place | None]]:
     index, samples = read_index(path), path.with_name(SAMPLES)
     if not samples.is_file() or sha256(samples) != index["sha256"]:
         raise ShardError(samples, f"missing, or changed since {path.name} was written; prepare the shards again")
-    with samples.open(encoding="utf-8") as file:
+    with samples.open("rb") as file:  # decoded line by line, so that one which is no text is named
         for number, line in enumerate(file, start=1):
             try:
                 entry = json.loads(line)
@@ -117,8 +124,23 @@ def _place(fields: Mapping[str, Any], shards: Mapping[str, Any]) -> Place:
             raise ValueError(f"expected whole numbers from 0, got {number!r}")
     if place.offset + member_bytes(place.size) > shards[place.shard]["bytes"]:
         raise ValueError(f"{place.key!r} lies beyond the end of {place.shard!r}")
-    failed = {str(name): {key: str(why[key]) for key in ("file", "reason")} for name, why in place.failed.items()}
+    failed = {
+        str(name): {"file": str(why["file"]), "reason": str(why["reason"]), "kind": str(why.get("kind", ""))}
+        for name, why in place.failed.items()
+    }
     return replace(place, failed=failed)
+
+
+def _frame_times(part: Mapping[str, Any]) -> FrameTimes:
+    """When the frames of a stored video are shown. Those prepared before their end was stored may have any unit."""
+    from locomt.data.frame_times import FrameTimes
+
+    begins = [float(second) for second in part["seconds"]]
+    end = None if part.get("end") is None else float(part["end"])
+    unit = float(part.get("unit", 0.001))
+    if not all(abs(second) < 2**40 for second in (*begins, unit, end or 0)):
+        raise ValueError("expected times in seconds")
+    return FrameTimes(begins, end, unit)
 
 
 class Shards:
@@ -160,7 +182,7 @@ class Shards:
             has = stored.get(field)
             if field == "frames" and self.index["storage"]["fps"] is not None:
                 continue  # more is stored than the frames of the recipe, and the nearest are taken
-            if has != asked and not (field == "max_length" and asked <= has):
+            if has != asked and not (field == "max_length" and isinstance(has, int) and asked <= has):
                 hint = " (with --fps any number can be had)" if field == "frames" else ""
                 raise ConfigError(
                     f"data.modalities.{name}.{field} is {asked!r}, but the shards of {self.path} were prepared with "
@@ -171,14 +193,15 @@ class Shards:
         """One modality of a row which has it.
 
         Raises:
-            DataError: it could not be read when the shards were made, or the shard is damaged.
+            DataError: it could not be read when the shards were made, or the shard is damaged; a `NoStreamError` or
+                `SilentError` where the file lacked it.
         """
         place = self.places[row.id]
         if place is None:
             raise ShardError(self.path.with_name(SAMPLES), f"sample {row.id!r} is in none of the shards")
         if modality in place.failed:
             failure = place.failed[modality]
-            raise DataError(failure["file"], failure["reason"])
+            raise ABSENT.get(failure["kind"], DataError)(failure["file"], failure["reason"])
         tar = self.path.with_name(place.shard)
         name = f"{place.key}.json"
         content = read_member(tar, place.offset, name, place.size, place.crc32)
@@ -211,8 +234,9 @@ class StoredPart:
         first, last = part.get("span", (0, 0))
         self.begin, self.span = float(part.get("begin", 0)), (float(first), float(last))
         self.places = [int(place) for place in part.get("places", ())]
-        self.seconds = [float(second) for second in part["seconds"]] if part.get("seconds") else None
-        if not all(map(math.isfinite, (self.begin, *self.span, *(self.seconds or ())))):
+        self.chosen = [int(place) for place in part.get("chosen", ())]
+        self.times = _frame_times(part) if part.get("seconds") else None
+        if not all(map(math.isfinite, (self.begin, *self.span))):
             raise ValueError("expected times in seconds")
         if not (self.members and 0 <= self.total < 2**32 and 0 < self.scale <= 2**128):
             raise ValueError(f"expected stored members, got {self.members} of {self.total}, scaled by {self.scale:g}")
@@ -227,7 +251,7 @@ class StoredPart:
         return end, read_member(self.tar, self.offsets[place], f"{self.name}.{end}", size, crc32)
 
     def read_crops(
-        self, count: int, crops: Sequence[Crop | None], *, size: int
+        self, count: int, crops: Sequence[Crop | None], *, size: int, stream: int | None = None
     ) -> list[UInt8[Tensor, "frames 3 size size"]]:
         """What `locomt.data.read_frames` gives for each of the crops, each frame being the nearest that is stored.
 
@@ -236,33 +260,48 @@ class StoredPart:
         """
         import torch
 
+        from locomt.data.frame_times import pick
         from locomt.data.shards.encoding import decode_image
-        from locomt.data.video import pick
 
+        assert stream == self.fields.get("stream"), f"checked when the shards were opened: {stream}"
         places = self.places
         if not 0 < len(places) == len(self.members) <= self.total:
             reason = f"expected frames at {len(places)} places of {self.total}, got {len(self.members)}"
             raise ShardError(str(self), reason)
+        if not all(0 <= place < self.total for place in (*places, *self.chosen)):
+            raise ShardError(str(self), f"expected places from 0 to {self.total - 1}, got others")
+        if self.times is not None and len(self.times.begins) != self.total:
+            raise ShardError(str(self), f"expected the times of {self.total} frames, got {len(self.times.begins)}")
+        when: Sequence[float] = range(self.total)
+        if self.times is not None and not self.times.even:
+            when = self.times.begins
+        stored = [when[place] for place in places]
+
+        def wanted(crop: Crop | None) -> Sequence[int]:
+            if crop is None and len(self.chosen) == count:
+                return self.chosen
+            return pick(self.total, self.times, count, crop)
+
         chosen = [
-            [
-                min(range(len(places)), key=lambda n: abs(places[n] - wanted))
-                for wanted in pick(self.total, self.seconds, count, crop)
-            ]
+            [min(range(len(stored)), key=lambda n: abs(stored[n] - when[place])) for place in wanted(crop)]
             for crop in crops
         ]
         images = {n: decode_image(str(self), *self._bytes(n), size) for n in sorted(set().union(*chosen))}
-        return [torch.stack([images[n] for n in nearest]) for nearest in chosen]
+        return [torch.stack([images[n] for n in part]) for part in chosen]
 
-    def read_audio(self, rate: int) -> tuple[Float[Tensor, " samples"], float]:
+    def read_audio(self, rate: int, stream: int | None = None) -> Sound:
         """What `locomt.data.read_audio` gives for the recording, and at what second of its clock that begins.
 
         Raises:
             DataError: the shard is damaged.
         """
+        from locomt.data.audio import Sound
         from locomt.data.shards.encoding import decode_sound
 
-        assert rate == self.fields["rate"], f"checked when the shards were opened: {rate}"
-        return decode_sound(str(self), *self._bytes(), self.scale), self.begin
+        asked, stored = (rate, stream), (self.fields["rate"], self.fields.get("stream"))
+        assert asked == stored, f"checked when the shards were opened: {asked}"
+        samples = decode_sound(str(self), *self._bytes(), self.scale)
+        return Sound(samples, self.begin, None if samples.any() else "all-zero audio throughout")
 
     def read_features(self, max_length: int) -> tuple[Float[Tensor, "time dim"], tuple[int, int]]:
         """The leading vectors, and the shape of the whole array that they were taken from.

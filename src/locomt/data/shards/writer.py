@@ -16,8 +16,9 @@ from torch import Tensor
 
 from locomt.data.atomic import replacing
 from locomt.data.config import DataConfig
-from locomt.data.errors import DataError, MediaError
+from locomt.data.errors import DataError, SilentError
 from locomt.data.features import check_features, leading_vectors, vector_count
+from locomt.data.frame_times import FrameTimes, pick
 from locomt.data.json_text import to_json
 from locomt.data.manifest import Row, resolve
 from locomt.data.media_file import MediaFile, MediaFiles
@@ -25,7 +26,7 @@ from locomt.data.shards.encoding import IMAGES, SOUNDS, encode_array, encode_ima
 from locomt.data.shards.reader import Place
 from locomt.data.shards.tar import member_bytes, sha256
 from locomt.data.sources import AudioSource, FeatureSource, TextSource, VideoSource
-from locomt.data.video import map_frames, spread
+from locomt.faults import tell_of_machine
 from locomt.nn.config import ConfigError
 
 LONGEST_NAME = 32
@@ -130,8 +131,14 @@ def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str
                     read = _read_video if isinstance(source, VideoSource) else _read_audio
                     parts[name] = read(files.open(path), source, storage)
             except DataError as error:
-                failed[name] = {"file": manifest.name if error.file == str(manifest) else cell, "reason": error.reason}
+                tell_of_machine(error)
+                failed[name] = {
+                    "file": manifest.name if error.file == str(manifest) else cell,
+                    "reason": error.reason,
+                    **({"kind": error.kind} if error.kind else {}),
+                }
             except OSError as error:
+                tell_of_machine(error)
                 failed[name] = {"file": cell, "reason": error.strerror or str(error)}
     return parts, failed
 
@@ -143,34 +150,39 @@ def _read_features(file: Path, source: FeatureSource) -> Part:
 
 
 def _read_audio(file: MediaFile, source: AudioSource, storage: Storage) -> Part:
-    samples, start = file.read_audio(source.rate)
-    if not samples.any():
-        raise MediaError(file.path, "all-zero audio throughout")
+    samples, begin, silence = file.read_audio(source.rate, source.stream)
+    if silence:
+        raise SilentError(file.path, silence)
     content, scale = encode_sound(samples, source.rate, storage.sound)
-    return Part([(SOUNDS[storage.sound], content)], {"span": file.span, "begin": start, "scale": scale})
+    fields = {"span": source.span(file), "begin": begin, "scale": scale}
+    return Part([(SOUNDS[storage.sound], content)], fields)
 
 
 def _read_video(file: MediaFile, source: VideoSource, storage: Storage) -> Part:
-    def choose(total: int, seconds: Sequence[float] | None) -> set[int]:
-        return set(spread(total, source.frames)) | set(_every(total, seconds, storage.fps))
+    def choose(total: int, times: FrameTimes | None) -> set[int]:
+        return set(pick(total, times, source.frames, None)) | set(_every(total, times, storage.fps))
 
     def encode(pixels: Tensor) -> bytes:
         return encode_image(pixels, storage.images, storage.quality)
 
-    clip = map_frames(file, choose, encode, size=source.size)
-    places = sorted(clip.frames)
+    clip = file.map_frames(choose, encode, size=source.size, stream=source.stream)
+    places, times = sorted(clip.frames), clip.times
     end = IMAGES[storage.images]
     members = [(f"{number:06d}.{end}", clip.frames[place]) for number, place in enumerate(places)]
-    seconds = None if storage.fps is None else clip.seconds  # only crops need them
-    return Part(members, {"span": file.span, "total": clip.total, "places": places, "seconds": seconds})
+    fields = {"span": file.span, "total": clip.total, "places": places}
+    if storage.fps is None:  # no other frames can be asked for
+        return Part(members, {**fields, "chosen": pick(clip.total, times, source.frames, None)})
+    known = times and {"seconds": times.begins, "end": times.end, "unit": times.unit}
+    return Part(members, {**fields, **(known or {})})
 
 
-def _every(total: int, seconds: Sequence[float] | None, fps: float | None) -> Sequence[int]:
+def _every(total: int, times: FrameTimes | None, fps: float | None) -> Sequence[int]:
     """The places of `fps` frames a second: the first that is shown in each of the equal stretches of time."""
     if fps is None:
         return ()
-    if not fps or seconds is None:
+    if not fps or times is None:
         return range(total)
+    seconds = times.begins
     last = int((seconds[-1] - seconds[0]) * fps)
     found = [bisect_left(seconds, seconds[0] + number / fps) for number in range(last + 1)]
     return [place for place in found if place < total]

@@ -79,7 +79,6 @@ def render(name: str, document: dict[str, Any], pages: Path) -> Path:
         raise StudyError(
             f"the results of study {name} lack {error}: they were written by another version; make the study anew"
         ) from None
-    pages.mkdir(parents=True, exist_ok=True)
     write_text(pages / f"{name}.json", to_json(document, indent=1) + "\n")
     for figure, svg in figures.items():
         write_text(pages / f"{figure}.svg", svg)

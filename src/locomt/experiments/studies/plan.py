@@ -42,7 +42,7 @@ class Plan:
     data: Path | None = None
     seeds: int | None = None
     tasks: tuple[str, ...] = ()
-    overrides: Sequence[str] = ()
+    overrides: str | Sequence[str] = ()
     command: str = ""
     at_once: int = 1
     threads: int = 1
