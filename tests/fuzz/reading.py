@@ -111,7 +111,7 @@ def _unfit(text: str) -> str:
 
 def _names(message: str, folder: Path) -> bool:
     """Whether an error names a file of the input, or a field."""
-    if re.search(r"\b(model|data|train)\.\w+|--\w|override", message):
+    if re.search(r"\b(model|data|train)\.\w+|\bmodality '|--\w|override", message):
         return True
     names = {file.name for file in folder.rglob("*")} | {folder.name}
     return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", message) for name in names)

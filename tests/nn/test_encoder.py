@@ -202,6 +202,15 @@ def test_impossible_encoders_are_refused_before_they_are_made(values, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_model_says_whose_encoder_is_impossible():
+    spec = TextSpec(vocabulary=8, max_length=4, encoder={"model_type": "no such"})
+    config = FusionConfig(
+        dim=16, heads=2, depth=2, fusion_layers=1, modalities={"title": spec}, num_outputs=2, fusion="selfall"
+    )
+    with pytest.raises(ConfigError, match="^modality 'title': text encoder of model_type 'no such': "):
+        FusionModel(config)
+
+
 def test_a_saved_model_fetches_no_encoder(tmp_path, monkeypatch):
     """What its `config.json` names is described there in full; the names themselves are not looked up."""
     save_encoder("bert", tmp_path / "bert")

@@ -51,7 +51,9 @@ def tokenize(text: str, tokenizer: str = BYTES) -> Int[Tensor, " time"]:
     loaded = _pretrained(tokenizer)
     try:
         return torch.tensor(loaded(text, verbose=False)["input_ids"], dtype=torch.int64)
-    except Exception as error:  # tokenizers raises bare exceptions, of a word that its vocabulary lacks, say
+    except BaseException as error:  # of a word that its vocabulary lacks, say
+        if not _is_theirs(error):
+            raise
         raise DataError("text", f"tokenizer {tokenizer!r} makes nothing of {text!r:.60}: {error!s:.100}") from None
 
 
@@ -75,6 +77,14 @@ def _pretrained(name: str) -> Any:
         ) from None
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers and tokenizers raise bare exceptions of many kinds for broken files
+    except BaseException as error:
+        if not _is_theirs(error):
+            raise
         reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise ConfigError(f"expected 'bytes' or the name or folder of a tokenizer, got {name!r}: {reason}") from None
+
+
+def _is_theirs(error: BaseException) -> bool:
+    """Whether it can come of a broken file: transformers and tokenizers raise bare exceptions of many kinds, and what
+    stands for a panic of tokenizers' Rust is no `Exception`."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
