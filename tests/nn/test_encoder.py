@@ -207,7 +207,7 @@ def test_a_model_says_whose_encoder_is_impossible():
     config = FusionConfig(
         dim=16, heads=2, depth=2, fusion_layers=1, modalities={"title": spec}, num_outputs=2, fusion="selfall"
     )
-    with pytest.raises(ConfigError, match="^modality 'title': text encoder of model_type 'no such': "):
+    with pytest.raises(ConfigError, match=r"^modality 'title': text encoder of model_type 'no such': "):
         FusionModel(config)
 
 
