@@ -123,6 +123,17 @@ def test_a_panic_of_the_tokenizers_library_is_an_error_by_name(tmp_path: Path) -
         vocabulary_size(tokenizer)
 
 
+def test_nothing_of_a_tokenizer_reaches_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tokenizer = save_pairs(tmp_path / "t", lambda values: None)
+    path = tmp_path / "t" / "tokenizer_config.json"
+    token = {"content": "[X]", "\x1b[31mred": True, "single_word": False}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"added_tokens_decoder": {"3": token}}))
+    print("before", flush=False)
+    assert vocabulary_size(tokenizer) == 4
+    print("after")
+    assert capfd.readouterr() == ("before\nafter\n", "")
+
+
 def test_a_vocabulary_beyond_all_reason_names_its_tokenizer(tmp_path: Path) -> None:
     tokenizer = save_pairs(tmp_path / "t", lambda values: values["model"]["vocab"].update(b=4 * 10**9))
     with pytest.raises(ConfigError, match=f"^tokenizer '{tokenizer}': text vocabulary: .* got 4,000,000,001"):

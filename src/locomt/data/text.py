@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -76,12 +80,29 @@ def _pretrained(name: str) -> Any:
             f"tokenizer {name!r} needs transformers: pip install 'locomt[text]', or use tokenizer 'bytes'"
         ) from None
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        with _unheard():
+            return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except BaseException as error:
         if not _is_theirs(error):
             raise
         reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise ConfigError(f"expected 'bytes' or the name or folder of a tokenizer, got {name!r}: {reason}") from None
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What tokenizers' Rust says of a file, panics among it, it writes past `sys.stdout` and `sys.stderr`, as it is."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+    with ExitStack() as stack:
+        stack.callback(os.close, silent := os.open(os.devnull, os.O_WRONLY))
+        for number in (1, 2):
+            with suppress(OSError):  # a program without a terminal may have closed them
+                stack.callback(os.close, saved := os.dup(number))
+                stack.callback(os.dup2, saved, number)
+                os.dup2(silent, number)
+        yield
 
 
 def _is_theirs(error: BaseException) -> bool:
