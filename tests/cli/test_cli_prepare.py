@@ -150,8 +150,7 @@ def test_of_much_that_differs_the_first_of_each_kind_is_named(tmp_path: Path, re
     assert (
         "modalities.sound.max_length was 4 and is now 3; storage.images was 'jpeg' and is now 'png'; row 2, " in message
     )
-    assert "column.motion was 'train0_motion.npy' and is now 'train0_moved.npy'" in message
-    assert "changed in 22 other rows (and 1 more)" in message  # the labels
+    assert "column.label was 'left' and is now 'Left', and it has changed in 7 other rows (and 1 more)" in message
     assert len(message.splitlines()) == 1
 
 

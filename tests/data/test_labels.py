@@ -174,9 +174,9 @@ def test_labels_are_the_same_however_they_were_typed(tmp_path: Path) -> None:
     path.write_text("\n".join(["id,split,label,f", *rows]), encoding="utf-8")
     assert label_list(config(path)) == ["caf\u00e9", "tea"]
     assert label_list(config(path, labels=["cafe\u0301 "])) == ["caf\u00e9"]
-    rows = read_manifest(path)
+    read = read_manifest(path)
     places = places_of(["tea", "cafe\u0301"])  # as a run of before may have them
-    assert [int(parse_label(row.label, config(path), places)) for row in rows] == [1, 1, 1, 1, 0]
+    assert [int(parse_label(row.label, config(path), places)) for row in read] == [1, 1, 1, 1, 0]
 
 
 def test_another_name_for_the_training_split_is_hinted_at(tmp_path: Path) -> None:

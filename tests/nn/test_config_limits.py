@@ -49,7 +49,7 @@ def untouched(monkeypatch):
         ({"steps": 5}, r"steps: expected tuple\[str, \.\.\.\], got 5"),
         ({"pace": {"video": "x"}, "time_steps": 3}, r"pace: expected Mapping\[str, float\]"),
         ({"num_outputs": 10**12}, r"^num_outputs: expected at most"),
-        ({"time_steps": 10**12}, r"^time_steps: expected 0 to"),
+        ({"time_steps": 10**12}, r"^time_steps: expected at most"),
         ({"modalities": []}, r"^modalities: expected name"),
         ({"modalities": {"a": 5}}, r"^modality 'a': expected \{kind"),
         ({"modalities": {"a": {"kind": ["video"]}}}, r"^modality 'a': expected kind video"),

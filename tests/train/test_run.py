@@ -85,7 +85,7 @@ def test_loading_a_damaged_model(run: Run) -> None:
 
 def test_loading_a_damaged_configuration(run: Run) -> None:
     (run.path / "model" / "config.json").write_text("{")
-    with pytest.raises(RunError, match=r"model: its config\.json is not valid JSON"):
+    with pytest.raises(ValueError, match=r"model/config\.json: not valid JSON"):
         Run.load(run.path)
 
 

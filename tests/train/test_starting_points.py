@@ -160,7 +160,7 @@ def test_only_leaves_out_what_is_not_there(project: Path) -> None:
             "'video' has a rate in train.learning_rates",
         ),
         (["--train.inflation", "middle"], "train.inflation: expected one of central, average, got 'middle'"),
-        (["--model.norm_eps", "0"], "model.norm_eps: expected more than 0"),
+        (["--model.norm_eps", "0"], "model.norm_eps: expected above 0, at most 1, got 0"),
         (["--model.head_init", "zeros"], "model.head_init: expected one of xavier, zero, got 'zeros'"),
     ],
 )

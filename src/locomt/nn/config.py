@@ -205,7 +205,8 @@ class FusionConfig(Architecture):
         self.view_table()
 
     def _fill_pace(self) -> None:
-        require(0 <= self.time_steps <= LONG, f"time_steps: expected 0 to {LONG:,}, got {self.time_steps}")
+        require(self.time_steps >= 0, f"time_steps: expected 0 or more, got {self.time_steps}")
+        require(self.time_steps <= LONG, f"time_steps: expected at most {LONG:,}, got {self.time_steps:,}")
         timed = {name: spec for name, spec in self.modalities.items() if not isinstance(spec, TextSpec)}
         for name, pace in self.pace.items():
             require(name in timed, f"pace: {name!r} is not one of the modalities with a time axis, {', '.join(timed)}")

@@ -47,7 +47,8 @@ WEIGHTLESS = (
 def _unlike(model: FusionModel, trained: FusionModel) -> str:
     """What differs: the fields of the two models, those that concern all of it first; else the weights themselves."""
     now, had = (flatten(own.config.to_dict()) for own in (model, trained))
-    fields = [name for name in (now | had) if name not in WEIGHTLESS and now.get(name) != had.get(name)]
+    same = WEIGHTLESS if "mbt" in (now["fusion"], had["fusion"]) else (*WEIGHTLESS, "fusion", "bottlenecks")
+    fields = [name for name in (now | had) if name not in same and now.get(name) != had.get(name)]
     fields.sort(key=lambda name: name.startswith("modalities."))
     shapes = [{name: list(weight.shape) for name, weight in own.state_dict().items()} for own in (model, trained)]
     wanted, came = shapes
