@@ -21,6 +21,14 @@ ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    fuzz = parser.getgroup("fuzz", "damaged input, see tests/fuzz")
+    fuzz.addoption("--fuzz-seconds", type=float, help="search for so long in all, with a new seed")
+    fuzz.addoption("--fuzz-seed", type=int, help="of the inputs (0, or a new one where a time is given)")
+    fuzz.addoption("--fuzz-input", help="read this folder again instead, an input that was at fault")
+    fuzz.addoption("--fuzz-folder", help="where the inputs go, those at fault into faults/ (a temporary folder)")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     no_data = pytest.mark.skip(reason=f"needs the real data sets in {SHARED_DATA}")
     no_gpu = pytest.mark.skip(reason="needs a CUDA device")

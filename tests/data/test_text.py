@@ -4,13 +4,14 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
+from tokenizers.models import BPE, WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from locomt.data import DataError, TextSource
@@ -104,6 +105,39 @@ def test_damaged_tokenizers_are_named(tmp_path: Path, name: str, change: Callabl
     with pytest.raises(ConfigError, match=f"^expected 'bytes' or .* got '{tmp_path}/words': .") as caught:
         vocabulary_size(str(tmp_path / "words"))
     assert "\n" not in str(caught.value)
+
+
+def save_pairs(folder: Path, change: Callable[[dict[str, Any]], None]) -> str:
+    """A tokenizer of pairs of letters, and what is changed in its file."""
+    pairs = Tokenizer(BPE(vocab={"a": 0, "b": 1, "ab": 2}, merges=[("a", "b")]))
+    PreTrainedTokenizerFast(tokenizer_object=pairs).save_pretrained(folder)
+    values = json.loads((folder / "tokenizer.json").read_text())
+    change(values)
+    (folder / "tokenizer.json").write_text(json.dumps(values))
+    return str(folder)
+
+
+def test_a_panic_of_the_tokenizers_library_is_an_error_by_name(tmp_path: Path) -> None:
+    tokenizer = save_pairs(tmp_path / "t", lambda values: values["model"].update(continuing_subword_prefix="##long"))
+    with pytest.raises(ConfigError, match=f"name or folder of a tokenizer, got '{tokenizer}': range end index"):
+        vocabulary_size(tokenizer)
+
+
+def test_nothing_of_a_tokenizer_reaches_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    tokenizer = save_pairs(tmp_path / "t", lambda values: None)
+    path = tmp_path / "t" / "tokenizer_config.json"
+    token = {"content": "[X]", "\x1b[31mred": True, "single_word": False}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"added_tokens_decoder": {"3": token}}))
+    print("before", flush=False)
+    assert vocabulary_size(tokenizer) == 4
+    print("after")
+    assert capfd.readouterr() == ("before\nafter\n", "")
+
+
+def test_a_vocabulary_beyond_all_reason_names_its_tokenizer(tmp_path: Path) -> None:
+    tokenizer = save_pairs(tmp_path / "t", lambda values: values["model"]["vocab"].update(b=4 * 10**9))
+    with pytest.raises(ConfigError, match=f"^tokenizer '{tokenizer}': text vocabulary: .* got 4,000,000,001"):
+        TextSource(column="title", max_length=4, tokenizer=tokenizer).spec()
 
 
 def test_no_code_of_a_tokenizer_is_run(tmp_path: Path) -> None:

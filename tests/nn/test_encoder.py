@@ -147,6 +147,19 @@ def test_what_is_not_an_encoder_is_named(bert, tmp_path):
     refused("cannot be loaded into the text encoder")
 
 
+def test_more_parameters_than_the_weights_are_is_refused_by_name(bert, tmp_path):
+    shutil.copytree(bert[1], tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"type_vocab_size": 2**31}))
+    with pytest.raises(
+        ConfigError, match=rf"^{tmp_path}: its config.json describes 34,[\d,]+ parameters \(128.0 GiB\)"
+    ):
+        encoder_config(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"num_attention_heads": 0}))
+    with pytest.raises(ConfigError, match=f"^{tmp_path}: text encoder of model_type 'bert': "):
+        encoder_config(str(tmp_path))
+
+
 def test_no_code_of_a_checkpoint_is_run(bert, tmp_path):
     shutil.copytree(bert[1], tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "config.json").read_text())
@@ -200,6 +213,15 @@ def test_impossible_encoders_are_refused_before_they_are_made(values, message):
     with pytest.raises(ConfigError, match=message) as caught:
         build_encoder(values)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_says_whose_encoder_is_impossible():
+    spec = TextSpec(vocabulary=8, max_length=4, encoder={"model_type": "no such"})
+    config = FusionConfig(
+        dim=16, heads=2, depth=2, fusion_layers=1, modalities={"title": spec}, num_outputs=2, fusion="selfall"
+    )
+    with pytest.raises(ConfigError, match=r"^modality 'title': text encoder of model_type 'no such': "):
+        FusionModel(config)
 
 
 def test_a_saved_model_fetches_no_encoder(tmp_path, monkeypatch):

@@ -291,6 +291,7 @@ def test_weights_in_several_files(vit, tmp_path):
         (3, "expected names of safetensors files beside it, got 3"),
         ("model-9-of-9.safetensors", "names model-9-of-9.safetensors, which is not there"),
         (None, "expected a weight_map"),
+        (["model.safetensors"], "expected names of safetensors files beside it, got \\['model"),
     ],
 )
 def test_an_index_of_weights_that_cannot_serve(vit, tmp_path, name, message):

@@ -203,3 +203,10 @@ def test_reading_a_recipe_imports_no_lightning(project: Path) -> None:
         "assert not {'lightning', 'torchmetrics'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(project)], check=True, env={**os.environ})
+
+
+@pytest.mark.parametrize("name", ["train.epochs", "train.learning_rates", "model.cross", "data.task"])
+def test_a_field_without_a_value_is_named(name: str, project: Path) -> None:
+    with pytest.raises(RecipeError, match=rf"{name}: expected .*, got nothing; leave it out"):
+        load_recipe(project, [f"--{name}", "null"])
+    assert load_recipe(project, ["--train.monitor", "null"]).train.monitor is None

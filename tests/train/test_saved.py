@@ -54,6 +54,15 @@ def test_files_that_are_not_whole(resume: Callable[[], object], run: Path, name:
         resume()
 
 
+def test_a_file_that_lacks_a_byte(resume: Callable[[], object], run: Path) -> None:
+    """What stands at its end then leads to a place in front of it."""
+    path = run / "checkpoints" / "last.ckpt"
+    content = path.read_bytes()
+    path.write_bytes(content[:82] + content[83:])
+    with pytest.raises(RunError, match=f"{path}: not a whole checkpoint"):
+        resume()
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -61,6 +70,11 @@ def test_files_that_are_not_whole(resume: Callable[[], object], run: Path, name:
         ("last.ckpt", lambda c: c | {"epoch": "two"}, "expected epoch, a int, in the checkpoint, got str"),
         ("last.ckpt", lambda c: {k: v for k, v in c.items() if k != "loops"}, "expected loops, a dict, .* got none"),
         ("last.ckpt", lambda c: c | {"optimizer_states": []}, r"expected one state in optimizer_states, got \[\]"),
+        (
+            "last.ckpt",
+            lambda c: c | {"optimizer_states": [{"state": {}, "param_groups": [3]}]},
+            "expected the optimizer's state and param_groups",
+        ),
         ("last.ckpt", lambda c: c | {"callbacks": {"EpochKeeper": {"rows": [1]}}}, r"expected the rows .* got \[1\]"),
         (
             "last.ckpt",

@@ -305,7 +305,11 @@ class TextSource(_Source):
         from locomt.nn.encoder import encoder_config
 
         encoder = encoder_config(self.encoder) if self.encoder else None
-        return TextSpec(vocabulary=vocabulary_size(self.tokenizer), max_length=self.max_length, encoder=encoder)
+        vocabulary = vocabulary_size(self.tokenizer)
+        try:
+            return TextSpec(vocabulary=vocabulary, max_length=self.max_length, encoder=encoder)
+        except ConfigError as error:
+            raise ConfigError(f"tokenizer {self.tokenizer!r}: {error}") from None
 
     @property
     def max_steps(self) -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +55,9 @@ def tokenize(text: str, tokenizer: str = BYTES) -> Int[Tensor, " time"]:
     loaded = _pretrained(tokenizer)
     try:
         return torch.tensor(loaded(text, verbose=False)["input_ids"], dtype=torch.int64)
-    except Exception as error:  # tokenizers raises bare exceptions, of a word that its vocabulary lacks, say
+    except BaseException as error:  # of a word that its vocabulary lacks, say
+        if not _is_theirs(error):
+            raise
         raise DataError("text", f"tokenizer {tokenizer!r} makes nothing of {text!r:.60}: {error!s:.100}") from None
 
 
@@ -74,7 +80,32 @@ def _pretrained(name: str) -> Any:
             f"tokenizer {name!r} needs transformers: pip install 'locomt[text]', or use tokenizer 'bytes'"
         ) from None
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # transformers and tokenizers raise bare exceptions of many kinds for broken files
+        with _unheard():
+            return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except BaseException as error:
+        if not _is_theirs(error):
+            raise
         reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise ConfigError(f"expected 'bytes' or the name or folder of a tokenizer, got {name!r}: {reason}") from None
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What tokenizers' Rust says of a file, panics among it, it writes past `sys.stdout` and `sys.stderr`, as it is."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+    with ExitStack() as stack:
+        stack.callback(os.close, silent := os.open(os.devnull, os.O_WRONLY))
+        for number in (1, 2):
+            with suppress(OSError):  # a program without a terminal may have closed them
+                stack.callback(os.close, saved := os.dup(number))
+                stack.callback(os.dup2, saved, number)
+                os.dup2(silent, number)
+        yield
+
+
+def _is_theirs(error: BaseException) -> bool:
+    """Whether it can come of a broken file: transformers and tokenizers raise bare exceptions of many kinds, and what
+    stands for a panic of tokenizers' Rust is no `Exception`."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"

@@ -119,8 +119,8 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
     folder = checkpoint_folder(str(source))
     config = read_json(folder / CONFIG)
     kind = config.get("model_type")
-    if kind not in KINDS:
-        raise ConfigError(f"{source}: expected a checkpoint with model_type {' or '.join(KINDS)}, got {kind!r}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ConfigError(f"{source}: expected a checkpoint with model_type {' or '.join(KINDS)}, got {kind!r:.60}")
     config = DEFAULTS | config
     for name, default in DEFAULTS.items():
         _check_type(source, name, config[name], default)
@@ -183,15 +183,15 @@ def weight_files(source: str, folder: Path) -> list[Path]:
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
         places = read_json(folder / INDEX).get("weight_map")
-        names = set(places.values()) if isinstance(places, dict) else set()
-        for name in sorted(names, key=str):
+        names = list(places.values()) if isinstance(places, dict) else []
+        for name in names:
             if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
                 raise ConfigError(f"{folder / INDEX}: expected names of safetensors files beside it, got {name!r:.60}")
             if not (folder / name).is_file():
                 raise ConfigError(f"{source}: {INDEX} names {name}, which is not there; download it again")
         if not names:
             raise ConfigError(f"{folder / INDEX}: expected a weight_map that says which tensor is in which file")
-        return [folder / name for name in sorted(names)]
+        return [folder / name for name in sorted(set(names))]
     pickled = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLED)
     if pickled:
         raise ConfigError(

@@ -5,13 +5,17 @@ Needs the extra `text`. No code of a checkpoint is run and nothing pickled is re
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from locomt.faults import tell_of_machine
 from locomt.nn.checkpoint import CONFIG, checkpoint_folder, read_json, weight_files
 from locomt.nn.config import MOST_PARAMETERS, ConfigError, TextSpec
 from locomt.nn.fields import LARGEST
@@ -69,10 +73,42 @@ def encoder_config(source: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such checkpoint, or it says no `model_type`.
     """
-    values = read_json(checkpoint_folder(source, weights=False) / CONFIG)
+    folder = checkpoint_folder(source, weights=False)
+    values = read_json(folder / CONFIG)
     if not isinstance(values.get("model_type"), str):
         raise ConfigError(f"{source}: expected the {CONFIG} of a transformers model, got no model_type")
-    return _describing(values)
+    described = _describing(values)
+    _check_held(source, folder, described)
+    return described
+
+
+def _check_held(source: str, folder: Path, described: Mapping[str, Any]) -> None:
+    """Refuse a configuration that asks for more numbers than the weights beside it hold, before they are allocated."""
+    from safetensors import SafetensorError, safe_open
+
+    held = 0
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, framework="pt") as file:
+                held += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+        except SafetensorError:  # said when the weights are read
+            return
+    if not held:
+        return
+    try:
+        count = _counted(json.dumps(described, sort_keys=True))
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    if count > held:
+        raise ConfigError(
+            f"{source}: its {CONFIG} describes {count:,} parameters ({4 * count / 2**30:,.1f} GiB), while its weights "
+            f"are {held:,} numbers; download it again"
+        )
+
+
+@lru_cache(maxsize=16)
+def _counted(described: str) -> int:
+    return encoder_parameters(json.loads(described))
 
 
 def _describing(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,6 +155,7 @@ def _make(values: Mapping[str, Any]) -> Any:
         config = AutoConfig.for_model(**_fetching_nothing(_describing(values)))  # from anybody's saved model, maybe
         return AutoModel.from_config(config, trust_remote_code=False)
     except (StrictDataclassError, *BROKEN) as error:
+        tell_of_machine(error)
         reason = str(error).strip().partition("\n")[0][:200]
         raise ConfigError(f"{_named(values)}: {reason or type(error).__name__}") from None
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from locomt.nn.attention import ViewMixture
 from locomt.nn.block import Block
 from locomt.nn.bottleneck import BottleneckBlock
-from locomt.nn.config import AudioSpec, FeatureSpec, FusionConfig, VideoSpec, unimodal_layers
+from locomt.nn.config import AudioSpec, ConfigError, FeatureSpec, FusionConfig, VideoSpec, unimodal_layers
 from locomt.nn.embedding import ModalityEmbedding
 from locomt.nn.encoder import EncodedText
 from locomt.nn.hub import Pretrained
@@ -43,9 +43,7 @@ class FusionModel(nn.Module, Pretrained):
         rates = [config.drop_path * i / max(1, config.num_layers - 1) for i in range(config.num_layers)]
         options: dict[str, Any] = {name: getattr(config, name) for name in ("mlp_ratio", "norm_eps", "dropout")}
 
-        self.embeddings = PerModality(
-            names, lambda name: ModalityEmbedding(config.modalities[name], dim, config.dropout, config.token_dropout)
-        )
+        self.embeddings = PerModality(names, lambda name: _embedding(config, name, dim))
         self.towers = PerModality(
             names,
             lambda name: nn.ModuleList(
@@ -237,6 +235,13 @@ class FusionModel(nn.Module, Pretrained):
             else:
                 inputs[name] = torch.randint(0, spec.vocabulary, (batch, spec.max_length), device=device)
         return inputs
+
+
+def _embedding(config: FusionConfig, name: str, dim: int) -> ModalityEmbedding:
+    try:
+        return ModalityEmbedding(config.modalities[name], dim, config.dropout, config.token_dropout)
+    except ConfigError as error:  # of a text's encoder
+        raise ConfigError(f"modality {name!r}: {error}") from None
 
 
 def _init_linear(module: nn.Module) -> None:

@@ -400,6 +400,10 @@ def _check_types(values: dict[str, dict[str, Any]], where: str) -> dict[str, dic
     """Values of the types that the dataclasses declare, or one line about the first that cannot be."""
     from jsonargparse import ArgumentError, ArgumentParser
 
+    for name, section in _SECTIONS.items():
+        for f in fields(section):
+            if f.name in values[name] and values[name][f.name] is None and not re.search("None|Any", str(f.type)):
+                raise RecipeError(f"{where}: {name}.{f.name}: expected {f.type}, got nothing; leave it out")
     parser = ArgumentParser(exit_on_error=False)
     for name, section in _SECTIONS.items():
         parser.add_class_arguments(section, name)

@@ -49,7 +49,9 @@ def load_checkpoint(path: str | Path, map_location: Any = "cpu", *, weights: boo
             if damaged := archive.testzip():
                 raise zipfile.BadZipFile(f"{damaged} is not as it was written")
         found = torch.load(path, map_location, weights_only=True)
-    except UNREADABLE as error:
+    except (OSError, *UNREADABLE) as error:
+        if isinstance(error, OSError) and error.filename:  # else a directory of the zip leads out of it
+            raise
         reason = "it holds more than numbers" if isinstance(error, pickle.UnpicklingError) else one_line(error)
         raise RunError(f"{path}: not a whole checkpoint ({reason}); {AGAIN}") from None
     if not isinstance(found, dict):
@@ -85,7 +87,9 @@ def check_state(path: str | Path, found: Mapping[str, Any]) -> None:
         if len(found[name]) != 1 or not isinstance(found[name][0], dict):
             raise RunError(f"{path}: expected one state in {name}, got {found[name]!r:.60}; {AGAIN}")
     optimizer = found["optimizer_states"][0]
-    if not (isinstance(optimizer.get("state"), dict) and isinstance(optimizer.get("param_groups"), list)):
+    state, groups = optimizer.get("state"), optimizer.get("param_groups")
+    whole = isinstance(state, dict) and isinstance(groups, list) and all(map(_is_group, groups))
+    if not whole or not all(isinstance(entry, dict) for entry in state.values()):
         raise RunError(f"{path}: expected the optimizer's state and param_groups, got {optimizer!r:.60}; {AGAIN}")
     if not isinstance(found["loops"].get("fit_loop"), dict):
         raise RunError(f"{path}: expected the state of the fit_loop, got {found['loops']!r:.60}; {AGAIN}")
@@ -101,3 +105,8 @@ def check_state(path: str | Path, found: Mapping[str, Any]) -> None:
     numbers = [place.get(name) for name in ("epoch", "batches_done", "samples")] if isinstance(place, dict) else [None]
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         raise RunError(f"{path}: expected the place in the data in SplitsModule, got {place!r:.100}; {AGAIN}")
+
+
+def _is_group(value: Any) -> bool:
+    """Whether a value can be one of an optimizer's `param_groups`."""
+    return isinstance(value, dict) and isinstance(value.get("params"), list)

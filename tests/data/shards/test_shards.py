@@ -131,6 +131,16 @@ def test_links_and_escaping_names_are_refused_by_name(
     assert not (shards.parent / "evil.json").exists()
 
 
+def test_a_member_of_a_size_beyond_all_bounds_is_named(shards: Path) -> None:
+    (tar,) = shards.glob("*.tar")
+    info = tarfile.TarInfo("000000009-9.json")
+    info.size = 2**60
+    with tar.open("r+b") as file:
+        file.write(info.tobuf(tarfile.GNU_FORMAT))
+    vouch(shards)
+    assert any(fault.startswith(f"{tar}: not a whole tar: ") for fault in check_shards(shards / "shards.json"))
+
+
 def _matches(pattern: str, text: str) -> bool:
     escaped = ".*".join(re.escape(part) for part in pattern.split(".*"))
     return re.search(escaped, text) is not None

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -391,6 +393,41 @@ def test_what_is_finished_is_not_done_again_and_what_was_mended_is_on_request(
     fresh = prepare(here, tmp_path / "fresh", EXACT)
     assert fresh == report
     assert contents(out) == contents(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda note: "{",
+        lambda note: "[" * 100_000,
+        lambda note: "[1]",
+        lambda note: json.dumps({**note, "sha256": None}),
+        lambda note: json.dumps({**note, "places": {}}),
+        lambda note: json.dumps({**note, "places": {key: {} for key in note["places"]}}),
+        lambda note: json.dumps({**note, "places": dict.fromkeys(note["places"], 3)}),
+        lambda note: re.sub('"failed": {}', '"failed": {"other": {"file": "x", "reason": "y"}}', json.dumps(note)),
+    ],
+)
+def test_a_shard_whose_note_is_not_what_was_written_is_written_again(
+    spoil: Callable[[dict[str, Any]], str], config: DataConfig, shards: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(shards, out := tmp_path / "shards")
+    note = next((out / "journal").glob("train-*.json"))
+    note.write_text(spoil(json.loads(note.read_text(encoding="utf-8"))), encoding="utf-8")
+    prepare(config, out, EXACT)
+    assert contents(out) == contents(shards)
+    assert note.read_text(encoding="utf-8") == (shards / "journal" / note.name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["plan.json", "rows.jsonl"])
+@pytest.mark.parametrize(
+    "content", [b"{", b"\xff", b"[" * 100_000, b"9" * 5000, b"null\n" * SAMPLES, b'{"cells": 3}\n' * SAMPLES]
+)
+def test_a_damaged_plan_is_named(name: str, content: bytes, config: DataConfig, shards: Path, tmp_path: Path) -> None:
+    shutil.copytree(shards, out := tmp_path / "shards")
+    (out / "journal" / name).write_bytes(content)
+    with pytest.raises(PrepareError, match=re.escape(name) if name == "rows.jsonl" else "plan.json|was begun with"):
+        prepare(config, out, EXACT)
 
 
 def test_a_shard_that_was_cut_or_removed_is_written_again(config: DataConfig, shards: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from locomt.data.config import DataConfig
 from locomt.data.json_text import to_json
 from locomt.data.lock import is_lock, locked
 from locomt.data.manifest import Row
-from locomt.data.shards.reader import VERSION, stored_fields
+from locomt.data.shards.reader import VERSION, read_place, stored_fields
 from locomt.data.shards.writer import Storage, key_of
 from locomt.hints import in_short
 
@@ -33,13 +33,20 @@ class Job:
     note: Path
     rows: list[tuple[str, Row]]
 
-    def read_note(self) -> dict[str, Any] | None:
-        """What the shard holds if it is done."""
+    def read_note(self, modalities: Iterable[str]) -> dict[str, Any] | None:
+        """What the shard holds if it is done; a note that is not what was written says that it is not."""
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
-            return dict(note) if self.tar.stat().st_size == note["bytes"] else None
-        except FileNotFoundError:
+            size, digest = note["bytes"], note["sha256"]
+            if size != self.tar.stat().st_size or not isinstance(digest, str):
+                return None
+            found = {row.id: note["places"][row.id] for _, row in self.rows}
+            shard = {self.tar.name: note}
+            places = {name: None if f is None else asdict(read_place(f, shard)) for name, f in found.items()}
+        except (FileNotFoundError, *_BROKEN):
             return None
+        known = all(place["failed"].keys() <= set(modalities) for place in places.values() if place)
+        return {"bytes": size, "sha256": digest, "places": places} if known else None
 
 
 def begin(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]) -> None:
@@ -59,13 +66,29 @@ def begin(out: Path, config: DataConfig, storage: Storage, rows: Sequence[Row]) 
         write_text(rows_file, lines)
         write_text(plan_file, json.dumps(plan, indent=1) + "\n")  # last: from here on something was begun
         return
-    before = json.loads(plan_file.read_text(encoding="utf-8"))
-    differing = [*_differences(before, plan), *_changed_rows(rows_file.read_text(encoding="utf-8"), lines)]
+    with _naming(plan_file):
+        differing = _differences(json.loads(plan_file.read_text(encoding="utf-8")), plan)
+    with _naming(rows_file):
+        differing += _changed_rows(rows_file.read_text(encoding="utf-8"), lines)
     if differing:
         raise PrepareError(
             f"{out} was begun with another recipe or manifest: {in_short(differing)}; change it back, or name another "
             "folder"
         )
+
+
+_BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What comes of reading a JSON file as what it is not."""
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except _BROKEN as error:
+        raise PrepareError(
+            f"{file}: not what `locomt prepare` writes ({error!r:.100}); remove {file.parents[1]} and prepare anew"
+        ) from None
 
 
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:

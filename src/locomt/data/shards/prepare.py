@@ -86,7 +86,7 @@ def prepare(
     with begun_in(out):
         begin(out, config, storage, rows)
         jobs = lay_out(rows, out, storage)
-        notes = {job.tar.name: job.read_note() for job in jobs}
+        notes = {job.tar.name: job.read_note(config.modalities) for job in jobs}
         todo = [job for job in jobs if (note := notes[job.tar.name]) is None or (retry and _has_failed(note, config))]
         if todo:
             (out / INDEX).unlink(missing_ok=True)
@@ -178,7 +178,7 @@ def _finish(
     places: dict[str, Any] = {}
     shards = {}
     for job in jobs:
-        note = job.read_note()
+        note = job.read_note(config.modalities)
         if note is None:
             raise PrepareError(f"{job.tar} was removed while its neighbours were written; the same command goes on")
         places |= note["places"]

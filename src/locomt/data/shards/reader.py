@@ -109,14 +109,14 @@ def read_samples(path: Path) -> Iterator[tuple[Row, Place | None]]:
         for number, line in enumerate(file, start=1):
             try:
                 entry = json.loads(line)
-                place = _place(entry["place"], index["shards"]) if entry["place"] else None
+                place = read_place(entry["place"], index["shards"]) if entry["place"] else None
                 row = Row(int(entry["row"]), {str(name): str(cell) for name, cell in entry["cells"].items()})
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 raise ShardError(samples, f"line {number}: not what `locomt prepare` writes: {error}") from None
             yield row, place
 
 
-def _place(fields: Mapping[str, Any], shards: Mapping[str, Any]) -> Place:
+def read_place(fields: Mapping[str, Any], shards: Mapping[str, Any]) -> Place:
     """A place out of its fields; a `ValueError` (or `TypeError`, `KeyError`) where it is none."""
     place = Place(**fields)
     for number in (place.offset, place.size, place.crc32):
