@@ -1,5 +1,6 @@
 """Fixtures and rules for all tests: no network, no deadlines, real data and GPUs only where they are."""
 
+import atexit
 import os
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import settings
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "agg"
 STATE = tempfile.TemporaryDirectory(prefix="locomt-state-")
+atexit.register(STATE.cleanup)
 os.environ["XDG_STATE_HOME"] = STATE.name  # where the key of the user's own runs is: not in anybody's home
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read where Triton is imported: its kernels then run on the CPU
