@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
+from PIL import Image
 
 from feature_project import make_project
 from locomt.cli.main import main
@@ -75,6 +76,19 @@ def test_a_folder_with_a_folder_for_each_class(folder: Path, tmp_path: Path, rea
     assert label_list(data) == ["cat", "dog"]
     samples = [dataset[n] for n in range(len(dataset))]
     assert all(isinstance(sample, Sample) and set(sample.inputs) == {"video", "audio"} for sample in samples)
+
+
+def test_the_recipe_of_one_modality_has_no_cross_heads(tmp_path: Path, read: Read) -> None:
+    """The command that is printed at the end is not refused."""
+    for place in ("train/red/1", "train/blue/1", "val/red/2"):
+        path = tmp_path / "pictures" / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 32), path.parent.name).save(path)
+    out = tmp_path / "shards"
+    assert main(["prepare", str(tmp_path / "pictures"), "--out", str(out), "--workers", "0"]) == 0
+    recipe = load_recipe(out / "recipe.yaml")
+    assert (recipe.model.fusion, list(recipe.data.modalities)) == ("selfall", ["video"])
+    assert recipe.fusion_config(label_list(recipe.data)).num_outputs == 2
 
 
 def test_what_samples_go_without(tmp_path: Path, read: Read) -> None:

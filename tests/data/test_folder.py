@@ -46,6 +46,7 @@ def test_splits_may_be_folders_too(tmp_path: Path) -> None:
         (("training_set", "valid", "test_set"), ("train", "val", "test")),
         (("train2017", "val2017"), ("train", "val")),
         (("Trainset", "Devel"), ("train", "val")),
+        (("trn", "dev", "tst"), ("train", "val", "test")),
     ],
 )
 def test_splits_go_by_their_usual_names_in_any_case(
@@ -116,3 +117,10 @@ def test_a_data_set_of_it(tmp_path: Path) -> None:
 def test_folders_that_are_none(names: tuple[str, ...], message: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=message):
         read_manifest(make(tmp_path, *names))
+
+
+def test_what_file_managers_leave_behind_is_no_sample(tmp_path: Path) -> None:
+    make(tmp_path, "train/cat/1.npy", "val/cat/2.npy")
+    for place in ("Thumbs.db", "train/desktop.ini", "train/cat/Thumbs.db"):
+        (tmp_path / place).write_bytes(b"?")
+    assert [row.id for row in read_manifest(tmp_path)] == ["train/cat/1.npy", "val/cat/2.npy"]

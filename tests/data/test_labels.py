@@ -161,6 +161,14 @@ def test_a_manifest_of_lists_as_programs_print_them_is_refused(cell: str, task: 
         label_list(config(path, task=task))
 
 
+@pytest.mark.parametrize(("several", "one"), [("[Dog, Owl]", "[Dog]"), ("{a,b}", "{a}")])
+def test_a_list_of_one_is_no_name_where_all_labels_are_lists(several: str, one: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(f'id,split,label,f\n1,train,{one},x\n2,train,{one},x\n3,train,"{several}",x\n')
+    with pytest.raises(ManifestError, match="line 4: expected labels joined by ';'"):
+        label_list(config(path, task="multilabel"))
+
+
 def test_one_list_among_the_labels_is_a_bad_row(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("id,split,label,f\n1,train,dog,x\n2,train,\"['dog', 'owl']\",x\n3,train,[music],x\n")

@@ -121,6 +121,7 @@ def test_integers_with_gaps_come_through_as_floats(numbers: list[int | None]) ->
         ([date(2024, 1, 2)], {}, ["2024-01-02"]),
         ([["a", "b"], [], None, ["c"]], {}, ["a;b", ";", "", "c"]),
         ([[1.0, 2.0]], {}, ["1;2"]),
+        ([[0.1, 2.0], [], None], {"type": pyarrow.list_(pyarrow.float32())}, ["0.1;2", ";", ""]),
     ],
 )
 def test_types_of_parquet(column: list[Any], types: dict[str, Any], wanted: list[str], tmp_path: Path) -> None:

@@ -104,6 +104,20 @@ def test_a_hole_at_another_rate_is_as_long(tmp_path: Path) -> None:
     assert np.abs(samples.numpy()[-4 * 44100 :] - kept[-4 * 44100 :]).max() < 0.05  # a sample or so apart
 
 
+def test_matroska_that_begins_late_is_whole(tmp_path: Path) -> None:
+    """FFmpeg counts its duration from 0 and not from where it begins."""
+    path = write_coded(tmp_path / "a.mkv", SOUND, RATE, "flac", "matroska", times=lambda time: time + 3)
+    with MediaFiles() as files:
+        file = files.open(path)
+        assert file.span == pytest.approx((3, 12), abs=0.01)
+        sound = file.read_audio(RATE)
+    assert heard_at(sound.samples, RATE) == pytest.approx(heard_at(SOUND, RATE), abs=0.002)
+    assert sound.begin == pytest.approx(3, abs=0.01)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MediaError, match="truncated"):
+        read_audio(path, RATE)
+
+
 def test_small_holes_are_closed_once_they_add_up(tmp_path: Path) -> None:
     """One packet in ten is missing, as where a network loses some: none is long, and together they are a second."""
     sound = clicks(10, 48000, (1.0, 9.5))

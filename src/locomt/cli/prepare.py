@@ -113,7 +113,9 @@ def read_source(source: Path, overrides: list[str]) -> Recipe:
         f"{name} ({fields['kind']}, from column {fields['column']})" for name, fields in modalities.items()
     )
     console().print(f"no recipe given; found {found}", markup=False, highlight=False, soft_wrap=True)
-    values = {"data": {"manifest": os.path.abspath(source), "modalities": modalities}}
+    values: dict[str, Any] = {"data": {"manifest": os.path.abspath(source), "modalities": modalities}}
+    if len(modalities) == 1:  # of which no two can look at each other
+        values["model"] = {"fusion": "selfall"}
     with tempfile.TemporaryDirectory() as folder:  # so that fields are set and checked as in any recipe
         recipe = Path(folder, f"{source.stem}.yaml")
         recipe.write_text(yaml.safe_dump(values, sort_keys=False))

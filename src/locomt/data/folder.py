@@ -13,6 +13,8 @@ from locomt.hints import listed
 
 COLUMN = "clip"
 """The column that names the file."""
+LEFT_BEHIND = ("__MACOSX", "Thumbs.db", "desktop.ini")
+"""What file managers leave in folders."""
 WAY_OUT = "rename the folders, or write a manifest, which names a split and a label for each file"
 
 
@@ -43,7 +45,7 @@ def read_folder(folder: Path) -> Iterator[Row]:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in LEFT_BEHIND
 
 
 def _folders(folder: Path, place: Path) -> list[Path]:

@@ -69,7 +69,9 @@ def _check_form(config: DataConfig, rows: Sequence[Row]) -> None:
     """Refuse a manifest most of whose cells are lists as a program prints them: no row of it says what it means."""
     labelled = [row for row in rows if row.label]
     lists = [row for row in labelled if is_written_list(row.label)]
-    if lists and 2 * len(lists) > len(labelled):
+    brackets = {row.label[0] for row in lists}
+    alike = all(row.label[0] in brackets for row in labelled)  # beside [a, b] alone, [a] is a list of one
+    if lists and (alike or 2 * len(lists) > len(labelled)):
         raise ManifestError(config.manifest, f"line {lists[0].number}: {_not_a_list(lists[0].label)}")
 
 

@@ -202,8 +202,12 @@ def _values(column: Any) -> list[Any]:
     """A column's cells; those of a shorter float as they print, 0.1 and not 0.10000000149011612."""
     import pyarrow
 
-    if column.type in (pyarrow.float16(), pyarrow.float32()):
+    short = (pyarrow.float16(), pyarrow.float32())
+    if column.type in short:
         return [text and float(text) for text in column.cast(pyarrow.string()).to_pylist()]
+    if getattr(column.type, "value_type", None) in short and hasattr(column.type, "value_field"):  # lists of them
+        texts = column.cast(pyarrow.list_(pyarrow.string())).to_pylist()
+        return [cell and [text and float(text) for text in cell] for cell in texts]
     return list(column.to_pylist())
 
 

@@ -235,14 +235,28 @@ def packets_of(path: Path, container: Any, streams: Collection[Any]) -> Iterator
             raise MediaError(path, f"truncated or damaged at {end:.2f} s")
         if packet.stream_index in wanted:
             yield packet
-    stated = stated_span(container)
-    if stated and end < stated[1] - SLACK:
-        raise MediaError(path, f"truncated: its header states {stated[1]:.2f} s, its data end at {end:.2f} s")
+    stated = stated_end(container)
+    if stated is not None and end < stated - SLACK:
+        raise MediaError(path, f"truncated: its header states {stated:.2f} s, its data end at {end:.2f} s")
 
 
 def stated_span(container: Any) -> tuple[float, float] | None:
     """From when to when it lasts by its header, in seconds; None where that is not to be relied on."""
+    end = stated_end(container)
+    begin = (container.start_time or 0) / av.time_base
+    return None if end is None or (begin > 0 and _is_matroska(container)) else (begin, end)
+
+
+def stated_end(container: Any) -> float | None:
+    """Up to when it lasts at least by its header, in seconds; None where that is not to be relied on.
+
+    Of Matroska that begins late some programs, FFmpeg among them, count the duration from 0, others from its beginning.
+    """
     if container.duration is None or not STATED & set(container.format.name.split(",")):
         return None
-    begin = (container.start_time or 0) / av.time_base
-    return begin, begin + container.duration / av.time_base
+    begin = 0 if _is_matroska(container) else container.start_time or 0
+    return float((begin + container.duration) / av.time_base)
+
+
+def _is_matroska(container: Any) -> bool:
+    return "matroska" in container.format.name.split(",")

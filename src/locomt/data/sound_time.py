@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from locomt.data import media
 from locomt.data.errors import MediaError
-from locomt.data.media import stated_span
 
 if TYPE_CHECKING:
     from locomt.data.media_file import MediaFile
@@ -85,12 +85,12 @@ def stated_end(file: MediaFile, number: int | None, end: float) -> float:
     What would cut off more than two packets speaks of something else.
     """
     packets = list(islice(file.packets("audio", number), 2))
-    stream, stated = packets[0].stream, stated_span(file.container)
+    stream, stated = packets[0].stream, media.stated_end(file.container)
     if "mov" in formats(file.container) and stream.duration is not None:
         last = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
     elif "matroska" in formats(file.container) and stated is not None:
         codec = stream.codec_context  # whose delay is part of the duration, but not of the times
-        last = stated[1] - codec.delay / (codec.sample_rate or 1) + ROUNDED
+        last = stated - codec.delay / (codec.sample_rate or 1) + ROUNDED
     else:
         return end
     added = 2 * float((packets[-1].duration or 0) * packets[-1].time_base)  # the first may have another duration

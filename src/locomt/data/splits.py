@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from locomt.hints import listed, printable
 
 USUAL_NAMES = {
-    "train": ("train", "training"),
+    "train": ("train", "training", "trn"),
     "val": ("val", "valid", "validation", "validate", "dev", "devel", "development"),
-    "test": ("test", "testing", "eval", "evaluation"),
+    "test": ("test", "testing", "tst", "eval", "evaluation"),
 }
 _KNOWN = {name: split for split, names in USUAL_NAMES.items() for name in names}
 _DECORATION = re.compile(r"[\W_]*(set|split|data)?[\W_]*((19|20)[0-9]{2})?", re.ASCII)
