@@ -118,7 +118,10 @@ def _begin(begin: Callable[..., None], args: tuple[Any, ...]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     begin(*args)
-    signal.signal(signal.SIGTERM, _stop)
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+    except SystemExit:  # told to stop at this very moment
+        os._exit(TERMINATED)
 
 
 def _end_with_parent() -> None:
