@@ -211,3 +211,15 @@ def test_torchrun_takes_the_form_that_is_documented(capsys: pytest.CaptureFixtur
 
 if __name__ == "__main__":
     work(Path(sys.argv[1]))
+
+
+def test_variables_of_a_scheduler_are_not_about_this_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job of Slurm that has two tasks, in which one process trains."""
+    from locomt.train import fit
+
+    recipe = load_recipe(make_project(tmp_path / "project"), ["--train.epochs", "1"])
+    told = {"NTASKS": "2", "PROCID": "0", "LOCALID": "0", "JOB_ID": "5", "JOB_NAME": "train", "NODELIST": "localhost"}
+    alone = fit(recipe, tmp_path / "alone")
+    for name, value in told.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert fit(recipe, tmp_path / "run")["train_loss"] == alone["train_loss"]

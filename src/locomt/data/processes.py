@@ -113,11 +113,15 @@ def _signals_held_back() -> Iterator[None]:
 
 def _begin(begin: Callable[..., None], args: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is to be tidied yet, and what is raised here is printed
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     begin(*args)
+    try:
+        signal.signal(signal.SIGTERM, _stop)
+    except SystemExit:  # told to stop at this very moment
+        os._exit(TERMINATED)
 
 
 def _end_with_parent() -> None:

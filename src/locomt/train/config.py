@@ -19,6 +19,8 @@ VIEWS = ("fixed", "elastic", "learned")
 TABLES = ("self", "cross", "random")
 MOST = {"epochs": 10**6, "batch_size": 2**20, "devices": 1024}
 """What a slip of the key may not ask for."""
+HIGHEST = 1e30
+"""Of rates, norms and decays: what is far beyond use, and still a number where weights are kept in float32."""
 ACCELERATORS = ("auto", "cpu", "cuda")
 
 
@@ -154,6 +156,11 @@ class TrainConfig:
             f"train.start: all weights come from {self.start}; leave train.pretrained out",
         )
         require(self.learning_rate > 0, f"train.learning_rate: expected above 0, got {self.learning_rate}")
+        rates = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay, "clip_norm": self.clip_norm}
+        for name, number in (
+            rates | {f"learning_rates.{part}": rate for part, rate in self.learning_rates.items()}
+        ).items():
+            require(number <= HIGHEST, f"train.{name}: expected at most {HIGHEST:g}, got {number:g}")
         for part, rate in self.learning_rates.items():
             require(rate > 0, f"train.learning_rates.{part}: expected above 0, got {rate}; train.frozen holds it still")
             require(part not in self.frozen, f"train.frozen: {part!r} has a rate in train.learning_rates too")

@@ -15,6 +15,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -161,7 +162,7 @@ def _fit(
             gradient_clip_val=recipe.train.clip_norm or None,
             callbacks=[keeper, _Steps(on_step)] if on_step else [keeper],
             logger=_tensorboard(run) if recipe.train.tensorboard else False,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), _launcher()],
             default_root_dir=run.path,
             num_sanity_val_steps=0,
             limit_val_batches=1.0 if len(splits.val) else 0,
@@ -189,6 +190,12 @@ def _fit(
 def _strategy(devices: int) -> str | DDPStrategy:
     """Batches may lack a modality, whose parameters are then unused; buffers are the same everywhere."""
     return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto"
+
+
+def _launcher() -> LightningEnvironment | TorchElasticEnvironment:
+    """Who begins the processes: torchrun, or the first of them. Variables of schedulers, which Lightning would follow,
+    say how the machine was asked for, and nothing about this program (a job of Slurm may well have several tasks)."""
+    return TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()
 
 
 def _accelerator(name: str, devices: int) -> str:
