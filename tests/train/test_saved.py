@@ -40,6 +40,11 @@ def flipped(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
+def kept(checkpoint: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A checkpoint with something else of what was kept of the epochs."""
+    return checkpoint | {"callbacks": {"EpochKeeper": checkpoint["callbacks"]["EpochKeeper"] | changes}}
+
+
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
 def test_files_that_are_not_whole(resume: Callable[[], object], run: Path, name: str) -> None:
     path = run / "checkpoints" / name
@@ -75,12 +80,11 @@ def test_a_file_that_lacks_a_byte(resume: Callable[[], object], run: Path) -> No
             lambda c: c | {"optimizer_states": [{"state": {}, "param_groups": [3]}]},
             "expected the optimizer's state and param_groups",
         ),
-        ("last.ckpt", lambda c: c | {"callbacks": {"EpochKeeper": {"rows": [1]}}}, r"expected the rows .* got \[1\]"),
-        (
-            "last.ckpt",
-            lambda c: c | {"callbacks": {"EpochKeeper": {"rows": [{"val_loss": "x"}]}}},
-            "epoch 1: expected numbers",
-        ),
+        ("last.ckpt", lambda c: kept(c, rows=[1]), r"expected the rows .* got \[1\]"),
+        ("last.ckpt", lambda c: kept(c, rows=[{}]), r"expected the rows .* got \[{}\]"),
+        ("last.ckpt", lambda c: kept(c, rows=[{"epoch": 1, "step": "x"}]), "epoch 1: expected numbers"),
+        ("last.ckpt", lambda c: kept(c, begun=None), "expected what an epoch had begun with, got None"),
+        ("last.ckpt", lambda c: c | {"lr_schedulers": [{}]}, "expected the schedule's last_epoch, got {}"),
         ("last.ckpt", lambda c: c | {"SplitsModule": {"epoch": -1}}, "expected the place in the data"),
         ("last.ckpt", lambda c: c | {"state_dict": {"x": torch.zeros(1)}}, "expected model.* of shape .* got it None"),
         (

@@ -93,9 +93,14 @@ def check_state(path: str | Path, found: Mapping[str, Any]) -> None:
         raise RunError(f"{path}: expected the optimizer's state and param_groups, got {optimizer!r:.60}; {AGAIN}")
     if not isinstance(found["loops"].get("fit_loop"), dict):
         raise RunError(f"{path}: expected the state of the fit_loop, got {found['loops']!r:.60}; {AGAIN}")
-    rows = found["callbacks"].get("EpochKeeper", {})
-    rows = rows.get("rows") if isinstance(rows, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(found["lr_schedulers"][0].get("last_epoch"), int):
+        raise RunError(f"{path}: expected the schedule's last_epoch, got {found['lr_schedulers'][0]!r:.60}; {AGAIN}")
+    keeper = found["callbacks"].get("EpochKeeper")
+    keeper = keeper if isinstance(keeper, dict) else {}
+    begun, rows = keeper.get("begun"), keeper.get("rows")
+    if not isinstance(begun, dict) or not isinstance(begun.get("seconds"), float) or "bad" not in begun:
+        raise RunError(f"{path}: expected what an epoch had begun with, got {begun!r:.60}; {AGAIN}")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and {"epoch", "step"} <= row.keys() for row in rows):
         raise RunError(f"{path}: expected the rows of the epochs that are done, got {rows!r:.60}; {AGAIN}")
     for number, row in enumerate(rows, start=1):
         for name, value in row.items():
