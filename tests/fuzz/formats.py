@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import pickle
 import struct
@@ -49,7 +50,7 @@ Case = dict[str, bytes | None]
 Damage = Callable[[Random, bytes], bytes]
 
 UNFIT = (ValueError, KeyError, TypeError, IndexError, EOFError, OSError, struct.error, zipfile.BadZipFile)
-UNFIT += (tarfile.TarError, zlib.error, pickle.UnpicklingError, AttributeError)
+UNFIT += (csv.Error, tarfile.TarError, zlib.error, pickle.UnpicklingError, AttributeError)
 UNFIT += (av.FFmpegError, pyarrow.ArrowException, OverflowError, RecursionError, RuntimeError, yaml.YAMLError)
 """What the libraries raise that take files apart and write them, where a file has been damaged before or cannot be."""
 

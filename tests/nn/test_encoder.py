@@ -158,6 +158,11 @@ def test_more_parameters_than_the_weights_are_is_refused_by_name(bert, tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config | {"num_attention_heads": 0}))
     with pytest.raises(ConfigError, match=f"^{tmp_path}: text encoder of model_type 'bert': "):
         encoder_config(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors").mkdir()
+    with pytest.raises(ConfigError, match=f"^{tmp_path}: expected model.safetensors"):
+        fill_towers(make(tmp_path), {"title": tmp_path})
 
 
 def test_no_code_of_a_checkpoint_is_run(bert, tmp_path):

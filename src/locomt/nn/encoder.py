@@ -87,7 +87,7 @@ def _check_held(source: str, folder: Path, described: Mapping[str, Any]) -> None
     from safetensors import SafetensorError, safe_open
 
     held = 0
-    for path in folder.glob("*.safetensors"):
+    for path in filter(Path.is_file, folder.glob("*.safetensors")):
         try:
             with safe_open(path, framework="pt") as file:
                 held += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
