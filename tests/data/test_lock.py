@@ -118,6 +118,20 @@ def test_what_killed_processes_left_is_removed_and_what_others_write_is_not(
         assert not any(path.exists() for path in living)
 
 
+def test_what_is_left_of_taking_over_a_lock_is_removed_and_what_another_just_looks_at_is_not(folder: Path) -> None:
+    """Taking over goes by way of files beside the lock, which stay where the process that takes over is killed."""
+    record = "filelock/2\npid=1\nhost=elsewhere\nmode=lease\ntoken=abc\nduration=1.0\n"
+    dead = [folder / place / f"{LOCK}.{step}.7.{'0' * 32}" for place in ("", "below") for step in ("break", "restore")]
+    for path, text in zip(dead, (record, "", record, ""), strict=True):
+        write_text(path, text)
+    with locked(folder, "below"):
+        assert not any(path.exists() for path in dead)
+        own = folder / f"{LOCK}.break.8.{'1' * 32}"
+        shutil.copy(folder / LOCK, own)
+        lock._sweep(folder)
+        assert own.exists()
+
+
 @pytest.fixture
 def elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The lock of a process of another machine, and times that are short."""

@@ -173,12 +173,12 @@ def test_training_leaves_out_what_the_recipe_calls_missing(folder: Path, shards:
         assert reason in found(strict)[name]
 
 
-def test_a_batch_counts_them_and_says_why(folder: Path) -> None:
+def test_a_batch_names_them_and_says_why(folder: Path) -> None:
     made = config(folder)
     dataset = ManifestDataset(made, "train", ["a", "b"])
     samples = [dataset[n] for n in range(len(dataset))]
     batch = collate(samples, config=made)
-    assert batch.missing == {"audio": 3, "video": 1}
+    assert batch.missing == {"audio": batch.ids[1:4], "video": batch.ids[4:]}
     assert batch.lengths["audio"].tolist() == [200, 0, 0, 0, 200]
     assert batch.lengths["video"].tolist() == [2, 2, 2, 2, 0]
     assert isinstance(samples[1], Sample)

@@ -137,11 +137,27 @@ def test_the_limit_itself_is_allowed(limit: float) -> None:
         log.add("train", [BadSample("more", 1000, "a.mp4", "broken")])
 
 
+def test_samples_that_lack_a_modality_count_once() -> None:
+    log = BadSampleLog({"train": 4, "val": 4}, 0)
+    for _ in range(2):  # epochs
+        log.lack("train", {"audio": ["a", "b"]})
+        log.lack("train", {"audio": ["c"], "video": ["d"]})
+        log.lack("val", {"audio": ["a"]})
+    assert log.missing == {"audio": 4, "video": 1}
+    resumed = BadSampleLog({"train": 4, "val": 4}, 0)
+    resumed.begin(log.lines(), log.lacking())
+    resumed.lack("train", {"audio": ["b", "d"]})
+    assert resumed.missing == {"audio": 5, "video": 1}
+
+
 def test_what_clips_lack_is_left_out_and_said(locomt: Command, recipe: str, tmp_path: Path) -> None:
     """Prediction always answers by what there is; training and evaluation do where the recipe says so."""
     fields = ["--data.modalities.audio.on_silent", "missing", "--data.modalities.audio.on_no_stream", "missing"]
-    code, out, _ = locomt("train", recipe, "--run", "run", "--json", *fields)
-    assert (code, json.loads(out)["skipped"]) == (0, 2)  # the silent one is no longer among them
+    code, out, err = locomt("train", recipe, "--run", "run", "--json", *fields)
+    answer = json.loads(out)
+    assert (code, answer["skipped"], answer["missing"]) == (0, 2, {"audio": 1})  # the silent one is no longer skipped
+    assert "1 sample went without audio: their files lack it" in err
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["missing"] == {"audio": 1}
     code, out, err = locomt("evaluate", "run", "--json")
     answer = json.loads(out)
     assert (code, answer["samples"], answer["skipped"], answer["missing"]) == (0, 20, 0, {"audio": 1})

@@ -74,6 +74,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         say(f"{directory.path} has finished: nothing to resume")
     if summary["skipped"]:
         say(f"{summary['skipped']} samples could not be read and were skipped, see {directory.bad_samples}")
+    for name, count in summary.get("missing", {}).items():
+        say(f"{count} {'sample' if count == 1 else 'samples'} went without {name}: their files lack it")
     if summary["monitor"] != f"val_{recipe.monitor}":
         say(f"val_{recipe.monitor} was undefined in every epoch: the epoch with the lowest val_loss was taken")
     if code:
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.json:
         print_json(summary)
     else:
-        left_out = ("run", "learning_rate", "step", "seconds", "diverged")
+        left_out = ("run", "learning_rate", "step", "seconds", "diverged", "missing")
         shown = {name: value for name, value in summary.items() if name not in left_out}
         rows = [(name, f"{value:.4f}" if isinstance(value, float) else value) for name, value in shown.items()]
         print_table(str(directory.path), ("best epoch", ""), rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -80,7 +79,7 @@ class Batch:
         bad: the samples that could not be read and so are no part of the above.
         clips: how many rows of `inputs` and `lengths`, one after the other, belong to each sample; `labels` and `ids`
             have one entry a sample.
-        missing: modality -> of how many of the samples it is missing because their files lack it.
+        missing: modality -> the ids of the samples without it because their files lack it.
     """
 
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -89,7 +88,7 @@ class Batch:
     ids: list[str] = field(default_factory=list)
     bad: list[BadSample] = field(default_factory=list)
     clips: int = 1
-    missing: Mapping[str, int] = field(default_factory=dict)
+    missing: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -137,7 +136,8 @@ def collate(samples: Sequence[Sample | BadSample], *, config: DataConfig) -> Bat
         stacked = torch.stack(labels)
     if config.task == "temporal" and labels:
         stacked = within_samples(stacked, lengths, config)
-    missing = dict(Counter(name for sample in good for name in sample.missing))
+    missing = {name: [sample.id for sample in good if name in sample.missing] for name in config.modalities}
+    missing = {name: ids for name, ids in missing.items() if ids}
     return Batch(inputs, lengths, stacked, [sample.id for sample in good], bad, counts.pop(), missing)
 
 

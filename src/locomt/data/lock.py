@@ -50,12 +50,11 @@ def locked(folder: Path, *below: str, patience: float = PATIENCE) -> Iterator[No
         OSError: the directory cannot be made or written to.
     """
     made = _make(folder)
-    lease = _lease(folder)
+    lease = _lease(folder / LOCK)
     try:
         _acquire(lease, folder, patience)
         try:
-            for path in leftovers(folder):
-                remove(path)
+            _sweep(folder)
             for name in below:
                 _tidy(folder / name)
             yield
@@ -77,12 +76,12 @@ def locked(folder: Path, *below: str, patience: float = PATIENCE) -> Iterator[No
 
 def is_lock(path: Path) -> bool:
     """Whether a file in a directory is its lock, or what is left of one."""
-    return path.name == LOCK or path.name.startswith(f"{LOCK}.break.")
+    return path.name == LOCK or path.name.startswith((f"{LOCK}.break.", f"{LOCK}.restore."))
 
 
-def _lease(folder: Path) -> SoftFileLease:
+def _lease(path: Path) -> SoftFileLease:
     return SoftFileLease(
-        folder / LOCK,
+        path,
         lease_duration=LEASE,
         heartbeat_interval=BEAT,
         on_compromise=lambda loss: os.kill(os.getpid(), signal.SIGINT),  # out of whatever the main thread is at
@@ -140,13 +139,24 @@ def _this_machine() -> str:
     return owner.hostname
 
 
+def _sweep(folder: Path) -> set[str]:
+    """Remove what killed processes left in a directory that is ours, also of taking over its lock; the names.
+
+    A lock that is put aside and is our own is just being looked at by another process, which will put it back.
+    """
+    aside = [path for path in folder.iterdir() if is_lock(path) and path.name != LOCK]
+    found = leftovers(folder) + [path for path in aside if not _lease(path).is_lock_held_by_us]
+    for path in found:
+        remove(path)
+    return {path.name for path in found}
+
+
 def _tidy(folder: Path) -> None:
     """Remove what killed processes left in a directory and those in it, but for those that somebody works in."""
     for path, names, files in os.walk(folder):
         try:
-            with _lease(Path(path)).acquire(timeout=0.1) if LOCK in files else nullcontext():
-                for leftover in leftovers(Path(path)):
-                    remove(leftover)
-                    names[:] = [name for name in names if name != leftover.name]
+            with _lease(Path(path, LOCK)).acquire(timeout=0.1) if LOCK in files else nullcontext():
+                swept = _sweep(Path(path))
+                names[:] = [name for name in names if name not in swept]
         except Timeout:
             names.clear()

@@ -1,8 +1,11 @@
-"""The policy for samples that cannot be read: named, counted, skipped, and too many of them stop the run."""
+"""The policy for samples that cannot be read: named, counted, skipped, and too many of them stop the run.
+
+Those that go without a modality which their files lack are used, and counted too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +17,24 @@ from locomt.train.files import write_text
 FIELDS = ("id", "row", "file", "reason")
 
 
+def is_log(value: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint has what `BadSampleLog` keeps in it: `bad`, and `missing` unless it is an older one."""
+    bad, missing = value.get("bad"), value.get("missing", {})
+    return (
+        isinstance(bad, list)
+        and all(isinstance(line, dict) and {"split", *FIELDS} <= line.keys() for line in bad)
+        and isinstance(missing, dict)
+        and all(isinstance(places, list) for places in missing.values())
+        and all(isinstance(place, list) and len(place) == 2 for places in missing.values() for place in places)
+    )
+
+
 class TooManyBadSamplesError(ValueError):
     """More of a split than `data.max_bad` allows could not be read."""
 
 
 class BadSampleLog:
-    """Counts every bad sample once, however many epochs meet it.
+    """Counts every bad sample once, however many epochs meet it; likewise those that go without a modality.
 
     Args:
         sizes: samples of each split.
@@ -31,15 +46,19 @@ class BadSampleLog:
         self.sizes, self.max_bad, self.path = dict(sizes), max_bad, path
         self.found: dict[tuple[str, int], BadSample] = {}
         self.met: set[tuple[str, int]] = set()
+        self.without: dict[str, set[tuple[str, str]]] = {}
 
-    def begin(self, lines: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Begin anew, or with what `lines` gave when a run was stopped.
+    def begin(
+        self, lines: Iterable[Mapping[str, Any]] = (), lacking: Mapping[str, Iterable[Sequence[str]]] | None = None
+    ) -> None:
+        """Begin anew, or with what `lines` and `lacking` gave when a run was stopped.
 
         Those stay in the count, as if it had never been stopped: they were skipped, and an epoch need not meet all of
         them again. They count towards the limit once they are met again, since they may have been mended.
         """
         self.found = {(line["split"], line["row"]): BadSample(*(line[name] for name in FIELDS)) for line in lines}
         self.met = set()
+        self.without = {name: {(split, id) for split, id in places} for name, places in (lacking or {}).items()}
         self._write()
 
     def lines(self) -> list[dict[str, Any]]:
@@ -48,6 +67,15 @@ class BadSampleLog:
             {"split": split, **{name: getattr(sample, name) for name in FIELDS}}
             for (split, _), sample in self.found.items()
         ]
+
+    def lacking(self) -> dict[str, list[list[str]]]:
+        """Plain values: modality -> split and id of the samples that went without it, in their order."""
+        return {name: [list(place) for place in sorted(places)] for name, places in sorted(self.without.items())}
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Modality -> how many samples went without it so far."""
+        return {name: len(places) for name, places in sorted(self.without.items())}
 
     @property
     def total(self) -> int:
@@ -71,6 +99,11 @@ class BadSampleLog:
         if not ranks.in_use():
             self._check(split)
 
+    def lack(self, split: str, missing: Mapping[str, Iterable[str]]) -> None:
+        """Take in which samples of a batch went without a modality, as `Batch.missing` has it."""
+        for name, ids in missing.items():
+            self.without.setdefault(name, set()).update((split, id) for id in ids)
+
     def share(self) -> None:
         """Take in what the other processes found, each of which has to call it.
 
@@ -80,6 +113,9 @@ class BadSampleLog:
         for found in ranks.gather({place: self.found[place] for place in self.met}):
             self._keep({place: sample for place, sample in found.items() if place not in self.met})
             self.met |= found.keys()
+        for without in ranks.gather(self.without):
+            for name, places in without.items():
+                self.without.setdefault(name, set()).update(places)
         for split in dict.fromkeys(split for split, _ in self.found):
             self._check(split)
 

@@ -48,7 +48,7 @@ class EpochKeeper(Checkpoint):
     """After every epoch: a row in `metrics.csv`, `last.ckpt`, and `best.ckpt` where the epoch is the best so far.
 
     Amid an epoch: `last.ckpt` every `train.checkpoint_minutes`. A checkpoint also has what the row of an epoch that was
-    begun is made of: the seconds spent and the bad samples met so far (the sums of the loss are the module's, the place
+    begun is made of: the seconds spent and the bad samples met so far and those that lack a modality (the sums of the loss are the module's, the place
     in the order is the data module's).
 
     The best epoch has the best monitored metric, among equals the lowest validation loss (on a small split accuracy
@@ -61,7 +61,7 @@ class EpochKeeper(Checkpoint):
     Args:
         run: where to write.
         recipe: says what is monitored.
-        bad: counts the samples that are skipped.
+        bad: counts the samples that are skipped or lack a modality.
         on_epoch: told every row.
     """
 
@@ -74,7 +74,7 @@ class EpochKeeper(Checkpoint):
     ) -> None:
         self.run, self.bad, self.on_epoch = run, bad, on_epoch
         self.interval = 60 * recipe.train.checkpoint_minutes
-        self.begun: dict[str, Any] = {"seconds": 0.0, "bad": []}
+        self.begun: dict[str, Any] = {"seconds": 0.0, "bad": [], "missing": {}}
         self.monitor = f"val_{recipe.monitor}"
         self.sign = 1 if recipe.monitor_mode == "max" else -1
         self.passed = recipe.searching_epochs
@@ -105,7 +105,7 @@ class EpochKeeper(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.saved = time.monotonic()
         self.started = self.saved - self.begun["seconds"]  # an epoch that is gone on with is not started anew
-        self.bad.begin(self.begun["bad"])
+        self.bad.begin(self.begun["bad"], self.begun.get("missing"))  # which older checkpoints do not have
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.started = time.monotonic()
@@ -119,7 +119,7 @@ class EpochKeeper(Checkpoint):
             self._save(trainer, time.monotonic() - self.started)
 
     def _save(self, trainer: pl.Trainer, seconds: float) -> None:
-        self.begun = {"seconds": seconds, "bad": self.bad.lines()}
+        self.begun = {"seconds": seconds, "bad": self.bad.lines(), "missing": self.bad.lacking()}
         trainer.save_checkpoint(self.run.last)
         self.saved = time.monotonic()
 

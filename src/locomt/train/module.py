@@ -59,7 +59,7 @@ class FusionModule(pl.LightningModule):
         seed_all(self.recipe.train.seed, self.current_epoch + 1, index + 1, self.global_rank + 1)
 
     def training_step(self, batch: Batch, index: int) -> Tensor | None:
-        self.bad.add(self.recipe.data.train_split, batch.bad)
+        self._count(self.recipe.data.train_split, batch)
         batch = self.augment(batch, self.current_epoch, index, self.global_rank)
         weight = self._weight(batch)
         self.empty = weight is None  # not one of the samples could be read
@@ -90,9 +90,13 @@ class FusionModule(pl.LightningModule):
         return torch.stack(losses).mean()
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self.bad.add(self.recipe.data.val_split, batch.bad)
+        self._count(self.recipe.data.val_split, batch)
         if batch.ids:
             self.scores.update(self._loss(batch, self.val_loss)[1], batch.labels)
+
+    def _count(self, split: str, batch: Batch) -> None:
+        self.bad.add(split, batch.bad)
+        self.bad.lack(split, batch.missing)
 
     def _loss(self, batch: Batch, mean: MeanLoss, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """The loss and the logits of a batch."""

@@ -134,7 +134,7 @@ def evaluate(
             for sample in batch.bad:
                 on_bad(sample)
         bad.add(split, batch.bad)
-        missing.update(batch.missing)
+        missing.update({name: len(ids) for name, ids in batch.missing.items()})
         if batch.ids:
             batch = batch.to(device)
             logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from locomt.train.bad import is_log
 from locomt.train.files import RunError
 
 AGAIN = "put back a copy of it, or remove the run's directory and train anew"
@@ -98,7 +99,7 @@ def check_state(path: str | Path, found: Mapping[str, Any]) -> None:
     keeper = found["callbacks"].get("EpochKeeper")
     keeper = keeper if isinstance(keeper, dict) else {}
     begun, rows = keeper.get("begun"), keeper.get("rows")
-    if not isinstance(begun, dict) or not isinstance(begun.get("seconds"), float) or "bad" not in begun:
+    if not isinstance(begun, dict) or not isinstance(begun.get("seconds"), float) or not is_log(begun):
         raise RunError(f"{path}: expected what an epoch had begun with, got {begun!r:.60}; {AGAIN}")
     if not isinstance(rows, list) or not all(isinstance(row, dict) and {"epoch", "step"} <= row.keys() for row in rows):
         raise RunError(f"{path}: expected the rows of the epochs that are done, got {rows!r:.60}; {AGAIN}")
