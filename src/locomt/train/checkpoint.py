@@ -48,8 +48,8 @@ class EpochKeeper(Checkpoint):
     """After every epoch: a row in `metrics.csv`, `last.ckpt`, and `best.ckpt` where the epoch is the best so far.
 
     Amid an epoch: `last.ckpt` every `train.checkpoint_minutes`. A checkpoint also has what the row of an epoch that was
-    begun is made of: the seconds spent and the bad samples met so far and those that lack a modality (the sums of the loss are the module's, the place
-    in the order is the data module's).
+    begun is made of: the seconds spent, and the samples met so far that are bad or lack a modality (the sums of the
+    loss are the module's, the place in the order is the data module's).
 
     The best epoch has the best monitored metric, among equals the lowest validation loss (on a small split accuracy
     reaches its top long before the model does), and among equals of these it is the earliest. An epoch in which the

@@ -84,8 +84,8 @@ def fit(
         The row of the epoch that was exported to `model/` (the best, or the last where there is no validation
         split), `skipped` (samples that could not be read so far) in it, and the name `monitor` of what it is judged by:
         `val_loss` where what the recipe monitors is undefined in every epoch. Where samples went without a modality
-        because their files lack it and the recipe says so, `missing` maps it to their number. Where training ended with a loss beyond
-        all reason, `diverged` says so in a line.
+        because their files lack it and the recipe says so, `missing` maps it to their number. Where training ended with
+        a loss beyond all reason, `diverged` says so in a line.
 
     Raises:
         ValueError: the recipe, the manifest or the run directory cannot serve, another process writes in the
