@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader
 
 from locomt.cost.timing import paired_seconds
 from locomt.data import DataConfig, ManifestDataset, collate
-from locomt.data.frame_times import spread
+from locomt.data.media.frame_times import spread
 from locomt.data.shards.prepare import prepare
 from locomt.data.shards.writer import Storage
 

@@ -3,7 +3,7 @@
     python recipes/prepare_digits.py ../shared/data/fsdd data/digits
 
 SOURCE is the Free Spoken Digit Dataset (github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0); the images are
-scikit-learn's. `locomt.experiments.tasks.digits` says how they are divided, paired and made noisy.
+scikit-learn's. `locomt.studies.datasets.digits` says how they are divided, paired and made noisy.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from locomt.experiments.tasks import TaskError
-from locomt.experiments.tasks.digits import make_digits
+from locomt.studies.datasets import TaskError
+from locomt.studies.datasets.digits import make_digits
 
 
 def main() -> None:

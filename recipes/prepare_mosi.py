@@ -3,7 +3,7 @@
     python recipes/prepare_mosi.py ../shared/data/mosi data/mosi
 
 SOURCE holds the utterance features of the bc-LSTM authors (github.com/declare-lab/multimodal-deep-learning,
-bc-LSTM/data). `locomt.experiments.tasks.mosi` says what is made of them.
+bc-LSTM/data). `locomt.studies.datasets.mosi` says what is made of them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from locomt.experiments.tasks import TaskError
-from locomt.experiments.tasks.mosi import make_mosi
+from locomt.studies.datasets import TaskError
+from locomt.studies.datasets.mosi import make_mosi
 
 
 def main() -> None:

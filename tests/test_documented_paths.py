@@ -19,7 +19,7 @@ import pytest
 from doc_pages import ROOT, command_lines, fenced
 from locomt.cli.main import main
 from locomt.data import read_manifest
-from locomt.train.run import Run
+from locomt.train.evaluation import Run
 from official_files import CLASSES, EVAL, LABELS, TRAIN, audioset_clip, audioset_csv, medvidcl_videos
 
 TINY = (

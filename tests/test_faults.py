@@ -18,7 +18,7 @@ from feature_project import make_project
 from locomt import faults
 from locomt.cli.main import main
 from locomt.data import ManifestDataset
-from locomt.data.atomic import make_directory, write_text
+from locomt.files import make_directory, write_text
 from locomt.train import fit, load_recipe
 
 resource = pytest.importorskip("resource")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from locomt.data import ManifestDataset, label_list
-from locomt.train.loop import fit
+from locomt.train.evaluation import Run, evaluate
+from locomt.train.fitting import fit
 from locomt.train.recipe import Recipe, load_recipe
-from locomt.train.run import Run, evaluate
 
 pytestmark = pytest.mark.shared_data
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
 from PIL import Image
 
 from feature_project import make_project
 from locomt.cli.main import main
 from locomt.data import ManifestDataset, Sample, label_list
 from locomt.train.recipe import load_recipe
+from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
 
 Read = Callable[[], tuple[str, str]]
 

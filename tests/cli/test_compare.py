@@ -13,7 +13,7 @@ import yaml
 from feature_project import make_project
 from locomt.cli.compare import spread
 from locomt.cli.main import main
-from locomt.data.lock import locked
+from locomt.lock import locked
 from locomt.train import load_recipe
 
 
@@ -78,7 +78,7 @@ def test_the_commands_to_go_on_with_are_taken_as_they_are(
 def test_a_second_process_is_refused(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("locomt.data.lock.PATIENCE", 0.1)
+    monkeypatch.setattr("locomt.lock.PATIENCE", 0.1)
     out = tmp_path / "out"
     lines = [
         ["compare", str(recipe), "--out", str(out)],

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from locomt.cli.main import main, split_overrides
-from locomt.experiments.clips import ADDITIVE_LIMIT
-from locomt.experiments.demo import FULL, Size, prepare
+from locomt.demo.clips import ADDITIVE_LIMIT
+from locomt.demo.demo import FULL, Size, prepare
 from locomt.train.recipe import load_recipe
 
 TINY = Size(train=16, val=16, test=16, epochs=1, seeds=1, minutes="a second", expected="chance")
@@ -23,7 +23,7 @@ def no_clips(folder: Path, *_: object) -> None:
 def test_from_nothing_to_a_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("locomt.experiments.demo.FAST", TINY)
+    monkeypatch.setattr("locomt.demo.demo.FAST", TINY)
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--fast", "--jobs", "1"]) == 0
     captured = capsys.readouterr()
@@ -64,7 +64,7 @@ def test_from_nothing_to_a_report(
 def test_the_full_size_is_balanced_and_has_several_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert FULL.seeds >= 2
     assert all(count % 16 == 0 for count in (FULL.train, FULL.val, FULL.test))
-    monkeypatch.setattr("locomt.experiments.demo.make_clips", no_clips)
+    monkeypatch.setattr("locomt.demo.demo.make_clips", no_clips)
     comparison = prepare(tmp_path, seed=5)
     assert comparison.seeds == tuple(range(5, 5 + FULL.seeds))
     assert comparison.models == ("locomt", "selfall", "multiall", "mbt", "video", "audio")
@@ -73,7 +73,7 @@ def test_the_full_size_is_balanced_and_has_several_seeds(tmp_path: Path, monkeyp
 
 
 def test_a_recipe_that_was_edited_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locomt.experiments.demo.make_clips", no_clips)
+    monkeypatch.setattr("locomt.demo.demo.make_clips", no_clips)
     prepare(tmp_path)
     path = tmp_path / "recipe.yaml"
     path.write_text(path.read_text().replace("learning_rate: 0.001", "learning_rate: 0.002"))

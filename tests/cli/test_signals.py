@@ -98,7 +98,7 @@ def test_a_run_that_is_killed_is_gone_on_with_and_never_by_two(
             while not (run / "checkpoints" / "best.ckpt").exists():
                 assert process.poll() is None
                 time.sleep(0.1)
-            monkeypatch.setattr("locomt.data.lock.PATIENCE", 0.1)
+            monkeypatch.setattr("locomt.lock.PATIENCE", 0.1)
             config = (run / "config.yaml").read_bytes()
             assert main([*line, "--train.epochs", "3"]) == 2
             assert f"{run} is in use: process {process.pid} on " in capsys.readouterr().err

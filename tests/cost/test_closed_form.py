@@ -1,9 +1,9 @@
 import pytest
 import torch
-from cost_models import SPECS, configs, counts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cost_models import SPECS, configs, counts
 from locomt import FusionConfig, FusionModel, LayerViews
 from locomt.cost import (
     CostError,

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from cost_models import SPECS, configs, counts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
+from cost_models import SPECS, configs, counts
 from locomt import FusionConfig, FusionModel
 from locomt.cost import CostError, flops, variants
 from locomt.cost.counted import count_flops, shorten

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from cost_models import SPECS
 
+from cost_models import SPECS
 from locomt import FusionConfig, FusionModel
 from locomt.cost import activation_bytes, variants
 from locomt.cost.measured import MIN_ROUNDS, measure, saved_bytes

@@ -8,14 +8,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from media_clips import SAMPLE_FORMATS, add_audio, add_video, pictures, tone, write_audio, write_clip, write_video
 from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from locomt import FusionConfig, FusionModel
 from locomt.data import AudioSource, MediaError, NoStreamError, log_mel, mel_filters, read_audio
-from locomt.data.spectrogram import FLOOR, fft_size
+from locomt.data.media.spectrogram import FLOOR, fft_size
 from locomt.nn.pretrained import fill_towers
+from media_clips import SAMPLE_FORMATS, add_audio, add_video, pictures, tone, write_audio, write_clip, write_video
 
 SUFFIXES = {"flac": ".flac", "aac": ".m4a", "mp2": ".mp2"}
 LOSS = {"pcm_u8": 0.004, "aac": 0.01, "mp2": 0.004}

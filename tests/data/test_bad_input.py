@@ -12,9 +12,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from bad_files import BYTES, CHANNELS, HOUR, KINDS, RATE, Kind, clip, hour_of_pictures, hour_of_sound, write_reference
-from media_clips import decode_all, pictures, write_video
 
+from bad_files import BYTES, CHANNELS, HOUR, KINDS, RATE, Kind, clip, hour_of_pictures, hour_of_sound, write_reference
 from locomt.cli.output import print_json, print_table
 from locomt.data import (
     AudioSource,
@@ -24,15 +23,16 @@ from locomt.data import (
     ManifestDataset,
     MediaError,
     Sample,
-    media,
     probe,
     read_audio,
     read_frames,
-    video,
 )
-from locomt.data.frame_times import spread
+from locomt.data.media import container as media
+from locomt.data.media import frames as video
+from locomt.data.media.frame_times import spread
 from locomt.data.shards.prepare import prepare
 from locomt.train.bad import BadSampleLog
+from media_clips import decode_all, pictures, write_video
 
 MODALITIES: dict[str, Any] = {
     "video": {"kind": "video", "column": "clip", "frames": 2, "size": 16},

@@ -10,8 +10,6 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip, write_video
-from timed_clips import FPS, MODALITIES, RATE, begin_of_sound, times_of_frames, write_timed
 
 from locomt.data import (
     BadSample,
@@ -20,17 +18,19 @@ from locomt.data import (
     ManifestDataset,
     MediaError,
     Sample,
-    audio,
     average_clips,
     collate,
     read_audio,
     read_frames,
-    video,
 )
-from locomt.data.audio import cut
-from locomt.data.media import Crop, crop_at
-from locomt.data.media_file import MediaFiles
+from locomt.data.media import frames as video
+from locomt.data.media import sound as audio
+from locomt.data.media.container import Crop, crop_at
+from locomt.data.media.pyav import MediaFiles
+from locomt.data.media.sound import cut
 from locomt.nn.config import ConfigError
+from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip, write_video
+from timed_clips import FPS, MODALITIES, RATE, begin_of_sound, times_of_frames, write_timed
 
 HEADER = "id,split,label,clip,title\n"
 

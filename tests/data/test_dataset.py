@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip, write_video
 from torch.utils.data import DataLoader
 
 from locomt.data import (
@@ -25,6 +24,7 @@ from locomt.data import (
 )
 from locomt.nn.config import FusionConfig
 from locomt.nn.model import FusionModel
+from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip, write_video
 
 MODALITIES: dict[str, Any] = {
     "video": {"kind": "video", "column": "clip", "frames": 2, "size": 32, "patch": 16},

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from coded_sound import clicks, heard_at, write_coded
 
+from coded_sound import clicks, heard_at, write_coded
 from locomt.data import DataConfig, FileDataset, ManifestDataset, Sample, read_audio
-from locomt.data.audio import span_of
-from locomt.data.media_file import MediaFiles
+from locomt.data.media.pyav import MediaFiles
+from locomt.data.media.sound import span_of
 from locomt.data.shards.prepare import prepare
 from locomt.data.shards.writer import Storage
 

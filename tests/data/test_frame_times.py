@@ -10,13 +10,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from media_clips import add_audio, add_video, tone, write_clip, write_video
-from timed_clips import UNEVEN, grey, milliseconds, shades, shown
 
 from locomt.data import read_frames
-from locomt.data.frame_times import FrameTimes, pick, spread
-from locomt.data.media import Crop, moments
-from locomt.data.media_file import MediaFiles
+from locomt.data.media.container import Crop, moments
+from locomt.data.media.frame_times import FrameTimes, pick, spread
+from locomt.data.media.pyav import MediaFiles
+from media_clips import add_audio, add_video, tone, write_clip, write_video
+from timed_clips import UNEVEN, grey, milliseconds, shades, shown
 
 RATES = [Fraction(1, 3), Fraction(24000, 1001), Fraction(25), Fraction(30000, 1001), Fraction(60), Fraction(240)]
 UNITS = [Fraction(1, 1000), Fraction(1, 90000), Fraction(1, 12800)]

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 from av import VideoFrame
-from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
 
-from locomt.data import MediaError, media_file, read_audio, read_frames
-from locomt.data.media import Crop
-from locomt.data.media_file import MediaFiles
+from locomt.data import MediaError, read_audio, read_frames
+from locomt.data.media import pyav as media_file
+from locomt.data.media.container import Crop
+from locomt.data.media.pyav import MediaFiles
+from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
 
 CROPS = (None, Crop(0.4, 0.9, (0.4, 0.9)), Crop(0.0, 0.3, (0.0, 0.3)))
 

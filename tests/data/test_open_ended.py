@@ -6,11 +6,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from media_clips import write_audio
 
 from locomt.data import MediaError, probe, read_audio
-from locomt.data.media_file import MediaFiles
-from locomt.data.open_ended import source
+from locomt.data.media.open_ended import source
+from locomt.data.media.pyav import MediaFiles
+from media_clips import write_audio
 
 RATE = 16000
 SOUND = np.random.default_rng(0).integers(-(2**14), 2**14, 2 * RATE + 123).astype(np.int16)

@@ -10,10 +10,9 @@ import av
 import numpy as np
 import pytest
 import torch
-from bad_files import huge_png
-from media_clips import pictures, write_video
 from PIL import Image
 
+from bad_files import huge_png
 from locomt.data import (
     BadSample,
     DataConfig,
@@ -29,6 +28,7 @@ from locomt.data import (
 from locomt.data.guess import guess_modalities
 from locomt.data.shards.prepare import prepare
 from locomt.data.shards.writer import Storage
+from media_clips import pictures, write_video
 
 # Format, what Pillow saves it with, by how much of 255 it may differ from what was written.
 FORMATS: dict[str, tuple[dict[str, Any], int]] = {

@@ -6,11 +6,12 @@ import av
 import numpy as np
 import pytest
 import torch
-from media_clips import decode_all
 from test_video import to_rgb
 
-from locomt.data import DataConfig, FileDataset, MediaError, Sample, probe, read_audio, read_frames, video
-from locomt.data.frame_times import spread
+from locomt.data import DataConfig, FileDataset, MediaError, Sample, probe, read_audio, read_frames
+from locomt.data.media import frames as video
+from locomt.data.media.frame_times import spread
+from media_clips import decode_all
 
 pytestmark = pytest.mark.shared_data
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip, write_video
 
 from locomt.data import (
     BadSample,
@@ -21,9 +20,10 @@ from locomt.data import (
     label_list,
     read_audio,
 )
-from locomt.data.media_file import MediaFiles
+from locomt.data.media.pyav import MediaFiles
 from locomt.data.shards.prepare import prepare
 from locomt.nn.config import ConfigError
+from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip, write_video
 
 RATE = 16000
 MUSIC = tone(2, RATE) * (1 + np.sin(2 * np.pi * 3 * np.arange(2 * RATE) / RATE)) / 2

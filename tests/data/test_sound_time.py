@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from coded_sound import clicks, heard_at, write_coded
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coded_sound import clicks, heard_at, write_coded
 from locomt.data import BadSample, DataConfig, FileDataset, ManifestDataset, MediaError, Sample, read_audio
-from locomt.data.audio import span_of
-from locomt.data.media_file import MediaFiles
+from locomt.data.media.pyav import MediaFiles
+from locomt.data.media.sound import span_of
+from locomt.data.media.sound_time import HOLE, Clock
 from locomt.data.shards.prepare import prepare
 from locomt.data.shards.writer import Storage
-from locomt.data.sound_time import HOLE, Clock
 
 RATE = 16000
 SOUND = clicks(9, RATE, (1.0, 7.0))

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from timed_clips import MODALITIES, begin_of_sound, times_of_frames, write_timed
 
 from locomt.data import BadSample, DataConfig, FileDataset, ManifestDataset, Sample, collate
-from locomt.data.media import moments
+from locomt.data.media.container import moments
 from locomt.data.shards.prepare import prepare
 from locomt.data.shards.writer import Storage
 from locomt.nn.config import ConfigError
+from timed_clips import MODALITIES, begin_of_sound, times_of_frames, write_timed
 
 HEADER = "id,split,label,clip,lips,title\n"
 LIPS: dict[str, Any] = {"kind": "features", "column": "lips", "dim": 2, "max_length": 8}

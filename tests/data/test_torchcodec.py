@@ -11,15 +11,16 @@ import av
 import numpy as np
 import pytest
 import torch
-from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
 from PIL import Image
 
-from locomt.data import BadSample, DataConfig, FileDataset, ManifestDataset, MediaError, torchcodec_file
-from locomt.data.media import Crop
-from locomt.data.media_file import MediaFiles
+from locomt.data import BadSample, DataConfig, FileDataset, ManifestDataset, MediaError
+from locomt.data.media import torchcodec as torchcodec_file
+from locomt.data.media.container import Crop
+from locomt.data.media.pyav import MediaFiles
+from locomt.data.media.torchcodec import load_torchcodec
 from locomt.data.shards.prepare import prepare
-from locomt.data.torchcodec_file import load_torchcodec
 from locomt.nn.config import ConfigError
+from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
 
 MODALITIES = {
     "video": {"kind": "video", "column": "clip", "frames": 4, "size": 32},

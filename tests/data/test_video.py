@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from media_clips import add_audio, add_video, decode_all, pictures, tone, write_audio, write_clip, write_video
 from torch.nn.functional import interpolate
 
-from locomt.data import MediaError, NoStreamError, probe, read_frames, video
-from locomt.data.frame_times import spread
+from locomt.data import MediaError, NoStreamError, probe, read_frames
+from locomt.data.media import frames as video
+from locomt.data.media.frame_times import spread
+from media_clips import add_audio, add_video, decode_all, pictures, tone, write_audio, write_clip, write_video
 
 # Name, codec, options: containers with and without times, with and without key frames and reordered frames.
 CLIPS = {

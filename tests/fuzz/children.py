@@ -34,7 +34,7 @@ BATCH = 400
 ENDED = "ended"
 OWN_FAULT = 70
 """Exit code of a child in which not the input but the harness failed."""
-ROOTS = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "data")]
+ROOTS = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "support")]
 
 
 class Server:

@@ -11,7 +11,6 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from media_clips import add_audio, add_video, pictures, tone, write_video
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -20,6 +19,7 @@ from locomt.data import DataConfig, FileDataset, ManifestDataset, MediaError, pr
 from locomt.data.guess import guess_modalities
 from locomt.data.manifest import read_manifest
 from locomt.data.shards.writer import Storage, write_shard
+from media_clips import add_audio, add_video, pictures, tone, write_video
 
 RATE = 16000
 CLIPS = {  # container, codecs of pictures and sound, layout of the pixels

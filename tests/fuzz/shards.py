@@ -10,7 +10,6 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from media_clips import add_audio, add_video, pictures, tone, write_clip
 
 from feature_project import write_manifest
 from fuzz.archives import build_tar, parse_tar
@@ -20,6 +19,7 @@ from locomt.data import DataConfig, ManifestDataset
 from locomt.data.shards.check import check_shards
 from locomt.data.shards.prepare import prepare
 from locomt.data.shards.writer import Storage
+from media_clips import add_audio, add_video, pictures, tone, write_clip
 
 STORED: dict[str, Any] = {
     "video": {"kind": "video", "column": "clip", "frames": 2, "size": 16},

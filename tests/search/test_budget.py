@@ -3,11 +3,11 @@
 from fractions import Fraction
 
 import pytest
-from search_spaces import make_space
 
 from locomt import FusionConfig, ViewTable
 from locomt.cost import fusion_pairs
 from locomt.search.budget import Budget, SearchError
+from search_spaces import make_space
 
 
 def test_a_share_a_number_of_flops_and_a_time() -> None:

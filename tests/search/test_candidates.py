@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from search_spaces import make_space
 
 from locomt.search.budget import SearchError
 from locomt.search.candidates import draws, strategies
 from locomt.views import STRATEGIES
+from search_spaces import make_space
 
 LENGTHS = st.lists(st.integers(2, 12), min_size=2, max_size=4).map(lambda n: dict(zip("abcd", n, strict=False)))
 

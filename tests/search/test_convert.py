@@ -15,9 +15,9 @@ from locomt.cli.main import main
 from locomt.data import read_manifest
 from locomt.search.budget import Budget, SearchError
 from locomt.search.methods.mass import MASS
+from locomt.search.question import Search
 from locomt.search.results import read_results
-from locomt.search.run import ANEW, CHOSEN, RESULTS, search
-from locomt.search.wanted import Search
+from locomt.search.search import ANEW, CHOSEN, RESULTS, search
 from locomt.train import Run, evaluate, load_recipe
 
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "2")

@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from search_spaces import make_space
 from torch.utils.flop_counter import FlopCounterMode
 
 from feature_project import make_project
@@ -26,11 +25,12 @@ from locomt.search.device import DEVICE, table_times, view_times
 from locomt.search.mass import AttentionMass
 from locomt.search.method import Work
 from locomt.search.methods.mass import choose_table
-from locomt.search.run import search
-from locomt.search.wanted import Search
+from locomt.search.question import Search
+from locomt.search.search import search
 from locomt.train import load_recipe
 from locomt.train.recipe import Recipe
 from locomt.views import STRATEGIES
+from search_spaces import make_space
 
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "1")
 SLOW_CROSS = {"self": 0.25, "motion~sound": 1.0, "multi": 1.25, "motion>sound": 0.5, "sound>motion": 0.5}

@@ -17,8 +17,8 @@ from locomt.search import device
 from locomt.search.budget import Budget, SearchError
 from locomt.search.elastic import FRONT, keep_front, table_within, validation_scores
 from locomt.search.method import with_table
-from locomt.search.run import CHOSEN, search
-from locomt.search.wanted import Search
+from locomt.search.question import Search
+from locomt.search.search import CHOSEN, search
 from locomt.train import Run, evaluate, load_recipe
 from locomt.train.config import RecipeError
 from locomt.train.origin import MARK, mark_of

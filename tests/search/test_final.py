@@ -12,11 +12,11 @@ from locomt.cli.main import main
 from locomt.search.budget import Budget, SearchError, Space
 from locomt.search.final import decide, differing
 from locomt.search.method import Candidate, Work, named
+from locomt.search.question import Search
 from locomt.search.results import Entry
-from locomt.search.run import CHOSEN, search
-from locomt.search.wanted import Search
+from locomt.search.search import CHOSEN, search
 from locomt.train import load_recipe
-from locomt.train.jobs import Job, Outcome
+from locomt.train.runs import Job, Outcome
 from locomt.views import ViewTable
 
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "1")

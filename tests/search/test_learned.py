@@ -15,11 +15,11 @@ from locomt.nn.attention import ViewMixture
 from locomt.search.budget import Budget, Space
 from locomt.search.method import Work
 from locomt.search.methods.learned import cost_in_runs, learned_recipe
+from locomt.search.question import Search
 from locomt.search.results import read_results
-from locomt.search.run import search
-from locomt.search.wanted import Search
+from locomt.search.search import search
 from locomt.train import Run, load_recipe
-from locomt.train.files import RunDirectory
+from locomt.train.run_directory import RunDirectory
 
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "3")
 

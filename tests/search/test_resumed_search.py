@@ -15,16 +15,16 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 from feature_project import LABELS, make_project
-from locomt.data.atomic import write_text
+from locomt.files import write_text
 from locomt.search.budget import Budget
+from locomt.search.question import Search
 from locomt.search.results import read_results
-from locomt.search.run import search
-from locomt.search.wanted import Search
+from locomt.search.search import search
 from locomt.train import load_recipe
 from locomt.train.checkpoint import as_csv
-from locomt.train.files import RunDirectory
-from locomt.train.jobs import do
 from locomt.train.recipe import Recipe
+from locomt.train.run_directory import RunDirectory
+from locomt.train.runs import do
 
 EPOCHS = 3
 CHANGES = (
@@ -87,8 +87,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
             on_done(job, outcome)
         return outcomes
 
-    monkeypatch.setattr("locomt.train.loop.fit", fit)
-    monkeypatch.setattr("locomt.search.run.do_all", do_all)
+    monkeypatch.setattr("locomt.train.fitting.fit", fit)
+    monkeypatch.setattr("locomt.search.search.do_all", do_all)
     monkeypatch.setattr("locomt.search.plot.plot_front", lambda document, path: None)
     studies: dict[str, Memory] = {}
 

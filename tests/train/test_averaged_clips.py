@@ -172,7 +172,7 @@ def test_evaluate_and_predict_average_the_logits(
         scores.update = lambda logits, labels: (seen.append(logits), update(logits, labels))
         return scores
 
-    from locomt.train import run as module
+    from locomt.train import evaluation as module
     from locomt.train.metrics import scores_of
 
     monkeypatch.setattr(module, "scores_of", spy)

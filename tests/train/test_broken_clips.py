@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip
 
 from locomt.cli.main import main
 from locomt.data import BadSample
 from locomt.train.bad import BadSampleLog, TooManyBadSamplesError
+from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip
 
 SIZES = {"train": 40, "val": 20, "test": 20}
 ROW = {"train": 2, "val": 42, "test": 62}

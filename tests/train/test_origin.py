@@ -10,8 +10,8 @@ import yaml
 
 from locomt.cli.main import main
 from locomt.train import Run, evaluate, fit, load_recipe, origin, predict
-from locomt.train.files import RunDirectory, RunError
 from locomt.train.recipe import RecipeError
+from locomt.train.run_directory import RunDirectory, RunError
 
 
 @pytest.fixture

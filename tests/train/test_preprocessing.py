@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from media_clips import write_audio
 from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
 
 from feature_project import write_manifest
@@ -17,6 +16,7 @@ from locomt.cli.main import main
 from locomt.train import fit, load_recipe
 from locomt.train.config import RecipeError
 from locomt.train.preprocessing import differences
+from media_clips import write_audio
 
 SOUND = {"sampling_rate": 16000, "num_mel_bins": 64, "max_length": 100, "mean": -2.5, "std": 3.0}
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

@@ -61,7 +61,7 @@ def work(root: Path) -> None:
     The first run is a command line, which begins the other process: this same program.
     """
     from locomt.cli.main import main
-    from locomt.train.loop import fit
+    from locomt.train.fitting import fit
     from locomt.train.module import FusionModule
 
     step, taken = FusionModule.training_step, []

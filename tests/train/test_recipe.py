@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from locomt.train.config import RecipeError, TrainConfig
-from locomt.train.files import flatten
 from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.run_directory import flatten
 
 
 def test_defaults_are_those_of_the_paper() -> None:

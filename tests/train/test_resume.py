@@ -18,10 +18,10 @@ from locomt.data import BadSample, Batch
 from locomt.data.shards.prepare import prepare
 from locomt.train import fit, load_recipe
 from locomt.train.bad import BadSampleLog, TooManyBadSamplesError
-from locomt.train.files import RunError
 from locomt.train.loading import CropSampler, ShareSampler
 from locomt.train.module import FusionModule
 from locomt.train.recipe import Recipe
+from locomt.train.run_directory import RunError
 from locomt.train.sampling import EpochSampler
 
 STEPS = 6  # an epoch

@@ -11,7 +11,7 @@ import torch
 
 from feature_project import make_project
 from locomt.train import fit, load_recipe
-from locomt.train.files import RunDirectory, RunError
+from locomt.train.run_directory import RunDirectory, RunError
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 
 from locomt.data.shards.prepare import prepare
 from locomt.train import evaluate, fit, load_recipe
+from locomt.train.evaluation import Run
 from locomt.train.recipe import Recipe
-from locomt.train.run import Run
 
 
 class PowerCut(BaseException):

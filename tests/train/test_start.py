@@ -8,7 +8,7 @@ import torch
 from feature_project import make_project
 from locomt.train import Run, fit, load_recipe
 from locomt.train.config import RecipeError
-from locomt.train.files import RunError
+from locomt.train.run_directory import RunError
 
 
 @pytest.fixture(scope="module")

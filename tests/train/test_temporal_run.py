@@ -10,9 +10,9 @@ import pytest
 from event_project import EVENTS, make_events
 from feature_project import read_rows, write_manifest
 from locomt.cli.main import main
+from locomt.compare.compare import all_models, model_recipe
+from locomt.compare.majority import majority
 from locomt.data import label_list
-from locomt.experiments.compare import all_models, model_recipe
-from locomt.experiments.majority import majority
 from locomt.train import Run, TrainConfig, evaluate, fit, load_recipe, predict
 
 

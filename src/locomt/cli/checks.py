@@ -191,7 +191,7 @@ def _torchcodec(report: Report) -> str | None:
         found = metadata.version("torchcodec")
     except metadata.PackageNotFoundError:
         return None
-    from locomt.data.torchcodec_file import load_torchcodec
+    from locomt.data.media.torchcodec import load_torchcodec
     from locomt.nn.config import ConfigError
 
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from locomt.train.jobs import Job, Outcome
+    from locomt.train.runs import Job, Outcome
 
 HELP = "train or load several models over several seeds; one table: metric with spread, GFLOPs, latency, memory"
 EXAMPLE = "locomt compare clips.yaml --models locomt,mbt,audio --seeds 3 --tune train.learning_rate=1e-3,3e-3 --jobs 2"
@@ -53,16 +53,16 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     tune_seeds = _first("--tune-seeds", args.tune_seeds)
     from locomt.cli.notes import say_notes
     from locomt.cli.output import print_json
-    from locomt.data.lock import locked
-    from locomt.experiments.tuning import parse_grid
+    from locomt.compare.tuning import parse_grid
+    from locomt.lock import locked
     from locomt.train.recipe import load_recipe
 
     check_folder(args.out)
     grid = parse_grid(args.tune)
     recipes = {config: load_recipe(config, overrides) for config in args.configs}
 
-    from locomt.experiments.compare import Comparison, all_models
-    from locomt.experiments.report import next_commands, write_report
+    from locomt.compare.compare import Comparison, all_models
+    from locomt.compare.report import next_commands, write_report
 
     comparisons = [
         Comparison(
@@ -113,9 +113,9 @@ def compare_aloud(
     """Make comparisons, with their progress on stderr and `results.json` in `out`; `before` as in `runs_progress`."""
     import json
 
-    from locomt.experiments.compare import compare
-    from locomt.train.files import write_text
-    from locomt.train.jobs import check_counts
+    from locomt.compare.compare import compare
+    from locomt.train.run_directory import write_text
+    from locomt.train.runs import check_counts
 
     check_counts(jobs, threads)  # before anything is said
     with runs_progress(before) as (on_plan, on_run):

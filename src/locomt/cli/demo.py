@@ -28,9 +28,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
     from locomt.cli.compare import check_folder, compare_aloud, show
     from locomt.cli.output import console, print_json
-    from locomt.data.lock import locked
-    from locomt.experiments.demo import describe, prepare
-    from locomt.experiments.report import next_commands, write_report
+    from locomt.compare.report import next_commands, write_report
+    from locomt.demo.demo import describe, prepare
+    from locomt.lock import locked
 
     check_folder(args.out)
     with locked(args.out, "runs"):

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from rich.progress import Progress
 
     from locomt.cli.output import console, print_json, print_table
-    from locomt.train.run import Run, evaluate
+    from locomt.train.evaluation import Run, evaluate
 
     trained = Run.load(args.run_dir, overrides)
     if args.budget:

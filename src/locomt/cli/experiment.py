@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.compare import check_folder, runs_progress
     from locomt.cli.output import print_json
-    from locomt.data.lock import locked
-    from locomt.experiments.studies import Plan, load_study, read_results, render
-    from locomt.experiments.studies.index import write_index
-    from locomt.experiments.studies.page import left_out
+    from locomt.lock import locked
+    from locomt.studies import Plan, load_study, read_results, render
+    from locomt.studies.index import write_index
+    from locomt.studies.page import left_out
 
     study = load_study(args.name)
     out = args.out or Path("experiments") / args.name

@@ -18,8 +18,8 @@ from typing import NoReturn, Protocol, cast
 
 from locomt import __version__, faults
 from locomt.cli.terminal import guarded, line
-from locomt.data.processes import TERMINATED, stoppable
 from locomt.hints import did_you_mean
+from locomt.processes import TERMINATED, stoppable
 
 COMMANDS = ("demo", "prepare", "train", "evaluate", "predict", "compare", "search", "experiment", "cost", "doctor")
 LACKING, MISTAKE, DIVERGED, INTERRUPTED = 1, 2, 3, 130  # exit codes; 130 is what shells report for Ctrl-C

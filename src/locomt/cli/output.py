@@ -47,7 +47,7 @@ def console() -> Console:
 
 def print_json(document: Any) -> None:
     """Write one JSON document to stdout. NaN and infinities, which JSON lacks, become null."""
-    from locomt.data.json_text import to_json
+    from locomt.files import to_json
 
     text = to_json(_finite(document), indent=2) + "\n"
     sys.stdout.write(UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text))  # as JSON writes them out

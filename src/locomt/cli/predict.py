@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.output import console, print_json, print_table
-    from locomt.train.run import Run, predict
+    from locomt.train.evaluation import Run, predict
 
     trained = Run.load(args.run_dir)
     if args.budget:

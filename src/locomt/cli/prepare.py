@@ -54,9 +54,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
     from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
-    from locomt.data.atomic import write_text
     from locomt.data.shards.prepare import prepare
     from locomt.data.shards.writer import Storage
+    from locomt.files import write_text
 
     recipe = read_source(args.source, overrides)
     storage = Storage(

@@ -97,8 +97,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     budget = Budget.parse(args.budget)
     recipe = load_recipe(args.config, overrides) if args.config else recipe_of(args.source, overrides)
 
-    from locomt.search.run import ANEW, CHOSEN, PLOT, RESULTS
-    from locomt.search.wanted import Search
+    from locomt.search.question import Search
+    from locomt.search.search import ANEW, CHOSEN, PLOT, RESULTS
 
     names = ("tables", "seeds", "one_way", "epochs", "finetune", "source", "storage", "final")
     options = {name: getattr(args, name) for name in names}
@@ -117,8 +117,8 @@ def _search_aloud(wanted: Any, out: Path, *, jobs: int, threads: int) -> dict[st
     """Make a search, with its progress on stderr."""
     from locomt.cli.compare import runs_progress
     from locomt.cli.notes import say_notes
-    from locomt.search.run import search
-    from locomt.train.jobs import check_counts
+    from locomt.search.search import search
+    from locomt.train.runs import check_counts
 
     check_counts(jobs, threads)  # before anything is said
     with runs_progress(lambda: say_notes(wanted.recipe.data)) as (on_plan, on_run):

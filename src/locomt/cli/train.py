@@ -29,8 +29,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
     from locomt.train import ranks
-    from locomt.train.files import RunDirectory
     from locomt.train.recipe import load_recipe
+    from locomt.train.run_directory import RunDirectory
 
     first = ranks.is_first()  # of the processes of `train.devices`, each of which comes by here; it speaks for all
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
     from rich.progress import Progress
 
-    from locomt.train.loop import fit
+    from locomt.train.fitting import fit
 
     epochs = recipe.train.epochs
     with Progress(console=console(), disable=not (first and console().is_terminal), transient=True) as bar:

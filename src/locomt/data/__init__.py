@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from locomt.data.audio import read_audio
     from locomt.data.batch import IGNORED, BadSample, Batch, Sample, average_clips, collate
     from locomt.data.config import DataConfig
     from locomt.data.dataset import FileDataset, ManifestDataset
@@ -12,14 +11,15 @@ if TYPE_CHECKING:
     from locomt.data.features import read_features
     from locomt.data.labels import label_list
     from locomt.data.manifest import Row, read_manifest
-    from locomt.data.media_info import MediaInfo, probe
+    from locomt.data.media.frames import read_frames
+    from locomt.data.media.info import MediaInfo, probe
+    from locomt.data.media.sound import read_audio
+    from locomt.data.media.spectrogram import kaldi_filter_bank, log_mel, mel_filters
     from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
-    from locomt.data.spectrogram import kaldi_filter_bank, log_mel, mel_filters
-    from locomt.data.video import read_frames
 
 # Imported when first asked for: a recipe is read without PyAV.
 _HOMES = {
-    "audio": ("read_audio",),
+    "media.sound": ("read_audio",),
     "batch": ("IGNORED", "BadSample", "Batch", "Sample", "average_clips", "collate"),
     "config": ("DataConfig",),
     "dataset": ("FileDataset", "ManifestDataset"),
@@ -27,10 +27,10 @@ _HOMES = {
     "features": ("read_features",),
     "labels": ("label_list",),
     "manifest": ("Row", "read_manifest"),
-    "media_info": ("MediaInfo", "probe"),
+    "media.info": ("MediaInfo", "probe"),
     "sources": ("AudioSource", "FeatureSource", "Source", "TextSource", "VideoSource"),
-    "spectrogram": ("kaldi_filter_bank", "log_mel", "mel_filters"),
-    "video": ("read_frames",),
+    "media.spectrogram": ("kaldi_filter_bank", "log_mel", "mel_filters"),
+    "media.frames": ("read_frames",),
 }
 
 __all__ = [  # noqa: RUF022  in the order of the table above

@@ -15,8 +15,8 @@ from locomt.data.errors import DataError, NoStreamError, SilentError
 from locomt.data.features import FEATURE_FILES
 from locomt.data.labels import LabelError, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest, resolve
-from locomt.data.media import crop_at
-from locomt.data.media_file import MediaFile, MediaFiles, file_class
+from locomt.data.media.container import crop_at
+from locomt.data.media.pyav import MediaFile, MediaFiles, file_class
 from locomt.data.names import places_of
 from locomt.data.shards.reader import Shards, StoredPart
 from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource, leaves_out

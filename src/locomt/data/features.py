@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from locomt.data.errors import FeatureError
+from locomt.data.media.plain import refusal
 from locomt.data.npy import pass_over, read_header, read_rows
-from locomt.data.plain_file import refusal
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -10,7 +10,7 @@ from typing import Any
 from locomt.data.errors import DataError, MediaError
 from locomt.data.features import FEATURE_FILES
 from locomt.data.manifest import Row, read_manifest, resolve
-from locomt.data.media_info import MediaInfo, probe
+from locomt.data.media.info import MediaInfo, probe
 
 TRIES = 20
 """Files that are looked at before a column is given up."""

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
 
-    from locomt.data.media import Crop
-    from locomt.data.media_file import MediaFile
+    from locomt.data.media.container import Crop
+    from locomt.data.media.pyav import MediaFile
     from locomt.data.shards.reader import StoredPart
 
 # The modules that decode are imported when something is loaded: a recipe is read without PyAV.
@@ -77,7 +77,7 @@ class _MediaSource(_Source):
     def load(self, file: Path | MediaFile | StoredPart, crop: Crop | None = None) -> Tensor:
         """Read a file, or a crop of it; see `load_crops`."""
         if isinstance(file, Path):
-            from locomt.data.media_file import MediaFiles
+            from locomt.data.media.pyav import MediaFiles
 
             with MediaFiles() as files:
                 return self.load(files.open(file), crop)
@@ -134,7 +134,7 @@ class VideoSource(_MediaSource):
     def load_first(self, file: MediaFile | StoredPart, seconds: float) -> Tensor:
         import torch
 
-        from locomt.data.media import moments
+        from locomt.data.media.container import moments
 
         crops = moments(file.span, seconds, self.frames)
         return torch.cat(file.read_crops(1, crops, size=self.size, stream=self.stream))
@@ -220,17 +220,17 @@ class AudioSource(_MediaSource):
         )
 
     def span(self, file: MediaFile | StoredPart) -> tuple[float, float]:
-        from locomt.data.audio import span_of
+        from locomt.data.media.sound import span_of
 
         return span_of(file, self.rate, self.stream)
 
     def load_crops(self, file: MediaFile | StoredPart, crops: Sequence[Crop | None]) -> list[Tensor]:
-        from locomt.data.audio import load_spectrograms
+        from locomt.data.media.sound import load_spectrograms
 
         return load_spectrograms(file, self, crops)
 
     def load_first(self, file: MediaFile | StoredPart, seconds: float) -> Tensor:
-        from locomt.data.audio import load_first
+        from locomt.data.media.sound import load_first
 
         return load_first(file, self, seconds)
 

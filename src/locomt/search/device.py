@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from locomt.cost.timing import paired_seconds
-from locomt.data.atomic import write_text
-from locomt.data.json_text import to_json
+from locomt.files import to_json, write_text
 from locomt.layout import TokenLayout
 from locomt.ops import view_attention
 from locomt.search.budget import NANOSECONDS, SearchError, Space
-from locomt.train.jobs import device_of
 from locomt.train.recipe import Recipe
+from locomt.train.runs import device_of
 from locomt.views import LayerViews, View, ViewTable
 
 DEVICE = "device.json"

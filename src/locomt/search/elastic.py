@@ -12,18 +12,17 @@ from typing import Any
 import torch
 
 from locomt.data import ManifestDataset
-from locomt.data.atomic import write_text
-from locomt.data.json_text import to_json
-from locomt.data.lock import locked
+from locomt.files import to_json, write_text
+from locomt.lock import locked
 from locomt.search.budget import Budget, SearchError, Space
 from locomt.search.device import DEVICE, view_times
 from locomt.search.results import Entry, best, front
 from locomt.train.bad import BadSampleLog
-from locomt.train.files import RunError
+from locomt.train.evaluation import Run
 from locomt.train.loading import make_loader
 from locomt.train.losses import MeanLoss, task_loss
 from locomt.train.metrics import scores_of
-from locomt.train.run import Run
+from locomt.train.run_directory import RunError
 from locomt.views import ViewTable
 
 FRONT = "front.json"

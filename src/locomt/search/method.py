@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from locomt.search.budget import SearchError, Space
+from locomt.search.question import Search
 from locomt.search.results import Entry
-from locomt.search.wanted import Search
-from locomt.train.jobs import Job, Outcome
 from locomt.train.recipe import Recipe
+from locomt.train.runs import Job, Outcome
 from locomt.views import ViewTable
 
 RATE = 0.3

@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from locomt.data.atomic import write_text
+from locomt.files import write_text
 
 STYLE: dict[Any, Any] = {"svg.hashsalt": "front", "axes.spines.top": False, "axes.spines.right": False}
 TRIED, FRONT, CHOSEN = "#3f8fd0", "#2a9d78", "#e0662f"
@@ -21,7 +21,7 @@ def plot_front(document: Mapping[str, Any], path: Path) -> None:
     """Draw the metric of every table against its share of Multiall's attention FLOPs or time, as SVG.
 
     Args:
-        document: what `locomt.search.run.search` returned.
+        document: what `locomt.search.search.search` returned.
     """
     tables, front, chosen = document["tables"], document["front"], document["chosen"]
     unit, what = ("ms", "time") if "ms" in document["budget"] else ("gflops", "FLOPs")

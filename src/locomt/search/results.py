@@ -11,11 +11,10 @@ from typing import Any
 
 from locomt.cost import CONVENTION
 from locomt.data import DataConfig, read_manifest
-from locomt.data.atomic import write_text
-from locomt.data.json_text import to_json
+from locomt.files import to_json, write_text
 from locomt.search.budget import SearchError, Space
-from locomt.train.files import FREE, flatten
 from locomt.train.recipe import Recipe
+from locomt.train.run_directory import FREE, flatten
 
 Entry = dict[str, Any]
 """A table that was tried, as plain JSON types; the fields are told in docs/search.md."""

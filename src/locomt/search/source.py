@@ -8,9 +8,9 @@ from pathlib import Path
 
 from locomt.nn.config import FusionConfig
 from locomt.search.budget import SearchError
-from locomt.train.files import RunDirectory, flatten
+from locomt.train.evaluation import Run
 from locomt.train.recipe import Recipe, load_recipe, words_of
-from locomt.train.run import Run
+from locomt.train.run_directory import RunDirectory, flatten
 
 FREE = (
     *("preset", "fusion", "views", "strategy", "cross", "views_seed", "bottlenecks"),

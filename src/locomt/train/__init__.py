@@ -5,21 +5,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from locomt.train.config import TrainConfig
-    from locomt.train.loop import fit
+    from locomt.train.evaluation import Run, evaluate, predict
+    from locomt.train.fitting import fit
     from locomt.train.recipe import Recipe, load_recipe
-    from locomt.train.run import Run, evaluate, predict
 
 __all__ = ["Recipe", "Run", "TrainConfig", "evaluate", "fit", "load_recipe", "predict"]
 
 # Imported when first asked for: a recipe is read without Lightning, a run is used without it.
 _HOMES = {
     "Recipe": "locomt.train.recipe",
-    "Run": "locomt.train.run",
+    "Run": "locomt.train.evaluation",
     "TrainConfig": "locomt.train.config",
-    "evaluate": "locomt.train.run",
-    "fit": "locomt.train.loop",
+    "evaluate": "locomt.train.evaluation",
+    "fit": "locomt.train.fitting",
     "load_recipe": "locomt.train.recipe",
-    "predict": "locomt.train.run",
+    "predict": "locomt.train.evaluation",
 }
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from locomt.data import BadSample
-from locomt.data.json_text import to_json
+from locomt.files import to_json
 from locomt.train import ranks
-from locomt.train.files import write_text
+from locomt.train.run_directory import write_text
 
 FIELDS = ("id", "row", "file", "reason")
 

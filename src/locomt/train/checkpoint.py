@@ -16,8 +16,8 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from locomt.train.bad import BadSampleLog
-from locomt.train.files import RunDirectory, replacing, write_text
 from locomt.train.recipe import Recipe
+from locomt.train.run_directory import RunDirectory, replacing, write_text
 from locomt.train.saved import load_checkpoint
 
 Row = dict[str, float | None]

@@ -9,8 +9,8 @@ from typing import Any
 from locomt.nn.config import INFLATIONS
 from locomt.nn.fields import LARGEST
 from locomt.train.augment import AugmentConfig
-from locomt.train.learn_views import LearnViews
 from locomt.train.subsection import make_section
+from locomt.train.views.choice import LearnViews
 
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("32", "bf16-mixed")
@@ -56,8 +56,8 @@ class TrainConfig:
         inflation: how a pretrained patch embedding is spread over a tubelet: `central` or `average`.
         start: a finished run, or the `model/` of one, that all weights start from. It may have other views.
         views: `fixed`, the model's table, or `elastic`: other tables at every step, so that any of them runs from the
-            weights that come out; see `locomt.train.elastic`. `learned`: the table is found in training, see
-            `locomt.train.learn_views`. Only for `model.fusion` locomt.
+            weights that come out; see `locomt.train.views.elastic`. `learned`: the table is found in training, see
+            `locomt.train.views.choice`. Only for `model.fusion` locomt.
         elastic_tables: those of a step of `elastic`, a pass each: `self`, `cross` (all heads), `random`.
         learn_views: how they are learned; a mapping such as `{"budget": 0.5}` is turned into a `LearnViews`.
         momentum: of `sgd`.

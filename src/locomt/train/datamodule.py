@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 
 from locomt.data import Batch, ManifestDataset, read_manifest
 from locomt.data.splits import others_there
-from locomt.train.files import RunError
 from locomt.train.loading import CropSampler, make_loader
 from locomt.train.recipe import Recipe
+from locomt.train.run_directory import RunError
 from locomt.train.sampling import EpochSampler, balancing_weights
 
 

@@ -17,11 +17,11 @@ from locomt.nn.model import FusionModel
 from locomt.train import ranks
 from locomt.train.augment import Augment
 from locomt.train.bad import BadSampleLog
-from locomt.train.elastic import step_tables
 from locomt.train.losses import MeanLoss, answers, task_loss
 from locomt.train.metrics import scores_of
 from locomt.train.optim import make_optimizer, make_schedule
 from locomt.train.recipe import Recipe
+from locomt.train.views.elastic import step_tables
 
 
 class TrainingError(ValueError):

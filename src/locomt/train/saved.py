@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from locomt.train.bad import is_log
-from locomt.train.files import RunError
+from locomt.train.run_directory import RunError
 
 AGAIN = "put back a copy of it, or remove the run's directory and train anew"
 WEIGHTS = {"state_dict": dict, "epoch": int, "global_step": int, "pytorch-lightning_version": str}

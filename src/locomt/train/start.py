@@ -6,7 +6,7 @@ from pathlib import Path
 
 from locomt.hints import in_short
 from locomt.nn.model import FusionModel
-from locomt.train.files import RunDirectory, RunError, flatten
+from locomt.train.run_directory import RunDirectory, RunError, flatten
 
 
 def fill_from_run(model: FusionModel, source: str | Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from media_clips import add_audio, add_video, pictures, tone, write_clip
-from shard_clips import EXACT, MODALITIES, SAMPLES
 
 from locomt.data import DataConfig
 from locomt.data.shards.prepare import prepare
+from media_clips import add_audio, add_video, pictures, tone, write_clip
+from shard_clips import EXACT, MODALITIES, SAMPLES
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from media_clips import add_audio, add_video, pictures, tone, write_clip
 from test_shards import describe
 
 from locomt.data import BadSample, DataConfig, ManifestDataset, Sample
@@ -14,6 +13,7 @@ from locomt.data.errors import ShardError
 from locomt.data.shards.prepare import prepare
 from locomt.data.shards.reader import read_index
 from locomt.data.shards.writer import Storage
+from media_clips import add_audio, add_video, pictures, tone, write_clip
 
 MODALITIES: dict[str, Any] = {
     "video": {"kind": "video", "column": "clip", "frames": 2, "size": 16},

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from media_clips import write_video
 from test_shards import describe
-from timed_clips import UNEVEN, grey, milliseconds, shades, shown
 
 from locomt.data import DataConfig, ManifestDataset, Sample
-from locomt.data.frame_times import spread
+from locomt.data.media.frame_times import spread
 from locomt.data.shards.prepare import prepare
 from locomt.data.shards.writer import Storage
+from media_clips import write_video
+from timed_clips import UNEVEN, grey, milliseconds, shades, shown
 
 
 @pytest.fixture

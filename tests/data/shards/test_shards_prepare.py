@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from shard_clips import EXACT, MODALITIES, SAMPLES, contents
 from torch.utils.data import DataLoader
 
 from locomt.data import BadSample, Batch, DataConfig, ManifestDataset, Sample, collate, label_list, read_manifest
-from locomt.data.lock import LockError
 from locomt.data.shards.check import check_shards
 from locomt.data.shards.plan import PrepareError, begun_in
 from locomt.data.shards.prepare import prepare
 from locomt.data.shards.reader import read_samples
 from locomt.data.shards.writer import Storage
+from locomt.lock import LockError
 from locomt.nn.config import ConfigError
+from shard_clips import EXACT, MODALITIES, SAMPLES, contents
 
 
 def on(shards: Path, config: DataConfig) -> DataConfig:
@@ -277,7 +277,7 @@ def test_places_that_cannot_serve(
         prepare(on(shards, config), tmp_path / "again", EXACT)
     with pytest.raises(ConfigError, match=r"data\.crop .* --fps"):
         prepare(replace(config, crop=0.2), tmp_path / "crop", EXACT)
-    monkeypatch.setattr("locomt.data.lock.PATIENCE", 0.1)
+    monkeypatch.setattr("locomt.lock.PATIENCE", 0.1)
     for out in (shards, tmp_path / "new"):
         with begun_in(out), pytest.raises(LockError, match=f"is in use: process {os.getpid()} on .* writes there"):
             prepare(config, out, EXACT)

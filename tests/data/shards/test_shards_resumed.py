@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shard_clips import EXACT, SAMPLES, contents
 
 from locomt.data import DataConfig
 from locomt.data.shards.plan import PrepareError
 from locomt.data.shards.prepare import prepare
+from shard_clips import EXACT, SAMPLES, contents
 
 PROGRAM = """
 import os, random, signal, sys, time
@@ -57,7 +57,7 @@ elif __name__ == "__main__":
 @pytest.fixture
 def command(config: DataConfig, tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
     (tmp_path / "program.py").write_text(PROGRAM)
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    path = os.pathsep.join(sys.path)
 
     def start(how: str) -> subprocess.Popen[str]:
         arguments = [sys.executable, str(tmp_path / "program.py"), config.manifest, str(tmp_path / "killed"), how]

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from locomt.data.errors import ShardError
+from locomt.data.media.samples import joined_plane
 from locomt.data.npy import read_header
-from locomt.data.samples import joined_plane
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8

@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from locomt.data.atomic import write_text
 from locomt.data.config import DataConfig
-from locomt.data.json_text import to_json
-from locomt.data.lock import is_lock, locked
 from locomt.data.manifest import Row
 from locomt.data.shards.reader import VERSION, read_place, stored_fields
 from locomt.data.shards.writer import Storage, key_of
+from locomt.files import to_json, write_text
 from locomt.hints import in_short
+from locomt.lock import is_lock, locked
 
 
 class PrepareError(ValueError):
@@ -119,7 +118,7 @@ def _changed_rows(before: str, now: str) -> list[str]:
 
 @contextmanager
 def begun_in(out: Path) -> Iterator[None]:
-    """Have a folder of shards to oneself, as `locomt.data.lock.locked`.
+    """Have a folder of shards to oneself, as `locomt.lock.locked`.
 
     Raises:
         PrepareError: the folder holds something else than shards.

@@ -17,20 +17,19 @@ from typing import Any
 
 import torch
 
-from locomt.data.atomic import replacing, write_text
 from locomt.data.config import DataConfig
-from locomt.data.json_text import to_json
 from locomt.data.labels import LabelError, label_list, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest
 from locomt.data.names import places_of
-from locomt.data.processes import workers as worker_pool
 from locomt.data.shards.plan import Job, PrepareError, begin, begun_in, lay_out
 from locomt.data.shards.reader import INDEX, SAMPLES, VERSION, stored_fields
 from locomt.data.shards.tar import sha256
 from locomt.data.shards.writer import LONGEST_NAME, Storage, write_shard
 from locomt.data.sources import leaves_out
 from locomt.faults import MachineError
+from locomt.files import replacing, to_json, write_text
 from locomt.nn.config import ConfigError
+from locomt.processes import workers as worker_pool
 
 REPORT = "report.json"
 Report = dict[str, Any]

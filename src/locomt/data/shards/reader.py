@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
     from torch import Tensor
 
-    from locomt.data.audio import Sound
     from locomt.data.config import DataConfig
-    from locomt.data.frame_times import FrameTimes
-    from locomt.data.media import Crop
+    from locomt.data.media.container import Crop
+    from locomt.data.media.frame_times import FrameTimes
+    from locomt.data.media.sound import Sound
     from locomt.data.sources import Source
 
 VERSION = 1
@@ -133,7 +133,7 @@ def read_place(fields: Mapping[str, Any], shards: Mapping[str, Any]) -> Place:
 
 def _frame_times(part: Mapping[str, Any]) -> FrameTimes:
     """When the frames of a stored video are shown. Those prepared before their end was stored may have any unit."""
-    from locomt.data.frame_times import FrameTimes
+    from locomt.data.media.frame_times import FrameTimes
 
     begins = [float(second) for second in part["seconds"]]
     end = None if part.get("end") is None else float(part["end"])
@@ -260,7 +260,7 @@ class StoredPart:
         """
         import torch
 
-        from locomt.data.frame_times import pick
+        from locomt.data.media.frame_times import pick
         from locomt.data.shards.encoding import decode_image
 
         assert stream == self.fields.get("stream"), f"checked when the shards were opened: {stream}"
@@ -295,7 +295,7 @@ class StoredPart:
         Raises:
             DataError: the shard is damaged.
         """
-        from locomt.data.audio import Sound
+        from locomt.data.media.sound import Sound
         from locomt.data.shards.encoding import decode_sound
 
         asked, stored = (rate, stream), (self.fields["rate"], self.fields.get("stream"))

@@ -14,19 +14,18 @@ from typing import Any
 
 from torch import Tensor
 
-from locomt.data.atomic import replacing
 from locomt.data.config import DataConfig
 from locomt.data.errors import DataError, SilentError
 from locomt.data.features import check_features, leading_vectors, vector_count
-from locomt.data.frame_times import FrameTimes, pick
-from locomt.data.json_text import to_json
 from locomt.data.manifest import Row, resolve
-from locomt.data.media_file import MediaFile, MediaFiles
+from locomt.data.media.frame_times import FrameTimes, pick
+from locomt.data.media.pyav import MediaFile, MediaFiles
 from locomt.data.shards.encoding import IMAGES, SOUNDS, encode_array, encode_image, encode_sound
 from locomt.data.shards.reader import Place
 from locomt.data.shards.tar import member_bytes, sha256
 from locomt.data.sources import AudioSource, FeatureSource, TextSource, VideoSource
 from locomt.faults import tell_of_machine
+from locomt.files import replacing, to_json
 from locomt.nn.config import ConfigError
 
 LONGEST_NAME = 32

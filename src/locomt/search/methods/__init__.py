@@ -1,1 +1,1 @@
-"""The methods of `locomt search`, a module each; see `locomt.search.wanted.METHODS`."""
+"""The methods of `locomt search`, a module each; see `locomt.search.question.METHODS`."""

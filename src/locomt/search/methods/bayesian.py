@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from locomt.search.method import Work
-from locomt.search.sampled import Steering, steer
+from locomt.search.optuna.proposals import Steering, steer
 
 
 def run(work: Work) -> None:

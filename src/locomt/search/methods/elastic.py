@@ -15,11 +15,11 @@ from locomt.search.elastic import keep_front, validation_scores
 from locomt.search.method import Candidate, Work
 from locomt.search.results import Entry, best, describe, front, samples_of
 from locomt.search.source import is_dense, load_fitting
-from locomt.train.elastic import random_table
-from locomt.train.files import RunDirectory
-from locomt.train.jobs import Job, device_of
+from locomt.train.evaluation import Run
 from locomt.train.recipe import Recipe
-from locomt.train.run import Run
+from locomt.train.run_directory import RunDirectory
+from locomt.train.runs import Job, device_of
+from locomt.train.views.elastic import random_table
 from locomt.views import ViewTable
 
 LENGTH = 7 / 3

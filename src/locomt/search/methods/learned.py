@@ -8,9 +8,9 @@ from dataclasses import replace
 from locomt.cost import flops
 from locomt.data import label_list
 from locomt.search.method import Candidate, Work
-from locomt.train.jobs import Job
+from locomt.train.evaluation import Run
 from locomt.train.recipe import Recipe
-from locomt.train.run import Run
+from locomt.train.runs import Job
 from locomt.views import MULTI
 
 

@@ -10,16 +10,15 @@ from torch.utils.data import Subset
 
 from locomt.cost.knapsack import choose, need_solver
 from locomt.data import ManifestDataset
-from locomt.data.atomic import write_text
-from locomt.data.json_text import to_json
+from locomt.files import to_json, write_text
 from locomt.nn.model import FusionModel
 from locomt.search.mass import AttentionMass, measure_mass
 from locomt.search.method import Candidate, Work
 from locomt.search.source import load_fitting
-from locomt.train.jobs import device_of
+from locomt.train.evaluation import Run, evaluate
 from locomt.train.loading import make_loader
 from locomt.train.recipe import Recipe
-from locomt.train.run import Run, evaluate
+from locomt.train.runs import device_of
 from locomt.train.start import fill_from_run
 from locomt.views import LayerViews, ViewTable
 

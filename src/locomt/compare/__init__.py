@@ -1,0 +1,1 @@
+"""Several models side by side: tuned alike, trained, scored, and told in a report."""

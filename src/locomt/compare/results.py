@@ -1,0 +1,133 @@
+"""What a comparison says: rows of plain JSON types out of finished runs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from locomt.compare.majority import NAMES, majority
+from locomt.cost import flops, guarantee, parameters, token_counts, variants
+from locomt.cost.measured import measure
+from locomt.data import DataConfig
+from locomt.train.evaluation import Run
+from locomt.train.recipe import Recipe
+from locomt.train.runs import Job, Outcome, device_of, torch_threads
+
+Entry = dict[str, Any]
+
+
+def run_entry(recipe: str, name: str, seed: int, job: Job, outcome: Outcome) -> Entry:
+    """One run: its test metrics, and the row of the epoch whose weights were scored."""
+    assert outcome.scores is not None
+    return {
+        "recipe": recipe,
+        "name": name,
+        "seed": seed,
+        "directory": str(job.directory),
+        "metrics": outcome.scores["metrics"],
+        "per_class": outcome.scores["per_class"],
+        "samples": outcome.scores["samples"],
+        "skipped": outcome.scores["skipped"],
+        "best_epoch": outcome.summary,
+        "seconds": round(outcome.seconds, 1),
+    }
+
+
+def model_rows(
+    recipe: str, metric: str, firsts: Mapping[str, Run], runs: Sequence[Entry], *, threads: int
+) -> list[Entry]:
+    """A row a model: mean and sample standard deviation over the seeds (None for one seed), and what it costs.
+
+    FLOPs are those of one sample forward, the latency is that of one sample forward, and the peak memory that of a
+    training step of one sample; all models are timed side by side.
+
+    Args:
+        recipe, metric: names.
+        firsts: a run of every model.
+        runs: all runs of these models.
+        threads: for the timing.
+    """
+    device = device_of(next(iter(firsts.values())).recipe)
+    models = {name: run.model.to(device) for name, run in firsts.items()}
+    inputs = {key: value for model in models.values() for key, value in model.example_inputs(1).items()}
+    with torch_threads(threads):
+        forward = measure(models, inputs, seconds=1.0)
+        training = measure(models, inputs, training=True, seconds=0.0)
+    rows = []
+    for name, run in firsts.items():
+        own = [entry for entry in runs if entry["name"] == name]
+        scores = [entry["metrics"][metric] for entry in own]
+        mean, std = _mean_and_std(scores)
+        cost = flops(run.model.config)
+        rows.append(
+            {
+                "recipe": recipe,
+                "name": name,
+                "metric": metric,
+                "mean": mean,
+                "std": std,
+                "seeds": len(own),
+                "seed_list": [entry["seed"] for entry in own],
+                "scores": scores,
+                "metrics": _over_seeds([entry["metrics"] for entry in own]),
+                "per_class": {
+                    label: _over_seeds([entry["per_class"][label] for entry in own]) for label in own[0]["per_class"]
+                },
+                "samples": own[0]["samples"],
+                "skipped": own[0]["skipped"],
+                "gflops": cost.total / 1e9,
+                "attention_gflops": cost.attention / 1e9,
+                "parameters": parameters(run.model.config),
+                "latency_ms": forward[name].latency_ms,
+                "peak_memory_bytes": training[name].peak_memory_bytes,
+            }
+        )
+    return rows
+
+
+def _over_seeds(scores: Sequence[Mapping[str, float | None]]) -> Entry:
+    """Mean and spread of every number that all runs have."""
+    return {
+        name: dict(zip(("mean", "std"), _mean_and_std([score[name] for score in scores]), strict=True))
+        for name in scores[0]
+    }
+
+
+def _mean_and_std(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    """Over the seeds for which there is a value; the sample standard deviation."""
+    defined = [value for value in values if value is not None]
+    mean = statistics.fmean(defined) if defined else None
+    return mean, statistics.stdev(defined) if len(defined) > 1 else None
+
+
+def baseline_entry(recipe: str, metric: str, data: DataConfig, labels: Sequence[str]) -> Entry:
+    """The score of one answer for all samples."""
+    metrics = majority(data, labels)
+    return {
+        "recipe": recipe,
+        "name": NAMES[data.task],
+        "metric": metric,
+        "value": metrics[metric],
+        "metrics": metrics,
+    }
+
+
+def recipe_entry(name: str, metric: str, recipe: Recipe, labels: Sequence[str]) -> Entry:
+    """What the models of a recipe have in common, LoCoMT's view table, and the guarantee's four numbers."""
+    config = variants(recipe.fusion_config(labels))["locomt"]
+    table = config.view_table()
+    bounds = guarantee(config)
+    return {
+        "name": name,
+        "task": recipe.data.task,
+        "metric": metric,
+        "better": "less" if metric == "mae" else "more",
+        "manifest": recipe.data.manifest,
+        "labels": list(labels),
+        "device": str(device_of(recipe)),
+        "tokens": token_counts(config),
+        "views": str(table),
+        "guarantee": vars(bounds.total) | {"bottlenecks": bounds.bottlenecks, "holds": bounds.holds},
+        "settings": recipe.to_dict(),
+    }

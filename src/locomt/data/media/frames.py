@@ -1,0 +1,287 @@
+"""Frames spread evenly over a clip, and no more decoded than they depend on."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from av.sidedata.sidedata import SideDataContainer
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from locomt.data.errors import MediaError
+from locomt.data.media.container import Crop, naming, stream_of
+from locomt.data.media.frame_times import FrameTimes, pick
+from locomt.data.media.pyav import MediaFile, MediaFiles
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
+
+NEVER_REFERENCED = {"h264", "mpeg1video", "mpeg2video"}
+"""Codecs that mark the frames from which no other is decoded. HEVC's mark holds within a temporal layer only."""
+
+
+def read_frames(
+    path: str | Path, count: int, *, size: int | None = None, crop: Crop | None = None, stream: int | None = None
+) -> UInt8[Tensor, "frames 3 height width"]:
+    """Read `count` frames spread evenly over a clip, as RGB and upright.
+
+    The packets are read first, which is cheap and tells the times of all frames whatever the header says; then those
+    from the last key frame before each wanted frame up to it are decoded.
+
+    Args:
+        path: the clip.
+        count: how many frames: those that are shown at the middle of each of `count` equal parts of the clip's
+            duration. In a clip of fewer frames some come several times.
+        size: the square in the middle scaled to this height and width (bilinear, antialiased); None leaves the
+            frames as they are.
+        crop: take them from this part of the clip alone.
+        stream: which of its video streams, counted from 0; None is the main one, see `locomt.data.VideoSource`.
+
+    Raises:
+        NoStreamError: there is no video stream, or not that one.
+        MediaError: the file is missing, empty, truncated or no media file.
+    """
+    with MediaFiles() as files:
+        return files.open(Path(path)).read_crops(count, (crop,), size=size, stream=stream)[0]
+
+
+def crops_of(
+    file: MediaFile, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None
+) -> list[UInt8[Tensor, "frames 3 height width"]]:
+    """What `read_frames` gives for each of the crops; what several of them need is decoded once."""
+
+    def choose(total: int, times: FrameTimes | None) -> list[list[int]]:
+        return [pick(total, times, count, crop) for crop in crops]
+
+    clip = file.map_frames(lambda *known: set().union(*choose(*known)), lambda pixels: pixels, size=size, stream=stream)
+    chosen = choose(clip.total, clip.times)
+    return [_stack(file.path, [clip.frames[place] for place in places]) for places in chosen]
+
+
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True)
+class Frames(Generic[Kept]):
+    """Chosen frames of a clip.
+
+    Attributes:
+        total: frames of the whole clip.
+        times: when each of all the frames is shown; None where only their order can be trusted.
+        frames: place among all frames -> what was made of it, in the order of being shown.
+    """
+
+    total: int
+    times: FrameTimes | None
+    frames: dict[int, Kept]
+
+
+def map_frames(
+    file: MediaFile,
+    choose: Callable[[int, FrameTimes | None], Collection[int]],
+    take: Callable[[UInt8[Tensor, "3 height width"]], Kept],
+    *,
+    size: int | None,
+    stream: int | None,
+) -> Frames[Kept]:
+    """What `MediaFile.map_frames` promises."""
+    with naming(file.path):
+        packets, unit = _scan(file, stream)
+        shown = _times(packets)
+
+        def keep(frame: Any) -> Kept:
+            return take(_to_tensor(file.path, frame, size))
+
+        def decode(needed: Sequence[bool] | None = None, wanted: set[int] | None = None) -> Iterator[Any]:
+            return _decode(file, stream, needed, wanted)
+
+        if shown:
+            times = _in_seconds(packets, shown, unit)
+            places = {shown[place]: place for place in choose(len(shown), times)}
+            decoded = decode(_needed(packets, set(places)), set(places))
+            frames = {places[frame.pts]: keep(frame) for frame in decoded if frame.pts in places}
+            if len(frames) == len(places):
+                return Frames(len(shown), times, frames)
+        # There are packets without a time or without a frame: only the order of the frames can be trusted.
+        total = sum(packet.shown for packet in packets) or len(packets)
+        return _map_in_order(file.path, decode, total, choose, keep)
+
+
+def times_of(file: MediaFile, stream: int | None) -> FrameTimes | None:
+    """When the frames of a clip are shown; None where only their order can be trusted.
+
+    Raises:
+        NoStreamError, MediaError: as for `read_frames`.
+    """
+    with naming(file.path):
+        packets, unit = _scan(file, stream)
+        shown = _times(packets)
+        return _in_seconds(packets, shown, unit) if shown else None
+
+
+def is_mirrored(file: MediaFile, stream: int | None) -> bool:
+    """Whether a clip says that it is to be shown as in a mirror.
+
+    Raises:
+        NoStreamError, MediaError: as for `read_frames`.
+    """
+    with naming(file.path):
+        first = next(_decode(file, stream), None)
+        a, b, _, c, d, *_ = _display_matrix(first) if first is not None else _AS_IT_IS
+        return a * d - b * c < 0
+
+
+@dataclass(frozen=True)
+class _Packet:
+    """An encoded frame: when it is shown and how long (in the stream's unit), whether decoding can begin here, if it is
+    shown."""
+
+    time: int | None
+    duration: int
+    key: bool
+    shown: bool
+
+
+def _scan(file: MediaFile, stream: int | None) -> tuple[list[_Packet], Fraction]:
+    """All packets of the video stream in the order in which they are decoded, and the unit of their times."""
+    unit = stream_of(file.path, file.container, "video", stream).time_base or Fraction(1)
+    packets = [
+        _Packet(packet.pts, packet.duration or 0, packet.is_keyframe, not packet.is_discard)
+        for packet in file.packets("video", stream)
+    ]
+    if not packets:
+        raise MediaError(file.path, "the video stream holds no frames")
+    return packets, unit
+
+
+def _times(packets: Sequence[_Packet]) -> list[int]:
+    """When the frames are shown, in ascending order; nothing where one lacks its time, or two have the same."""
+    times = sorted(packet.time for packet in packets if packet.shown and packet.time is not None)
+    return times if len(times) == sum(packet.shown for packet in packets) == len(set(times)) else []
+
+
+def _in_seconds(packets: Sequence[_Packet], shown: Sequence[int], unit: Fraction) -> FrameTimes:
+    last = next(packet for packet in packets if packet.shown and packet.time == shown[-1])
+    end = float((shown[-1] + last.duration) * unit) if last.duration > 0 else None
+    return FrameTimes([float(time * unit) for time in shown], end, float(unit))
+
+
+def _needed(packets: Sequence[_Packet], wanted: set[int]) -> list[bool]:
+    """Which packets the wanted frames are decoded from.
+
+    A frame that is shown before a key frame but comes after it in the file may depend on what is before the key
+    frame, so decoding begins at the last key frame that is not shown later than the wanted frame.
+    """
+    needed = [False] * len(packets)
+    keys: list[int] = []
+    for place, packet in enumerate(packets):
+        if packet.key:
+            keys.append(place)
+        if packet.time in wanted and packet.shown:
+            assert packet.time is not None
+            begin = next((key for key in reversed(keys) if (packets[key].time or 0) <= packet.time), 0)
+            needed[begin : place + 1] = [True] * (place + 1 - begin)
+    return needed
+
+
+def _map_in_order(
+    path: Path,
+    decode: Callable[[], Iterator[Any]],
+    total: int,
+    choose: Callable[[int, FrameTimes | None], Collection[int]],
+    take: Callable[[Any], Kept],
+) -> Frames[Kept]:
+    """Decode the whole clip, which is thought to have `total` frames; once more where it has another number."""
+    places = set(choose(total, None))
+    frames, seen = {}, 0
+    for place, frame in enumerate(decode()):
+        seen = place + 1
+        if place in places:
+            frames[place] = take(frame)
+    if not seen:
+        raise MediaError(path, "not one frame could be decoded")
+    if seen != total:
+        return _map_in_order(path, decode, seen, choose, take)
+    return Frames(total, None, frames)
+
+
+def _decode(
+    file: MediaFile, stream: int | None, needed: Sequence[bool] | None = None, wanted: set[int] | None = None
+) -> Iterator[Any]:
+    """The frames that come out of the needed packets (all of them when left out), in the order of being shown.
+
+    Frames which are neither in `wanted` nor needed for another are left out where the codec tells them apart.
+    """
+    last = len(needed) - 1 - needed[::-1].index(True) if needed is not None else None
+    context: Any = None
+    for place, packet in enumerate(file.packets("video", stream)):
+        if needed is None or needed[place]:
+            if context is None:
+                context = packet.stream.codec_context
+                context.flush_buffers()  # it may have decoded something before
+            if context.name in NEVER_REFERENCED:
+                context.skip_frame = "NONREF" if wanted is not None and packet.pts not in wanted else "DEFAULT"
+            yield from packet.decode()
+        elif context is not None:
+            yield from context.decode(None)
+            context = None
+        if place == last:
+            break
+    if context is not None:
+        yield from context.decode(None)
+
+
+def _to_tensor(path: Path, frame: Any, size: int | None) -> UInt8[Tensor, "3 height width"]:
+    if frame.is_corrupt:
+        raise MediaError(path, f"truncated or damaged: the frame at {frame.time or 0:.2f} s cannot be decoded")
+    if not frame.width * frame.height:
+        raise MediaError(path, f"damaged: the frame at {frame.time or 0:.2f} s has no pixels")
+    return fitted(frame.to_ndarray(format="rgb24"), size, _display_matrix(frame))
+
+
+_AS_IT_IS = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+
+
+def _display_matrix(frame: Any) -> Sequence[int]:
+    """The nine numbers that say how a frame is turned for being shown, and whether it is mirrored."""
+    # `frame.side_data` is the same and keeps the frame alive, and with it the decoder, until garbage is collected.
+    side_data: Any = SideDataContainer
+    found = side_data(frame).get("DISPLAYMATRIX")
+    return struct.unpack("=9i", bytes(found)[:36]) if found is not None else _AS_IT_IS
+
+
+def fitted(
+    image: np.ndarray[Any, Any], size: int | None, matrix: Sequence[int] = _AS_IT_IS
+) -> UInt8[Tensor, "3 height width"]:
+    """An image `[height, width, 3]` of bytes as its display matrix shows it, to the next quarter of a turn, and the
+    square in its middle scaled to the size."""
+    if size is not None:
+        image = _square(image)
+    right, down, _, right_of_down, down_of_down, *_ = matrix
+    if abs(right) + abs(down_of_down) < abs(down) + abs(right_of_down):
+        image, right, down_of_down = image.swapaxes(0, 1), right_of_down, down
+    image = image[:: -1 if down_of_down < 0 else 1, :: -1 if right < 0 else 1]
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)  # also of one row or column, which NumPy leaves reversed
+    if size is not None and pixels.shape[1:] != (size, size):
+        pixels = interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
+    return pixels
+
+
+def _square(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def _stack(path: Path, frames: list[Tensor]) -> Tensor:
+    if len({frame.shape for frame in frames}) > 1:
+        raise MediaError(path, "its frames change in size; name a size to scale them to")
+    return torch.stack(frames)

@@ -1,0 +1,1 @@
+"""Clips made on the spot and the comparison that is run on them."""

@@ -1,1 +1,0 @@
-"""Studies that compare models on the same data, and their reports."""

@@ -1,0 +1,1 @@
+"""Proposals by Optuna's samplers, and the study that machines may share."""

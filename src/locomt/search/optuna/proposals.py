@@ -1,0 +1,270 @@
+"""Searches that an Optuna study steers: it proposes tables, they are trained, it learns what they came to.
+
+Heads of a layer differ in nothing but their views, so a table is written with each layer's heads in the order of the
+space's views, and what a sampler proposes is brought into that form and within the budget before it counts: the study
+holds only tables that were meant.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from locomt.search.budget import SearchError, Space
+from locomt.search.candidates import strategies, table_of, within
+from locomt.search.method import Candidate, Work, with_table
+from locomt.search.optuna.study import (
+    STORAGE,
+    Watch,
+    beat,
+    beating,
+    import_optuna,
+    left_by,
+    open_study,
+    storage_url,
+    take_over,
+)
+from locomt.train.runs import Job, Outcome
+from locomt.views import LayerViews, View, ViewTable
+
+TRIES = 200  # proposals without a new table, before it is taken that there are none
+GIVEN = "given"
+"""The attribute of trials whose table nobody draws: what it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steering:
+    """How a study proposes.
+
+    Attributes:
+        sampler: seed -> an Optuna sampler, made anew for every proposal, so that a study that goes on proposes what it
+            would have proposed without the stop.
+        with_cost: whether cost is a second objective.
+        prune: whether runs that fall behind are given up, which Optuna has for one objective alone.
+    """
+
+    sampler: Callable[[int], Any]
+    with_cost: bool
+    prune: bool
+
+
+def steer(work: Work, name: str, steering: Steering) -> None:
+    """Make a study of `--tables` trained tables, hand-made ones first, or go on with it.
+
+    Raises:
+        SearchError: Optuna is not installed, the storage cannot be used, or all is left to other machines.
+    """
+    study = open_study(work, name, with_cost=steering.with_cost)
+    shared = work.wanted.option("storage")
+    # a file of its own has no other workers, and may be moved
+    worker = f"{socket.gethostname()}:{work.out.absolute()}" if shared else STORAGE
+    _enqueue_hand_made(study, work)
+    batch, begun = _take_up(study, work, worker)
+    wanted, told = work.wanted.option("tables"), set[int]()
+    take_over(study)
+    _recall(study, work, told)
+    while True:
+        done = _finished(study)
+        begun = begun if batch else done
+        room = min(work.at_once - (done - begun) - len(batch), wanted - _counted(study))
+        while len(batch) < work.at_once and room > 0 and (found := _propose(study, work, steering, worker, begun)):
+            batch.append(found)
+            room -= 1
+        if not batch:
+            break
+        _train(study, work, batch, steering)
+        batch = []
+        take_over(study)
+        _recall(study, work, told)
+    if not told and _counted(study):
+        raise SearchError(f"storage {shared!r}: other machines are at work on all {wanted} tables; run it again later")
+
+
+def _enqueue_hand_made(study: Any, work: Work) -> None:
+    """Put the hand-made tables into the study, those that a stopped process had not yet come to."""
+    model, trials = work.recipe.model, study.get_trials(deepcopy=False)
+    there = {trial.user_attrs.get(GIVEN) for trial in trials}
+    if trials and "hand-made 0" not in there:  # the budget has none
+        return
+    for number, table in enumerate(dict.fromkeys(_hand_made(work, model.cross, model.views_seed))):
+        if (name := f"hand-made {number}") not in there:
+            study.enqueue_trial(_parameters(_canonical(table, work.space)), user_attrs={GIVEN: name})
+
+
+def _take_up(study: Any, work: Work, worker: str) -> tuple[list[tuple[Any, ViewTable]], int]:
+    """The tables that this worker had begun when it was stopped, and how many were finished when it began with them.
+
+    A trial that was only half asked for is dropped: what it would have been is proposed once more.
+    """
+    optuna = import_optuna()
+    batch: list[tuple[Any, ViewTable]] = []
+    begun = _finished(study)
+    for left in left_by(study, worker):
+        trial = optuna.trial.Trial(study, left._trial_id)
+        beat(study, trial)
+        if _is_asked(left, work.space) or GIVEN in left.user_attrs:
+            known, asked = _known(study, work.space, but=left.number), _suggest(trial, work.space)
+            table = _table(asked, work.space)
+            if str(table) not in known and table == _within(_canonical(table, work.space), work, 0):
+                batch.append((trial, table))
+                begun = min(begun, left.user_attrs.get("begun", begun))
+                continue
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return batch, begun
+
+
+def _recall(study: Any, work: Work, told: set[int]) -> None:
+    """Put down what the study has come to know, be it from here or from another machine."""
+    state = import_optuna().trial.TrialState
+    for trial in study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED)):
+        if trial.number in told:
+            continue
+        told.add(trial.number)
+        cost = trial.user_attrs["cost"]
+        if trial.state == state.PRUNED:
+            work.before += cost
+            continue
+        candidate = _candidate(work, _table(trial.params, work.space), trial.number)
+        runs = [candidate.job(work.runs, seed).directory for seed in work.wanted.all_seeds]
+        here = [run for run in runs if run.is_dir()]
+        work.tell(candidate, trial.user_attrs["scores"], training_runs=cost, runs=here)
+
+
+def _finished(study: Any) -> int:
+    state = import_optuna().trial.TrialState
+    return len(study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED)))
+
+
+def _counted(study: Any) -> int:
+    running = import_optuna().trial.TrialState.RUNNING
+    return _finished(study) + len(study.get_trials(deepcopy=False, states=(running,)))
+
+
+def _propose(study: Any, work: Work, steering: Steering, worker: str, begun: int) -> tuple[Any, ViewTable] | None:
+    """A new table; none where there seem to be no more.
+
+    What is drawn depends on how many tables there are, and on how many draws for this one came to nothing; not on what
+    was waiting in the study. So a process that goes on draws what would have been drawn.
+    """
+    state, space = import_optuna().trial.TrialState, work.space
+    attempt = 0
+    while attempt < TRIES:
+        seed = (work.recipe.train.seed * 1000 + _counted(study)) * TRIES + attempt
+        known = _known(study, space)
+        study.sampler = steering.sampler(seed)
+        trial = study.ask()
+        beat(study, trial)
+        trial.set_user_attr("worker", worker)
+        trial.set_user_attr("begun", begun)
+        attempt += not (trial.params or GIVEN in trial.user_attrs)
+        asked = _suggest(trial, space)
+        table = _within(_canonical(_table(asked, space), space), work, seed)
+        meant = _parameters(table)
+        if str(table) in known:
+            study.tell(trial, state=state.FAIL)
+        elif meant != asked:
+            study.tell(trial, state=state.FAIL)
+            study.enqueue_trial(meant, user_attrs={GIVEN: "within the budget"})
+        else:
+            return trial, table
+    return None
+
+
+def _suggest(trial: Any, space: Space) -> dict[str, str]:
+    views = [str(view) for view in space.views]
+    return {name: trial.suggest_categorical(name, views) for name in _names(space)}
+
+
+def _known(study: Any, space: Space, but: int | None = None) -> set[str]:
+    """The tables that are tried, or being tried, in any other trial."""
+    state = import_optuna().trial.TrialState
+    trials = study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED, state.RUNNING))
+    return {str(_table(t.params, space)) for t in trials if t.number != but and _is_asked(t, space)}
+
+
+def _is_asked(trial: Any, space: Space) -> bool:
+    """Whether it is settled which table a trial is about."""
+    return len(trial.params) == space.layers * space.heads
+
+
+def _train(study: Any, work: Work, batch: list[tuple[Any, ViewTable]], steering: Steering) -> None:
+    """Have the runs of a batch, and tell the study: where runs may be given up, the other seeds after the first."""
+    optuna, (first, *others) = import_optuna(), work.wanted.all_seeds
+    found: dict[int, list[tuple[Job, Outcome]]] = {trial.number: [] for trial, _ in batch}
+    left = batch
+    with beating(study, [trial for trial, _ in batch]):
+        for seeds in [[first], others] if steering.prune and others else [[first, *others]]:
+            jobs = [(trial, _job(study, work, trial, table, seed, steering)) for trial, table in left for seed in seeds]
+            for (trial, job), outcome in zip(jobs, work.do([job for _, job in jobs]), strict=True):
+                found[trial.number].append((job, outcome))
+            left = [(trial, table) for trial, table in left if not found[trial.number][0][1].stopped]
+    for trial, table in batch:
+        own = found[trial.number]
+        try:
+            trial.set_user_attr("cost", sum(cost_in_runs(outcome, work.recipe.train.epochs) for _, outcome in own))
+            if own[0][1].stopped:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                continue
+            scores = [work.score(job, outcome) for job, outcome in own]
+            trial.set_user_attr("scores", scores)
+            mean = statistics.fmean(scores)
+            study.tell(trial, [mean, float(work.space.cost(table))] if steering.with_cost else mean)
+        except optuna.exceptions.UpdateFinishedTrialError:  # this machine was silent so long that another took it over
+            continue
+
+
+def _job(study: Any, work: Work, trial: Any, table: ViewTable, seed: int, steering: Steering) -> Job:
+    job = _candidate(work, table, trial.number).job(work.runs, seed)
+    if not steering.prune or seed != work.recipe.train.seed:
+        return job
+    watch = Watch(storage_url(work), study.study_name, trial._trial_id, f"val_{work.recipe.monitor}")
+    return replace(job, watch=watch)
+
+
+def cost_in_runs(outcome: Outcome, epochs: int) -> float:
+    """What a run took: 1, or the share of its epochs (counted from 1) that it had when it was given up."""
+    return float(outcome.summary["epoch"]) / epochs if outcome.stopped else 1.0
+
+
+def _candidate(work: Work, table: ViewTable, number: int) -> Candidate:
+    return Candidate(table=table, names=(f"{work.wanted.method} {number}",), recipe=with_table(work.recipe, table))
+
+
+def _hand_made(work: Work, cross: float, seed: int) -> Iterator[ViewTable]:
+    try:
+        yield from strategies(work.space, work.limit, cross=cross, seed=seed).values()
+    except SearchError:
+        return  # a budget that they cannot reach, and other tables can
+
+
+def _names(space: Space) -> list[str]:
+    return [f"{layer}.{head}" for layer in range(space.layers) for head in range(space.heads)]
+
+
+def _parameters(table: ViewTable) -> dict[str, str]:
+    return {
+        f"{number}.{head}": str(view)
+        for number, layer in enumerate(table.layers)
+        for head, view in enumerate(layer.heads)
+    }
+
+
+def _table(parameters: Mapping[str, str], space: Space) -> ViewTable:
+    return table_of([View(parameters[name]) for name in _names(space)], space)
+
+
+def _canonical(table: ViewTable, space: Space) -> ViewTable:
+    """The same table with each layer's heads in the order of the space's views."""
+    rows = (tuple(sorted(layer.heads, key=space.views.index)) for layer in table.layers)
+    return ViewTable(tuple(LayerViews(space.modalities, row) for row in rows))
+
+
+def _within(table: ViewTable, work: Work, seed: int) -> ViewTable:
+    """The table within the budget, heads drawn at random made cheap."""
+    order = list(range(work.space.layers * work.space.heads))
+    random.Random(seed).shuffle(order)
+    return _canonical(within(table, work.space, work.limit, order), work.space)

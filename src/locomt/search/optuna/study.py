@@ -1,0 +1,152 @@
+"""The Optuna study that steers a search: where it is kept, and which trials somebody is at work on.
+
+Optuna renews heartbeats of trials that `Study.optimize` runs. Here trials are asked for and told, often many at a time
+and in other processes, so the heartbeats are renewed beside the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Any
+
+from locomt.files import make_directory
+from locomt.search.budget import SearchError
+from locomt.search.method import Work
+from locomt.search.results import samples_of
+
+STORAGE = "study.db"
+STARTUP = 4  # runs that are had whole before any is given up
+BEAT, GRACE = 60, 600
+"""Seconds: how often a machine says that it is at a trial, and the silence after which it is taken for dead."""
+RETRIES = 2
+"""How often a table whose machine died is tried again, lest one that kills its machine goes through all of them."""
+
+
+def import_optuna() -> Any:
+    """Optuna, kept quiet.
+
+    Raises:
+        SearchError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise SearchError("this method needs Optuna: pip install 'locomt[search]'") from None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*(heartbeat|stale).* is .*experimental")
+    warnings.filterwarnings("ignore", "Heartbeat of storage is supposed")  # `beating` does what `optimize` would
+    return optuna
+
+
+def storage_url(work: Work) -> str:
+    """Of the study's storage."""
+    return str(work.wanted.option("storage") or f"sqlite:///{work.out / STORAGE}")
+
+
+def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
+    """The study of this question: of this method, recipe, data, budget and seeds, whoever asks it and wherever.
+
+    Raises:
+        SearchError: Optuna is not installed, or the storage cannot be used.
+    """
+    optuna = import_optuna()
+    make_directory(work.out)
+    url, recipe = storage_url(work), work.recipe
+    asked = (
+        recipe.to_dict() | {"data": recipe.to_dict()["data"] | {"manifest": None}},
+        samples_of(recipe.data, recipe.data.train_split, recipe.data.val_split),
+        work.limit,
+        list(work.wanted.all_seeds),
+        [f"{view} {work.space.price(view)}" for view in work.space.views],
+    )
+    question = hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
+    best = "maximize" if recipe.monitor_mode == "max" else "minimize"
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return optuna.create_study(
+            storage=optuna.storages.RDBStorage(
+                url,
+                heartbeat_interval=BEAT,
+                grace_period=GRACE,
+                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
+            ),
+            study_name=f"locomt-{name}-{question}",
+            directions=[best, "minimize"] if with_cost else [best],
+            load_if_exists=True,
+        )
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, ValueError) as error:  # no driver, no such URL
+        reason = str(error).strip().partition("\n")[0]
+        raise SearchError(f"storage {url!r} cannot be used: {reason or type(error).__name__}") from None
+
+
+def left_by(study: Any, worker: str) -> list[Any]:
+    """The trials that this worker was at when it was stopped, in their order."""
+    running = import_optuna().trial.TrialState.RUNNING
+    trials = study.get_trials(deepcopy=False, states=(running,))
+    return [trial for trial in trials if trial.user_attrs.get("worker", STORAGE) == worker]
+
+
+def take_over(study: Any) -> None:
+    """Trials whose machine has been silent for `GRACE` are to be done again, by whoever comes first."""
+    import_optuna().storages.fail_stale_trials(study)
+
+
+def beat(study: Any, trial: Any) -> None:
+    """Say that somebody is at work on a trial."""
+    study._storage.record_heartbeat(trial._trial_id)
+
+
+@contextmanager
+def beating(study: Any, trials: Sequence[Any]) -> Iterator[None]:
+    """Say so of these trials, again and again meanwhile."""
+    missed, over = import_optuna().exceptions.StorageInternalError, Event()
+
+    def keep_on() -> None:
+        while not over.wait(BEAT):
+            for trial in trials:
+                with suppress(missed):  # the next one may come through
+                    beat(study, trial)
+
+    thread = Thread(target=keep_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Tells a study how a run goes, epoch by epoch, and whether it is worth going on; in whatever process it runs.
+
+    The study keeps what it was told: a run that goes on after a stop is judged as if there had been none.
+    """
+
+    url: str
+    study: str
+    trial: int
+    metric: str
+
+    def __call__(self, row: Mapping[str, Any]) -> bool:
+        """Whether to stop."""
+        optuna = import_optuna()
+        study = optuna.load_study(storage=self.url, study_name=self.study, pruner=optuna.pruners.MedianPruner(STARTUP))
+        trial, found = optuna.trial.Trial(study, self.trial), study._storage.get_trial(self.trial)
+        epoch, known = int(row["epoch"]), found.intermediate_values
+        if row.get(self.metric) is None or epoch < max(known, default=epoch):  # it was told, and went on
+            return False
+        try:
+            if epoch not in known:
+                trial.report(row[self.metric], epoch)
+        except optuna.exceptions.UpdateFinishedTrialError:  # another machine took it over
+            return True
+        return found.state.is_finished() or bool(trial.should_prune())

@@ -1,0 +1,85 @@
+"""Named studies, a module each; `Study` says what is in it."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from locomt.files import to_json, write_text
+from locomt.hints import did_you_mean
+from locomt.studies.plan import Plan, StudyError
+
+__all__ = ["STUDIES", "Plan", "Study", "StudyError", "load_study", "read_results", "render"]
+
+STUDIES = ("baselines", "tradeoff", "layerwise", "modalities", "lengths", "tasks", "search")
+
+
+class Study(Protocol):
+    """What a study's module has."""
+
+    TITLE: str
+    QUESTION: str
+
+    def run(self, plan: Plan) -> dict[str, Any]:
+        """Make the study, or go on with it; what is returned is in `results.json` under `plan.out`."""
+
+    def summary(self, document: dict[str, Any]) -> str:
+        """One paragraph that answers the question, from the results alone."""
+
+    def page(self, document: dict[str, Any]) -> str:
+        """The page in Markdown, from the results alone."""
+
+    def figures(self, document: dict[str, Any]) -> dict[str, str]:
+        """Name -> SVG, from the results alone."""
+
+
+def load_study(name: str) -> Study:
+    """A study by its name.
+
+    Raises:
+        StudyError: there is none of this name.
+    """
+    if name not in STUDIES:
+        hint = did_you_mean(name, STUDIES, "`locomt experiment --help` says more")
+        raise StudyError(f"expected a study out of {', '.join(STUDIES)}, got {name!r}; {hint}")
+    return cast(Study, import_module(f"locomt.studies.{name}"))
+
+
+def read_results(path: Path, name: str) -> dict[str, Any]:
+    """The results of a study.
+
+    Raises:
+        StudyError: there are none, or they are of another study.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        found = document["study"]
+    except FileNotFoundError:
+        raise StudyError(f"there are no results {path}: make the study first, without --render") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise StudyError(f"{path}: expected the results of a study, got something else ({error})") from None
+    if found != name:
+        raise StudyError(f"{path} holds the results of study {found!r}, not of {name!r}")
+    return dict(document)
+
+
+def render(name: str, document: dict[str, Any], pages: Path) -> Path:
+    """Write a study's page, its figures and its results; the page's path.
+
+    Raises:
+        StudyError: the results lack what the page needs.
+    """
+    study = load_study(name)
+    try:
+        page, figures = study.page(document), study.figures(document)
+    except KeyError as error:
+        raise StudyError(
+            f"the results of study {name} lack {error}: they were written by another version; make the study anew"
+        ) from None
+    write_text(pages / f"{name}.json", to_json(document, indent=1) + "\n")
+    for figure, svg in figures.items():
+        write_text(pages / f"{figure}.svg", svg)
+    write_text(pages / f"{name}.md", page)
+    return pages / f"{name}.md"

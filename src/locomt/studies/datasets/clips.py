@@ -1,0 +1,44 @@
+"""The clips of the demonstration as a task; see `locomt.demo.clips`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from locomt.studies.datasets.task import Settings, Task
+
+# PyAV is imported where this task is asked for: the others need none.
+
+
+def settings(full: bool) -> dict[str, Any]:
+    from locomt.demo.clips import Clips
+    from locomt.demo.demo import FAST, FULL
+
+    size = FULL if full else FAST
+    return asdict(Clips(train=size.train, val=size.val, test=size.test, size=32, frames=8))
+
+
+def write(folder: Path, data: Path | None, settings: Settings) -> None:
+    from locomt.demo.clips import Clips, make_clips
+
+    make_clips(folder / "clips", Clips(**settings))
+
+
+def recipe(full: bool) -> dict[str, Any]:
+    from locomt.demo.demo import FAST, FULL, recipe_text
+
+    sections: dict[str, Any] = yaml.safe_load(recipe_text(FULL if full else FAST, ""))
+    sections["train"]["accelerator"] = "cpu"
+    return sections
+
+
+TASK = Task(
+    name="clips",
+    about="Which of four labels a colour and a tone make together, in encoded clips with sound.",
+    settings=settings,
+    write=write,
+    recipe=recipe,
+)

@@ -1,0 +1,118 @@
+"""Grounding: which cell of a picture does the phrase mean, in pairs of colour and shape that training never had.
+
+A picture has eight things in sixteen cells: two sizes of two colours of two shapes, every combination once. So each of
+the three words of a phrase, `large red circle`, halves what is left, and no thing stands out. Every cell is labelled,
+`target` or `other`. A phrase alone names each of sixteen cells equally often, a picture alone each of eight things.
+
+Pairs of colour and shape are divided as for question answering: a training picture shows four of the 24 training pairs;
+one of validation or test shows the held-out pair that its phrase is about and three training pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from locomt.studies.datasets.pictures import COLOURS, SHAPES, SIZES, Pair, Thing, cell_numbers, draw, pairs_of, spell
+from locomt.studies.datasets.task import Settings, Task, training, write_manifest
+
+SIDE = 4
+LABELS = ("other", "target")
+WORDS = (*SIZES, *COLOURS, *SHAPES)
+
+Cells = list[Thing | None]
+Compose = Callable[[Thing, np.random.Generator], Cells]
+"""A thing -> the cells of a picture, or the frames of a clip, in which it is one of eight."""
+Render = Callable[[Cells, float, np.random.Generator], NDArray[np.float16]]
+"""Cells and the standard deviation of their noise, as a share of the range -> what models get."""
+
+
+@cache
+def partners(asked: Pair) -> tuple[Pair, ...]:
+    """(another colour, another shape) with which a pair makes a square whose other three corners are training pairs."""
+    train, (colour, shape) = set(pairs_of("train")), asked
+    others = ((c, s) for c, s in product(COLOURS, SHAPES) if c != colour and s != shape)
+    return tuple((c, s) for c, s in others if train.issuperset(((colour, s), (c, shape), (c, s))))
+
+
+def eight(target: Thing, random: np.random.Generator) -> list[Thing]:
+    """Two sizes of two colours of two shapes, this thing among them."""
+    choices = partners((target.colour, target.shape))
+    colour, shape = choices[random.integers(len(choices))]
+    return [Thing(*words) for words in product(SIZES, (target.colour, colour), (target.shape, shape))]
+
+
+def compose(target: Thing, random: np.random.Generator) -> Cells:
+    """The cells of a picture in which this thing is one of eight."""
+    cells: Cells = [None] * SIDE**2
+    things = eight(target, random)
+    for place, thing in zip(random.permutation(SIDE**2), things, strict=False):
+        cells[place] = thing
+    return cells
+
+
+def settings(full: bool) -> dict[str, Any]:
+    sizes = {"train": 4000, "val": 400, "test": 1000} if full else {"train": 240, "val": 48, "test": 48}
+    return {**sizes, "noise": 0.3, "seed": 0}
+
+
+def write(folder: Path, data: Path | None, settings: Settings) -> None:
+    write_asked(folder, settings, "picture", compose, draw)
+
+
+def write_asked(folder: Path, settings: Settings, shown: str, compose: Compose, render: Render) -> None:
+    """The data of phrases about what is `shown`, a picture or a clip; every thing of a split is asked for in turn."""
+    for name in (shown, "phrase"):
+        (folder / name).mkdir()
+    rows = []
+    for split in ("train", "val", "test"):
+        random = np.random.default_rng((settings["seed"], *split.encode()))
+        targets = [Thing(size, *pair) for size, pair in product(SIZES, pairs_of(split))]
+        for number, turn in enumerate(random.permutation(settings[split])):
+            target = targets[turn % len(targets)]
+            cells = compose(target, random)
+            phrase = f"{target.size} {target.colour} {target.shape}"
+            row = {"id": f"{split}-{number:04d}", "split": split, "text": f"the {phrase}"}
+            row |= {shown: f"{shown}/{row['id']}.npy", "phrase": f"phrase/{phrase.replace(' ', '-')}.npy"}
+            row["label"] = ";".join(LABELS[cell == target] for cell in cells)
+            np.save(folder / row["phrase"], spell(phrase, WORDS))
+            np.save(folder / row[shown], render(cells, settings["noise"], random))
+            rows.append(row)
+    write_manifest(folder, rows)
+
+
+def recipe(full: bool) -> dict[str, Any]:
+    return asked_recipe(full, "picture", cell_numbers(SIDE), SIDE**2)
+
+
+def asked_recipe(full: bool, shown: str, numbers: int, places: int) -> dict[str, Any]:
+    """For a phrase about one of so many places, of so many numbers each, in the modality `shown`."""
+    return {
+        "model": {"dim": 32, "heads": 4, "depth": 4, "fusion_layers": 4, "strategy": "spread", "mlp_ratio": 2.0},
+        "data": {
+            "manifest": "manifest.csv",
+            "labels": list(LABELS),
+            "modalities": {
+                shown: {"kind": "features", "column": shown, "dim": numbers, "max_length": places},
+                "phrase": {"kind": "features", "column": "phrase", "dim": len(WORDS), "max_length": 3},
+            },
+            "steps": [shown],
+            "cache": True,
+        },
+        "train": training(full, epochs=4, batch_size=64) | {"monitor": "f1"},
+    }
+
+
+TASK = Task(
+    name="grounding",
+    about="Which cell of a picture a phrase means, in pairs of colour and shape that training never showed or named.",
+    settings=settings,
+    write=write,
+    recipe=recipe,
+)

@@ -1,0 +1,79 @@
+"""The studies' front page: what the paper leaves open, a paragraph and a figure each, from what results there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from locomt.files import write_text
+from locomt.studies import load_study, read_results, search, tasks
+
+
+class Part(NamedTuple):
+    """A part of a study that has a section of its own.
+
+    Attributes:
+        question: that it answers.
+        answer: one paragraph from the results, empty where they hold nothing of it.
+        figure: its name.
+    """
+
+    question: str
+    answer: Callable[[dict[str, Any]], str]
+    figure: str
+
+
+SECTIONS: tuple[tuple[str, str, Part | None], ...] = (
+    ("Open: which head should look where?", search.NAME, None),
+    ("Open: more than two modalities", "modalities", None),
+    ("Open: events in time", tasks.NAME, Part(tasks.EVENTS_QUESTION, tasks.events, tasks.EVENTS)),
+    ("Next check: across tasks, beyond classification", tasks.NAME, None),
+    ("Next check: length sensitivity", "lengths", None),
+    (
+        "Next check: view frequencies that change",
+        search.NAME,
+        Part(search.CHANGING_QUESTION, search.changing, search.LEARNED),
+    ),
+    ("The paper's first experiment: against baselines", "baselines", None),
+    ("The paper's second experiment: view frequencies and fusion layers", "tradeoff", None),
+    ("The paper's third experiment: layer by layer", "layerwise", None),
+)
+"""The paper's open questions, its next checks, its experiments; the studies that answer them, in whole or in part."""
+
+
+def write_index(pages: Path) -> Path:
+    """Write `index.md` for the studies whose results lie among the pages.
+
+    Returns:
+        Its path.
+
+    Raises:
+        StudyError: a file there holds something else than results.
+    """
+    lines = [
+        "# Studies",
+        "",
+        "The paper (Park and Choi, ICASSP 2024) assigns views by hand and leaves questions open. Each study answers "
+        "one or two, with the command that makes it again; text and figures are computed from the results, the `.json` "
+        "beside each page.",
+        "",
+        "Scores are of the test split. Within a study every model has the same tuning, by the validation split alone, "
+        "or none has any, with the recipe's settings for all: each page says which. Intervals are of 95 %, differences "
+        "are paired by seed. The data sets: [data sets of the studies](data.md). What was aimed at before, and what of "
+        "it was reached: [aims](aims.md).",
+    ]
+    for heading, name, part in SECTIONS:
+        if not (pages / f"{name}.json").is_file():
+            continue
+        document = read_results(pages / f"{name}.json", name)
+        study = load_study(name)
+        own = part or Part(study.QUESTION, study.summary, name)
+        answer = own.answer(document)
+        if part and not answer:
+            continue
+        lines += ["", f"## {heading}", "", f"*{own.question}*", "", answer]
+        lines += ["", f"![{heading}]({own.figure}.svg)"]
+        lines += ["", f"[{study.TITLE}: the whole study]({name}.md)"]
+    write_text(pages / "index.md", "\n".join(lines) + "\n")
+    return pages / "index.md"

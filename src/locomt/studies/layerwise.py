@@ -1,0 +1,81 @@
+"""The layer-wise strategies at equal cost: the paper's third experiment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from locomt.studies.datasets import Task
+from locomt.studies.page import (
+    Document,
+    arm_table,
+    comparison_table,
+    head,
+    how,
+    verdicts,
+)
+from locomt.studies.plan import Plan
+from locomt.studies.plots import by_arm
+from locomt.studies.study import Arm, alone, study
+from locomt.train.recipe import Recipe
+from locomt.views import STRATEGIES, ViewTable
+
+NAME = "layerwise"
+TITLE = "Where in depth the cross heads sit"
+QUESTION = (
+    "At the same number of cross heads, does it matter in which layers they are (the paper's third experiment)? The "
+    "paper finds self below and cross above to be better; `descending` is the mirror of that."
+)
+TASKS = ("grounding", "qa", "modalities3", "digits", "mosi")
+PAIRS = (("ascending", "descending"), ("ascending", "spread"), ("descending", "spread"), ("bottleneck", "spread"))
+
+
+def run(plan: Plan) -> dict[str, Any]:
+    def arms(task: Task, recipe: Recipe) -> list[Arm]:
+        """One a strategy; those whose tables come out the same once, under all their names."""
+        names: dict[ViewTable, list[str]] = {}
+        model = recipe.model
+        for strategy in STRATEGIES:
+            table = ViewTable.strategy(
+                strategy,
+                tuple(recipe.data.modalities),
+                layers=model.fusion_layers,
+                heads=model.num_heads,
+                cross=model.cross,
+                seed=model.views_seed,
+            )
+            names.setdefault(table, []).append(strategy)
+        by_hand = [
+            Arm(
+                task=task.name,
+                name=own[0],
+                recipe=replace(recipe, model=replace(model, fusion="locomt", views=str(table))),
+                facts={"strategies": own, "views": str(table)},
+            )
+            for table, own in names.items()
+        ]
+        return by_hand + alone(task, recipe)
+
+    return study(plan, NAME, TASKS, arms)
+
+
+def summary(document: Document) -> str:
+    return verdicts(document, PAIRS[:2])
+
+
+def page(document: Document) -> str:
+    lines = head(document, TITLE, QUESTION)
+    lines += ["", "## Answer", "", summary(document), ""]
+    lines += [f"![test score of every strategy]({NAME}.svg)", "", *comparison_table(document, PAIRS)]
+    for task in document["tasks"]:
+        lines += ["", f"## {task['name']}", "", *arm_table(document, task)]
+        same = [arm["facts"].get("strategies", []) for arm in document["arms"] if arm["task"] == task["name"]]
+        lines += [f"\n{' and '.join(own)} are one table here." for own in same if len(own) > 1]
+    lines += how(document)
+    return "\n".join(lines) + "\n"
+
+
+def figures(document: Document) -> dict[str, str]:
+    found: dict[str, str] = {}
+    by_arm(document, found, NAME)
+    return found

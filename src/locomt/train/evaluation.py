@@ -1,0 +1,221 @@
+"""Using a finished run: its model on a split, or on files. Needs no Lightning."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from locomt.data import BadSample, FileDataset, ManifestDataset, average_clips, collate, read_manifest
+from locomt.data.batch import time_reached
+from locomt.data.dataset import File
+from locomt.data.splits import others_there
+from locomt.nn.model import FusionModel
+from locomt.train.bad import BadSampleLog
+from locomt.train.events import find_events
+from locomt.train.loading import make_loader
+from locomt.train.metrics import scores_of
+from locomt.train.origin import refusal, trusting
+from locomt.train.recipe import Recipe, read_recipe
+from locomt.train.run_directory import RunDirectory, RunError, flatten
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: its directory.
+        recipe: what it was trained with.
+        model: the exported model, ready for inference.
+        labels: the names of the model's outputs; empty for regression.
+        reaching: what somebody else's run names outside of its folder, by field; see `locomt.train.origin`.
+    """
+
+    path: Path
+    recipe: Recipe
+    model: FusionModel
+    labels: tuple[str, ...]
+    reaching: Mapping[str, str] = field(default_factory=dict)
+
+    def check_data(self) -> None:
+        """Raises `RunError` where a run of somebody else would have data read that lie outside of its folder."""
+        for name in ("data.manifest", "data.allow_outside"):
+            if name in self.reaching:
+                raise RunError(refusal(RunDirectory(self.path).config, name, self.reaching[name]))
+
+    @classmethod
+    def load(cls, run_dir: str | Path, overrides: str | Sequence[str] = (), *, trust: bool = False) -> Run:
+        """Load a run from its directory.
+
+        Args:
+            run_dir: what `locomt train` wrote.
+            overrides: as for `load_recipe`: another manifest to evaluate on, say.
+            trust: follow the names of tokenizers, encoders and data in a run that somebody else began.
+
+        Raises:
+            RunError: the directory holds no run or one that has not finished, the overrides ask for another
+                model than was trained, or somebody else's run names a tokenizer or an encoder outside of its folder.
+        """
+        run = RunDirectory(Path(run_dir))
+        if not run.holds_run:
+            raise RunError(f"{run.path} holds no run: expected a directory that `locomt train` made")
+        if not run.finished:
+            raise RunError(f"the run in {run.path} has not finished; go on with `locomt train ... --resume`")
+        with trusting(trust):
+            recipe, reaching = read_recipe(run.config, overrides)
+        for name, value in reaching.items():
+            if name.startswith("data.modalities."):
+                raise RunError(refusal(run.config, name, value))
+        model, labels = FusionModel.from_pretrained(run.model), run.read_labels()
+        if recipe.train.views != "fixed":  # training set the table that the model has
+            recipe = replace(recipe, model=replace(recipe.model, views=model.config.views))
+        trained, asked = flatten(model.config.to_dict()), flatten(recipe.fusion_config(labels).to_dict())
+        for name in sorted(trained.keys() | asked.keys()):
+            if trained.get(name) != asked.get(name):
+                raise RunError(
+                    f"the model in {run.model} has {name} {trained.get(name)!r}, the recipe asks for "
+                    f"{asked.get(name)!r}; a trained model is used as it was trained"
+                )
+        return cls(run.path, recipe, model.eval(), labels, reaching)
+
+
+def best_device() -> torch.device:
+    """A CUDA device where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@torch.inference_mode()
+def evaluate(
+    run: Run,
+    split: str | None = None,
+    *,
+    device: torch.device | str | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    on_bad: Callable[[BadSample], None] | None = None,
+) -> dict[str, Any]:
+    """Score a run's model on a split, the logits of each sample averaged over its `data.clips` crops.
+
+    Args:
+        run: the run.
+        split: as the manifest names it; the recipe's `data.test_split` when left out.
+        device: `best_device()` when left out.
+        on_step: told the batches done and the batches in all.
+        on_bad: told every sample that could not be read.
+
+    Returns:
+        `{"metrics": {...}, "per_class": {...}, "samples": n, "skipped": n}`; skipped samples could not be read
+        and are not among the samples. Where samples went without a modality because their files lack it and the recipe
+        says so, `missing` maps it to their number.
+
+    Raises:
+        ValueError: the split has no rows, or more of them are bad than `data.max_bad` allows.
+    """
+    run.check_data()
+    data, device = run.recipe.data, device or best_device()
+    split = split or data.test_split
+    dataset = ManifestDataset(data, split, run.labels, clips=data.clips)
+    if not len(dataset):
+        there = others_there(split, (row.split for row in read_manifest(data.manifest)))
+        raise ValueError(f"{data.manifest}: no row has split {split!r}; {there}")
+    bad = BadSampleLog({split: len(dataset)}, data.max_bad)
+    model = run.model.to(device).eval()
+    scores = scores_of(data, run.labels).to(device)
+    loader = make_loader(dataset, run.recipe)
+    samples = 0
+    missing: Counter[str] = Counter()
+    for step, batch in enumerate(loader, start=1):
+        if on_bad:
+            for sample in batch.bad:
+                on_bad(sample)
+        bad.add(split, batch.bad)
+        missing.update({name: len(ids) for name, ids in batch.missing.items()})
+        if batch.ids:
+            batch = batch.to(device)
+            logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)
+            scores.update(logits, batch.labels)
+            samples += len(batch.ids)
+        if on_step:
+            on_step(step, len(loader))
+    if not samples:
+        raise ValueError(f"not one sample of split {split!r} could be read")
+    without = {"missing": dict(missing)} if missing else {}
+    return {**scores.compute(), "samples": samples, "skipped": bad.total, **without}
+
+
+@torch.inference_mode()
+def predict(
+    run: Run,
+    items: File | Iterable[File],
+    *,
+    top: int = 5,
+    device: torch.device | str | None = None,
+) -> list[dict[str, Any]]:
+    """Labels for files, one sample at a time, its logits averaged over its `data.clips` crops.
+
+    Args:
+        run: the run.
+        items: a sample each: a file, or a mapping from modality to file where a sample takes several (see
+            `locomt.data.FileDataset`); or one of them by itself.
+        top: how many labels to give, the likeliest first; of a temporal task all events are given.
+
+    Returns:
+        For each item `{"file": name, "predictions": [{"label":, "score":}, ...]}`; the score is a probability
+        (of the label among all for `multiclass`, of the label being there for `multilabel`) or, with label
+        "value", the number of a regression. Where labels belong to steps, each prediction names its `step`. Of a
+        temporal task, `events` in place of `predictions`: `{"label":, "start":, "end":, "score":}` each, in seconds,
+        in the order of their starts, the score being the mean probability over the event. Where a file lacks a stream
+        or nothing is heard of its sound, the model answers without that modality: `missing` lists those, and `why` maps
+        each to the reason. An item that cannot be read has `error`.
+
+    Raises:
+        ValueError: `top` is below 1, or a mapping names a modality that the run lacks.
+    """
+    if top < 1:
+        raise ValueError(f"expected to give the top 1 or more labels, got {top}")
+    device = device or best_device()
+    model = run.model.to(device).eval()
+    dataset = FileDataset(run.recipe.data, items, clips=run.recipe.data.clips)
+    answers: list[dict[str, Any]] = []
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        if isinstance(sample, BadSample):
+            answers.append({"file": sample.id, "error": sample.reason})
+            continue
+        batch = collate([sample], config=run.recipe.data).to(device)
+        logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)[0].cpu()
+        if run.recipe.data.task == "temporal":
+            length = int(time_reached(batch.lengths, run.recipe.data).sum())
+            answers.append({"file": sample.id, "events": _events(run, logits[:length].sigmoid())})
+        else:
+            answers.append({"file": sample.id, "predictions": _ranked(run, logits, top)})
+        if sample.missing:
+            answers[-1] |= {"missing": list(sample.missing), "why": dict(sample.missing)}
+    return answers
+
+
+def _events(run: Run, scores: Tensor) -> list[dict[str, Any]]:
+    data = run.recipe.data
+    assert data.step is not None
+    assert data.seconds is not None
+    events = [
+        {"label": label, "start": found.start, "end": min(found.end, data.seconds), "score": found.score}
+        for i, label in enumerate(run.labels)
+        for found in find_events(scores[:, i], data.step, data.smooth)
+    ]
+    return sorted(events, key=lambda event: event["start"])
+
+
+def _ranked(run: Run, logits: Tensor, top: int) -> list[dict[str, Any]]:
+    if logits.ndim == 2:
+        return [{"step": i, **answer} for i, row in enumerate(logits) for answer in _ranked(run, row, top)]
+    if run.recipe.data.task == "regression":
+        return [{"label": "value", "score": logits.item()}]
+    scores = logits.softmax(-1) if run.recipe.data.task == "multiclass" else logits.sigmoid()
+    order = logits.argsort(descending=True, stable=True)[:top]  # by logits: likely labels may all round to 1
+    return [{"label": run.labels[i], "score": scores[i].item()} for i in order.tolist()]

@@ -1,0 +1,285 @@
+"""Training a recipe into a run directory, from the start or from where it was stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from locomt.data import label_list
+from locomt.faults import telling
+from locomt.lock import locked
+from locomt.nn.config import FusionConfig
+from locomt.nn.model import FusionModel
+from locomt.nn.pretrained import fill_towers
+from locomt.train import ranks
+from locomt.train.bad import BadSampleLog
+from locomt.train.checkpoint import AtomicCheckpointIO, EpochKeeper
+from locomt.train.datamodule import SplitsModule
+from locomt.train.divergence import blind_loss, divergence
+from locomt.train.memory import estimate, shortage
+from locomt.train.module import FusionModule, TrainingError, seed_all
+from locomt.train.optim import freeze
+from locomt.train.preprocessing import differences
+from locomt.train.recipe import Recipe
+from locomt.train.run_directory import RunDirectory
+from locomt.train.saved import check_last, check_weights, load_checkpoint
+from locomt.train.start import fill_from_run
+from locomt.train.views.learned import LearningModule
+
+LOG = logging.getLogger("locomt")
+NOISE = (
+    "The '.*_dataloader' does not have many workers",  # data.workers says how many
+    r"Found \d+ module\(s\) in eval mode at the start of training",  # train.frozen
+    "`training_step` returned `None`",  # a batch of bad samples alone, which the log of bad samples names
+    "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler passes over what is done
+    "`broadcast_buffers` is deprecated",  # in Lightning 2.6; what replaces it is not in torch 2.11
+    "It is recommended to use .*sync_dist=True",  # losses and scores are those of all processes already
+    "Grad strides do not match bucket view strides",  # of [CLS] tokens, whose outer axes have one entry
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between Lightning 2.6 and torch 2.13 or later
+)
+"""Warnings of Lightning that tell the user nothing to act upon."""
+
+
+def fit(
+    recipe: Recipe,
+    run_dir: str | Path,
+    *,
+    resume: bool = False,
+    on_start: Callable[[], None] | None = None,
+    on_epoch: Callable[[Mapping[str, float | None]], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Train a recipe.
+
+    The seeds of torch's, numpy's and Python's own generators are set along the way. With `train.devices` above 1 the
+    program is started once more for each further one (or all of them by torchrun), and each gets to this call: the
+    first one writes the run, all return its summary.
+
+    Args:
+        recipe: what to train.
+        run_dir: where the run goes: `config.yaml`, `labels.json`, `metrics.csv`, `checkpoints/`, at the end
+            `summary.json` and `model/`.
+        resume: go on after the last checkpoint of the run in `run_dir`, amid an epoch too; the weights come out as if
+            it had never been stopped. A run that has finished is left as it is; where there is none, one is begun.
+        on_start: called once nothing speaks against training any more, before its first step.
+        on_epoch: told the row of every epoch, as `metrics.csv` has it; in the first of several processes alone.
+        on_step: told the steps done and the steps in all, in every process.
+
+    Returns:
+        The row of the epoch that was exported to `model/` (the best, or the last where there is no validation
+        split), `skipped` (samples that could not be read so far) in it, and the name `monitor` of what it is judged by:
+        `val_loss` where what the recipe monitors is undefined in every epoch. Where samples went without a modality
+        because their files lack it and the recipe says so, `missing` maps it to their number. Where training ended with
+        a loss beyond all reason, `diverged` says so in a line.
+
+    Raises:
+        ValueError: the recipe, the manifest or the run directory cannot serve, another process writes in the
+            directory, the processes do not fit the recipe, too many samples are bad, or the loss is no number any more.
+        MachineError: the machine lacks disk, memory or file descriptors, or killed a worker; the run can be resumed.
+            Where memory is likely to run out, that is logged before training starts.
+        KeyboardInterrupt: it was interrupted; the run can be resumed. (SIGTERM: SystemExit with code 143.)
+    """
+    ranks.check_launch(recipe.train.devices)
+    run, labels = RunDirectory(Path(run_dir)), label_list(recipe.data)
+    config = recipe.fusion_config(labels)
+    kept = "what was done is kept: resuming goes on after the last checkpoint"
+    first = recipe.train.devices == 1 or ranks.is_first()
+    writes = first and not (resume and run.finished)
+    with (
+        telling(run.path, need=lambda: str(estimate(recipe, config)), then=kept),
+        locked(run.path, run.last.parent.name) if writes else nullcontext(),
+    ):
+        return _fit(recipe, run, first, labels, config, resume, on_start, on_epoch, on_step)
+
+
+def _fit(
+    recipe: Recipe,
+    run: RunDirectory,
+    first: bool,
+    labels: list[str],
+    config: FusionConfig,
+    resume: bool,
+    on_start: Callable[[], None] | None,
+    on_epoch: Callable[[Mapping[str, float | None]], None] | None,
+    on_step: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    """What `fit` does in a run directory of its own."""
+    if resume and run.holds_run:
+        if first:
+            run.resume(recipe, labels)
+        if run.finished:
+            return run.read_summary()
+    accelerator = _accelerator(recipe.train.accelerator, recipe.train.devices)
+    splits = SplitsModule(recipe, labels)
+    need = estimate(recipe, config, _trained(recipe, config))
+    if first and (line := shortage(need, accelerator, recipe.train.devices)):
+        LOG.warning(line)
+    seed_all(recipe.train.seed, 0)
+    model = FusionModel(config)
+    if not run.last.exists():  # a run that goes on has its weights, and needs the pretrained ones no more
+        if recipe.train.start is None:
+            for line in differences(recipe) if first else ():
+                LOG.warning(line)
+            fill_towers(model, recipe.starting_points, recipe.train.inflation)
+        else:
+            fill_from_run(model, recipe.train.start)
+    freeze(model, recipe.train.frozen)
+    bad = BadSampleLog(splits.sizes, recipe.data.max_bad, run.bad_samples if first else None)
+    keeper = EpochKeeper(run, recipe, bad, on_epoch if first else None)
+    module = (
+        LearningModule(recipe, model, labels, bad, run.views)
+        if recipe.train.views == "learned"
+        else FusionModule(recipe, model, labels, bad)
+    )
+    if recipe.train.compile:
+        model.compile()
+    if run.last.exists():
+        check_last(run.last, module.state_dict())
+    if first and not (resume and run.holds_run):
+        run.begin(recipe, labels)
+    if on_start:
+        on_start()
+    with _quiet(recipe.train.devices), _deterministic(recipe.train.deterministic):
+        trainer = pl.Trainer(
+            accelerator=accelerator,
+            devices=recipe.train.devices,
+            strategy=_strategy(recipe.train.devices),
+            precision="bf16-mixed" if recipe.train.precision == "bf16-mixed" else "32-true",
+            max_epochs=recipe.train.epochs,
+            gradient_clip_val=recipe.train.clip_norm or None,
+            callbacks=[keeper, _Steps(on_step)] if on_step else [keeper],
+            logger=_tensorboard(run) if recipe.train.tensorboard else False,
+            plugins=[AtomicCheckpointIO(), _launcher()],
+            default_root_dir=run.path,
+            num_sanity_val_steps=0,
+            limit_val_batches=1.0 if len(splits.val) else 0,
+            log_every_n_steps=1,
+            use_distributed_sampler=False,  # the sampler is one already
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, splits, ckpt_path=run.last if run.last.exists() else None, weights_only=True)
+    assert keeper.best is not None
+    summary: dict[str, Any] = {"monitor": keeper.judge, **keeper.best}
+    if bad.missing:
+        summary["missing"] = bad.missing
+    blind = {"train": blind_loss(splits.train, len(labels)), "val": blind_loss(splits.val, len(labels))}
+    if line := divergence((keeper.best, keeper.rows[-1]), blind, recipe.train.learning_rate):
+        summary["diverged"] = line
+    if not first:
+        return summary
+    best = load_checkpoint(run.best, weights=True)["state_dict"]
+    weights = {name.removeprefix("model."): value for name, value in best.items() if name.startswith("model.")}
+    check_weights(run.best, weights, model.state_dict())
+    model.cpu().load_state_dict(weights)
+    run.export(summary, model.save_pretrained)
+    return summary
+
+
+def _strategy(devices: int) -> str | DDPStrategy:
+    """Batches may lack a modality, whose parameters are then unused; buffers are the same everywhere."""
+    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto"
+
+
+def _launcher() -> LightningEnvironment | TorchElasticEnvironment:
+    """Who begins the processes: torchrun, or the first of them. Variables of schedulers, which Lightning would follow,
+    say how the machine was asked for, and nothing about this program (a job of Slurm may well have several tasks)."""
+    return TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()
+
+
+def _accelerator(name: str, devices: int) -> str:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("train.accelerator is cuda, but torch finds no CUDA device; use auto or cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    if devices > (found := torch.cuda.device_count()):
+        raise TrainingError(f"train.devices is {devices}, but torch finds {found} CUDA devices; use as many or fewer")
+    return "cuda"
+
+
+def _trained(recipe: Recipe, config: FusionConfig) -> int | None:
+    """How many numbers are trained where parts are frozen, told from a model without memory; None: all of them."""
+    if not recipe.train.frozen:
+        return None
+    with torch.device("meta"):
+        model = FusionModel(config)
+    freeze(model, recipe.train.frozen)
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _tensorboard(run: RunDirectory) -> TensorBoardLogger:
+    """The logger; the steps of an epoch that was begun and not finished are taken back when resuming."""
+    step = None
+    if run.last.exists():
+        step = torch.load(run.last, map_location="cpu", weights_only=True)["global_step"]
+    return TensorBoardLogger(run.path, name="", version="tensorboard", purge_step=step)
+
+
+class _Steps(pl.Callback):
+    """Reports every step."""
+
+    def __init__(self, report: Callable[[int, int], None]) -> None:
+        self.report = report
+
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.total = int(trainer.estimated_stepping_batches)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.report(trainer.global_step, self.total)
+
+
+@contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as cuBLAS demands; read when CUDA starts
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def _quiet(devices: int) -> Iterator[None]:
+    """Keeps Lightning from narrating, and lets a stopped program end as stopped programs do."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    handler, terminate = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    if devices > 1 and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning has all processes end after the same step
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in NOISE:
+                warnings.filterwarnings("ignore", message)
+            yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits the program on Ctrl-C
+            raise KeyboardInterrupt from None
+        if isinstance(stop, SIGTERMException):  # which Lightning would call a success
+            raise SystemExit(128 + signal.SIGTERM) from None
+        raise
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, handler)
+        if devices > 1 and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)

@@ -1,0 +1,143 @@
+"""The report: everything is on the page, and nothing that the page would have to fetch."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feature_project import make_project
+from locomt.compare import figures
+from locomt.compare.compare import Comparison, compare
+from locomt.compare.report import next_commands, write_report
+from locomt.train.recipe import load_recipe
+
+NASTY = "<script>alert('&')</script>"
+
+
+class Page(HTMLParser):
+    """Tags that are open, attributes and text of a page."""
+
+    VOID = frozenset({"meta", "br", "hr", "img", "link"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("report")
+    wanted = Comparison(
+        name="clips",
+        recipe=load_recipe(make_project(folder / "project", epochs=1)),
+        models=("locomt", "motion"),
+        seeds=(0, 1),
+        grid={"model.dropout": ("0", "0.1")},
+    )
+    return compare([wanted], folder / "runs")
+
+
+@pytest.fixture
+def page(document: dict[str, Any], tmp_path: Path) -> tuple[str, Page]:
+    commands = next_commands(document, tmp_path / "my recipe.yaml", tmp_path)
+    path = write_report(document, tmp_path / "report.html", title=f"Title {NASTY}", commands=commands, about=[NASTY])
+    text = path.read_text()
+    return text, Page(text)
+
+
+def test_the_page_is_well_formed(page: tuple[str, Page]) -> None:
+    assert page[1].open == []
+
+
+def test_the_page_fetches_nothing(page: tuple[str, Page]) -> None:
+    text, parsed = page
+    assert not {"script", "link", "iframe", "img", "object"} & set(parsed.tags)
+    assert all(value.startswith("#") for name, value in parsed.attributes if name in ("src", "href", "xlink:href"))
+    assert "http" not in text
+    assert "@import" not in text
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
+
+
+def test_references_within_the_page_lead_somewhere(page: tuple[str, Page]) -> None:
+    text, parsed = page
+    ids = {value for name, value in parsed.attributes if name == "id"}
+    targets = re.findall(r"url\(#([^)]*)\)", text)
+    targets += [value[1:] for name, value in parsed.attributes if name.endswith("href")]
+    assert set(targets) <= ids
+
+
+def test_what_was_given_is_escaped(page: tuple[str, Page]) -> None:
+    text, parsed = page
+    assert NASTY not in text
+    assert parsed.text.count(NASTY) >= 2
+
+
+def test_everything_is_there(page: tuple[str, Page], document: dict[str, Any]) -> None:
+    _, parsed = page
+    assert parsed.tags.count("svg") == 5
+    for row in document["models"]:
+        assert row["name"] in parsed.text
+        assert f"{row['mean']:.3f} ± {row['std']:.3f}" in parsed.text
+        assert f"{row['attention_gflops']:.4g}" in parsed.text
+        assert f"{row['parameters']:,}" in parsed.text
+    assert "without looking: majority class" in parsed.text
+    assert "motion~sound" in parsed.text
+    numbers = document["recipes"][0]["guarantee"]
+    for key in ("locomt", "self", "bottle", "multi"):
+        assert f"{numbers[key]:,}" in parsed.text
+    assert "tuned over the same 2 points, by val_accuracy" in parsed.text
+    assert "1 multiply-add = 2 FLOPs" in parsed.text
+
+
+def test_command_lines_name_what_is_there(page: tuple[str, Page], document: dict[str, Any], tmp_path: Path) -> None:
+    _, parsed = page
+    assert f"locomt evaluate {document['runs'][0]['directory']}" in parsed.text
+    assert f"locomt train '{tmp_path}/my recipe.yaml'" in parsed.text
+
+
+def test_figures_take_the_colour_of_the_page(page: tuple[str, Page]) -> None:
+    text, _ = page
+    assert "currentColor" in text
+    assert figures.INK not in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_a_model_that_learned_nothing_is_drawn_all_the_same(document: dict[str, Any], tmp_path: Path) -> None:
+    rows = [row | {"mean": None, "std": None} for row in document["models"]]
+    path = write_report({**document, "models": rows}, tmp_path / "report.html", title="None", commands=[])
+    assert "undefined" in Page(path.read_text()).text
+
+
+def test_every_view_of_a_table_is_in_its_picture() -> None:
+    svg = figures.views("self:1 a~b:1 b~c:1\nself:2 a~c:1", ["a", "b", "c"], first_layer=3)
+    text = Page(svg).text
+    for expected in ("self", "a~b", "b~c", "a~c", "layer 3", "layer 4"):
+        assert expected in text
+
+
+def test_models_have_colours_of_their_own() -> None:
+    shades = figures.colours(["locomt", "selfall", "multiall", "mbt", "video", "audio", "text"])
+    assert len(set(shades.values())) == 7
