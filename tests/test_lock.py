@@ -132,6 +132,24 @@ def test_what_is_left_of_taking_over_a_lock_is_removed_and_what_another_just_loo
         assert own.exists()
 
 
+def test_a_lock_in_which_nothing_was_written_is_put_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process was killed between making the file and writing who it is."""
+    monkeypatch.setattr(lock, "PATIENCE", 0.2)
+    write_text(folder / LOCK, "")
+    begun = time.monotonic()
+    with locked(folder):
+        assert f"pid={os.getpid()}\n" in (folder / LOCK).read_text()
+    assert 0.2 <= time.monotonic() - begun < lock.LEASE
+    assert list(folder.iterdir()) == []
+
+
+def test_a_lock_that_is_written_after_all_is_put_back(folder: Path) -> None:
+    write_text(folder / LOCK, "somebody")
+    lock._put_away(folder / LOCK)
+    assert [path.name for path in folder.iterdir()] == [LOCK]
+    assert (folder / LOCK).read_text() == "somebody"
+
+
 @pytest.fixture
 def elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The lock of a process of another machine, and times that are short."""

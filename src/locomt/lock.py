@@ -7,6 +7,7 @@ a file can be created once, so it works on NFS and between machines.
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import tempfile
 import time
@@ -24,7 +25,7 @@ BEAT, LEASE = 30.0, 180.0
 """Seconds: how often a process renews its lock, and the silence after which one of another machine is taken for dead.
 (NFS may show times that are a minute old.)"""
 PATIENCE = 2.0
-"""Seconds that a process may take to end which was stopped a moment ago."""
+"""Seconds that a process may take to end which was stopped a moment ago, or to write who it is into its lock."""
 
 
 class LockError(ValueError):
@@ -100,10 +101,14 @@ def _make(folder: Path) -> list[Path]:
 def _acquire(lease: SoftFileLease, folder: Path, patience: float) -> None:
     """Take the lock, wait for one that may be a dead machine's, or say who has it."""
     begun, seen = time.monotonic(), _renewal(folder)
+    empty: dict[tuple[int, int], float] = {}
 
     def is_owned() -> bool:
         owner = lease.owner
-        if owner is None:  # it is being written, or was just given up
+        if owner is None:  # it was just given up, is being written, or was never written: its process was killed
+            now, found = time.monotonic(), _empty(folder / LOCK)
+            if found is not None and now - empty.setdefault(found, now) > PATIENCE:
+                _put_away(folder / LOCK)
             return False
         if owner.hostname == _this_machine():  # were that process dead, the lock would be ours by now
             return time.monotonic() - begun > patience
@@ -120,6 +125,25 @@ def _acquire(lease: SoftFileLease, folder: Path, patience: float) -> None:
     except OSError as error:
         reason = f"cannot write in this directory ({error.strerror or error})"
         raise OSError(error.errno or 0, reason, os.fspath(folder)) from None
+
+
+def _empty(path: Path) -> tuple[int, int] | None:
+    """Which file stands there with nothing written in it."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return None if found.st_size else (found.st_ino, found.st_mtime_ns)
+
+
+def _put_away(path: Path) -> None:
+    """Remove a lock in which nothing is written; one that another process puts in its place meanwhile stays."""
+    aside = path.with_name(f"{LOCK}.break.{os.getpid()}.{secrets.token_hex(16)}")
+    with suppress(OSError):
+        path.rename(aside)
+        if aside.stat().st_size:
+            os.link(aside, path)
+        aside.unlink()
 
 
 def _renewal(folder: Path) -> float | None:

@@ -43,7 +43,7 @@ elif __name__ == "__main__":
         if not child:
             attempt(0)
             os._exit(0)
-        time.sleep(rng.uniform(0, 0.01 * killed))
+        time.sleep(rng.uniform(0, 0.02 * 1.1**killed))
         os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
         if os.WIFEXITED(status):
