@@ -6,10 +6,10 @@ from hypothesis import given, settings
 
 from attention_problems import problems, tensors
 from locomt import LayerViews, TokenLayout, view_attention
-from locomt.ops import fused
-from locomt.ops.plan import score_pairs
 from locomt.ops.reference import visible
+from locomt.ops.triton import fused
 from locomt.ops.worktable import work_rows
+from locomt.views.segments import score_pairs
 
 pytest.importorskip("triton")
 

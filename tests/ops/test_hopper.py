@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from attention_problems import problems, tensors
 from locomt import LayerViews, TokenLayout, view_attention
-from locomt.ops import hopper
+from locomt.ops.hopper import launch as hopper
 from locomt.ops.reference import visible
 
 pytest.importorskip("triton")
@@ -155,7 +155,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon._runtime import GluonASTSource
-from locomt.ops import hopper, hopper_backward, hopper_forward
+from locomt.ops.hopper import backward as hopper_backward, forward as hopper_forward, launch as hopper
 
 def build(kernel, constants, boxes, pointers):
     types = {}

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 
 from attention_problems import problems, tensors
-from locomt.ops import hopper
-from locomt.ops.fused import LOG2_E
+from locomt.ops.hopper import launch as hopper
 from locomt.ops.reference import reference_attention
+from locomt.ops.triton.fused import LOG2_E
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the interpreter serves where there is no GPU")
@@ -87,7 +87,8 @@ def backward(
 
 @pytest.fixture
 def stand_ins(monkeypatch):
-    from locomt.ops import hopper_backward, hopper_forward
+    from locomt.ops.hopper import backward as hopper_backward
+    from locomt.ops.hopper import forward as hopper_forward
 
     monkeypatch.setattr(hopper, "_multiprocessors", lambda device: PROGRAMS)
     monkeypatch.setattr(hopper_forward, "forward_kernel", StandIn(forward))

@@ -6,9 +6,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attention_problems import tensors
 from locomt import LayerViews, TokenLayout, view_attention
-from locomt.ops import sdpa
-from locomt.ops.kernels import kernel_for
 from locomt.ops.plan import plan_calls
+from locomt.ops.sdpa import calls as sdpa
+from locomt.ops.sdpa.dense import kernel_for
 
 LAYOUT = TokenLayout({"v": 7, "a": 3})
 LAYER = LayerViews.parse("self:2 v~a:2", ("v", "a"))

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from locomt.layout import TokenLayout
-from locomt.ops import fused, hopper, sdpa  # noqa: F401  (register their operators)
-from locomt.ops.composite import composite_attention
-from locomt.ops.kernels import why_not as no_kernel
+from locomt.ops.hopper import launch as hopper
 from locomt.ops.operator import attend
 from locomt.ops.reference import reference_attention
+from locomt.ops.sdpa import calls as sdpa  # noqa: F401  (registers its operators)
+from locomt.ops.sdpa.composite import composite_attention
+from locomt.ops.sdpa.dense import why_not as no_kernel
+from locomt.ops.triton import fused
 from locomt.views import LayerViews
 
 if TYPE_CHECKING:  # for readers and type checkers; the op itself needs torch alone

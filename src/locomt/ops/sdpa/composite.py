@@ -1,6 +1,6 @@
 """The backend `sdpa` in ordinary torch operators, for graphs that leave locomt: `torch.export` and other runtimes.
 
-It computes what `sdpa.py` computes from plain slices, `scaled_dot_product_attention` and concatenation, so that an
+It computes what `calls.py` computes from plain slices, `scaled_dot_product_attention` and concatenation, so that an
 exported program needs no operator of ours.
 """
 

@@ -1,7 +1,7 @@
 """Where the kernels for Hopper GPUs serve within the backend `triton`, and their launches.
 
 They read the same work tables as `fused_kernels` and give the same numbers, faster where there is enough work for all
-multiprocessors: `hopper_forward` at head widths 64 and 128, `hopper_backward` at 64.
+multiprocessors: `forward.py` at head widths 64 and 128, `backward.py` at 64.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def forward(
     scale: float,
 ) -> None:
     """Fill `out` and `lse`, as `fused_kernels.forward_kernel` does; `scale` is for base 2."""
-    from locomt.ops import hopper_forward
+    from locomt.ops.hopper import forward as kernels
 
     b, h, n, d = q.shape
     shape = SHAPES[d]
@@ -109,7 +109,7 @@ def forward(
     drawn = torch.zeros(1, dtype=torch.int32, device=q.device)
     per_sample = _per_sample(layout, lengths, q.device)
     with torch.cuda.device_of(q):
-        hopper_forward.forward_kernel[(programs,)](
+        kernels.forward_kernel[(programs,)](
             out, lse, *descriptors, work.table, work.table.shape[1], work.tiles, work.order, drawn, *per_sample,
             h, n, *out.stride()[:3], scale,
             D=d, MET=work.met, GROUPS=shape.groups, STAGES=shape.stages, AHEAD=shape.ahead, REGISTERS=shape.registers,
@@ -132,7 +132,7 @@ def backward(
     scales: tuple[float, float],
 ) -> None:
     """Fill the gradients of q, k and v; `scales` are for base 2 and as it is."""
-    from locomt.ops import hopper_backward
+    from locomt.ops.hopper import backward as kernels
 
     b, h, n, _ = q.shape
     dq, dk, dv = gradients
@@ -150,15 +150,15 @@ def backward(
         programs, rows = some * h * count, some * work.tiles
         plan = torch.empty(rows * width, dtype=torch.int32, device=q.device)
         with torch.cuda.device_of(q):
-            hopper_backward.prepare_kernel[(programs,)](
+            kernels.prepare_kernel[(programs,)](
                 out, grad, lse, statistics, sums, work.table, work.table.shape[1], work.tiles, work.order,
                 blocks, first_blocks, plan, width, *per_sample, rows, first, h, n, count,
                 *out.stride()[:3], *grad.stride()[:3], num_warps=4,
             )  # fmt: skip
-            hopper_backward.backward_kernel[(min(rows, _multiprocessors(q.device)),)](
+            kernels.backward_kernel[(min(rows, _multiprocessors(q.device)),)](
                 *descriptors, sums, dk, dv, plan, width, rows, *dk.stride()[:3], *dv.stride()[:3], *scales, num_warps=4
             )
-            hopper_backward.finish_kernel[(programs,)](
+            kernels.finish_kernel[(programs,)](
                 sums, dq, blocks, count, first, h, *dq.stride()[:3], scales[1], num_warps=4
             )
 

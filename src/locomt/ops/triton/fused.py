@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from locomt.ops import hopper
+from locomt.ops.hopper import launch as hopper
 from locomt.ops.operator import register, token_major
 from locomt.ops.padding import unpadded
 from locomt.ops.plan import score_pairs
@@ -181,7 +181,7 @@ KERNELS = {"forward": "forward_kernel", "query": "query_gradient_kernel", "key":
 @lru_cache
 def _kernels() -> ModuleType:
     """Imported late: Triton is optional, and it decides at import whether it interprets."""
-    from locomt.ops import fused_kernels
+    from locomt.ops.triton import fused_kernels
 
     return fused_kernels
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from locomt.ops.kernels import Problem, kernel_for
+from locomt.ops.sdpa.dense import Problem, kernel_for
 from locomt.ops.operator import lse_dtype, register, token_major
 from locomt.ops.padding import real_tokens, unpadded, visible_keys, zero_padding
 from locomt.ops.plan import Call, offsets, plan_calls
