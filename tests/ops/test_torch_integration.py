@@ -101,7 +101,7 @@ def test_flop_counter_is_told_the_true_cost(qkv):
 
 def test_operators_pass_torchs_own_checks(qkv):
     q, k, v = (t.detach() for t in qkv)
-    options = (list(LAYOUT.lengths), list(LAYER.masks), LENGTHS, 0.3, True)
+    options = (list(LAYOUT.lengths), list(LAYER.masks), LENGTHS, 0.3, 1)
     checks = ("test_schema", "test_faketensor")
     torch.library.opcheck(torch.ops.locomt.sdpa_view_attention, (q, k, v, *options), test_utils=checks)
     out, lse = torch.ops.locomt.sdpa_view_attention(q, k, v, *options)
