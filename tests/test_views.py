@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locomt import LayerViews, View, ViewTable
-from locomt.views import STRATEGIES, ViewError, view_set
+from locomt.views import KINDS, STRATEGIES, ViewError, view_set
 
 NAMES = ("video", "audio", "text", "depth", "lips")
+WORDS = st.sampled_from([kind.form for mark, kind in KINDS.items() if mark == kind.form])
 
 
 @st.composite
@@ -19,6 +20,7 @@ def layers(draw, modalities):
 @given(st.data(), st.integers(1, 5))
 def test_text_form_round_trips(data, m):
     layer = data.draw(layers(NAMES[:m]))
+    layer = LayerViews(layer.modalities, (*layer.heads, *(View(word) for word in data.draw(st.lists(WORDS)))))
     assert LayerViews.parse(str(layer), NAMES[:m]) == layer
 
 
@@ -83,6 +85,58 @@ def test_matrices_are_the_papers():
         [[0, 0, 0], [1, 0, 0], [0, 0, 0]],
     ]
     assert len(view_set(NAMES)) == 5 * 4 // 2 + 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 3)), min_size=1, max_size=5))
+def test_cls_costs_every_query_the_class_tokens_that_are_there(sizes: list[tuple[int, int]]) -> None:
+    lengths = {name: length for name, (length, _) in zip(NAMES, sizes, strict=False)}
+    class_tokens = {name: count for name, (_, count) in zip(NAMES, sizes, strict=False)}
+    keys = sum(min(size) for size in sizes)
+    assert View("cls").score_pairs(lengths, class_tokens) == sum(lengths.values()) * keys
+    layer = LayerViews(tuple(lengths), (View("self"), View("cls"), View("cls")))
+    own = View("self").score_pairs(lengths)
+    assert layer.score_pairs(lengths, class_tokens) == own + 2 * sum(lengths.values()) * keys
+    assert View("multi").score_pairs(lengths, class_tokens) == sum(lengths.values()) ** 2
+
+
+@given(st.data(), st.lists(st.integers(0, 50), min_size=2, max_size=5))
+def test_what_a_bounded_kind_costs_is_at_most_self(data: st.DataObject, sizes: list[int]) -> None:
+    names = NAMES[: len(sizes)]
+    lengths = dict(zip(names, sizes, strict=True))
+    a, b = data.draw(st.permutations(names))[:2]
+    for mark, kind in KINDS.items():
+        view = View(mark if mark == kind.form else f"{a}{mark}{b}")
+        assert view.kind is kind
+        if kind.bounded:
+            assert view.score_pairs(lengths) <= View("self").score_pairs(lengths)
+
+
+def test_masks_tell_class_tokens_apart_where_a_view_does() -> None:
+    plain, layer = (LayerViews.parse(text, ("a", "b")) for text in ("self:1 a>b:1", "self:1 a>b:1 cls:1"))
+    assert (plain.parts, plain.masks) == (1, (0b01, 0b10, 0b10, 0))
+    assert layer.parts == 2
+    assert layer.masks == (0b0011, 0b0011, 0b1100, 0b1100, 0b1100, 0b1100, 0, 0, *[0b0101] * 4)
+    assert layer.allowed[2].all()
+
+
+def test_a_modality_may_be_called_as_a_later_kind_of_view_is() -> None:
+    layer = LayerViews.parse("cls:1 cls~a:1", ("a", "cls"))
+    assert str(layer) == "cls:1 a~cls:1"
+    assert [view.sees("a", "a") for view in layer.heads] == [True, False]
+
+
+def test_more_modalities_than_a_mask_has_bits_for() -> None:
+    names = [f"m{n}" for n in range(32)]
+    assert LayerViews.parse("self:1", names).parts == 1
+    with pytest.raises(ViewError, match="view cls takes at most 31 modalities, got 32"):
+        LayerViews.parse("self:1 cls:1", names)
+
+
+def test_queries_that_fall_back_on_their_own_modality_are_charged_for_it() -> None:
+    layer = LayerViews.parse("self:1 a~b:2 b>a:1 cls:1", ("a", "b"))
+    tokens, class_tokens = {"a": 0, "b": 5}, {"b": 2}
+    assert layer.query_pairs(tokens, class_tokens) == {"a": 0, "b": 25 + 10}
+    assert layer.query_pairs(tokens, class_tokens, own=True) == {"a": 0, "b": 25 * 4 + 10}
 
 
 def test_a_pair_is_written_in_the_order_of_the_modalities():

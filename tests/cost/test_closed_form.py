@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cost_models import SPECS, configs, counts
-from locomt import FusionConfig, FusionModel, LayerViews
+from locomt import FusionConfig, FusionModel
 from locomt.cost import (
     CostError,
     Flops,
@@ -15,7 +15,6 @@ from locomt.cost import (
     token_counts,
     variants,
 )
-from locomt.cost.closed_form import query_pairs
 from locomt.cost.counted import shorten
 from locomt.cost.measured import saved_bytes
 
@@ -104,24 +103,6 @@ def test_modalities_that_do_not_meet_add_up(config: FusionConfig) -> None:
     alone = [flops(config, {name: count}) for name, count in full.items()]
     together = flops(config)
     assert together.embedding + together.linear + together.attention == sum(f.total - f.head for f in alone)
-
-
-@given(st.data())
-def test_pairs_by_query_are_those_of_the_views(data: st.DataObject) -> None:
-    config = data.draw(configs(fusion="locomt"))
-    table = config.view_table()
-    assert table is not None
-    tokens = {name: data.draw(st.integers(0, 50)) for name in config.modalities}
-    for layer in table.layers:
-        assert sum(query_pairs(layer, name, tokens) for name in tokens) == layer.score_pairs(tokens)
-
-
-def test_a_head_that_falls_back_on_its_own_modality_is_charged_for_it() -> None:
-    layer = LayerViews.parse("self:1 a~b:2 b>a:1", ("a", "b"))
-    tokens = {"a": 0, "b": 5}
-    assert query_pairs(layer, "b", tokens) == 25
-    assert query_pairs(layer, "b", tokens, on_missing="self") == 25 * 4
-    assert query_pairs(layer, "a", tokens, on_missing="self") == 0
 
 
 def test_variants_differ_in_fusion_alone() -> None:

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cost_models import SPECS, configs, counts
 from locomt import FusionConfig, FusionModel
-from locomt.cost import CostError, flops, variants
+from locomt.cost import CostError, flops, fusion_pairs, variants
 from locomt.cost.counted import count_flops, shorten
 from locomt.nn import AudioSpec, VideoSpec
 
@@ -34,6 +34,20 @@ def test_training_step_of_every_fusion(fusion: str, fusion_layers: int, steps: t
         num_outputs=4,
     )
     assert flops(config, backward=True).total == count_flops(config, backward=True)
+
+
+@pytest.mark.parametrize("on_missing", ["zero", "self"])
+@pytest.mark.parametrize("tokens", [None, {"speech": 4, "text": 5}])
+def test_heads_that_see_class_tokens_alone(on_missing: str, tokens: dict[str, int] | None) -> None:
+    """Of speech there are two."""
+    config = FusionConfig(
+        dim=12, heads=3, depth=2, fusion_layers=2, modalities=SPECS, num_outputs=4, on_missing=on_missing,
+        views="cls:3\nvideo~text:1 cls:1 self:1",
+    )  # fmt: skip
+    assert flops(config, tokens, 2, backward=True).total == count_flops(config, tokens, 2, backward=True)
+    if tokens is None:
+        total = config.layout.total
+        assert fusion_pairs(config)[0] == 3 * total * (len(SPECS) + 1)
 
 
 @pytest.mark.parametrize("fusion", ["locomt", "multiall", "mbt"])

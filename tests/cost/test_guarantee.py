@@ -119,6 +119,13 @@ def test_multi_heads_are_reported_even_where_the_sum_happens_to_hold() -> None:
     assert found.broken[0].startswith("C_LoCoMT <= C_self is not guaranteed: 1 of 4 heads of fusion layer 1 are multi")
 
 
+def test_views_outside_the_set_are_reported_each() -> None:
+    found = guarantee(model([1000, 10], "a~b:1 cls:2 multi:1"))
+    assert found.total.locomt == 2 * 1000 * 10 + 2 * 1010 * 2 + 1010**2
+    kinds = ["2 of 4 heads of fusion layer 1 are cls", "1 of 4 heads of fusion layer 1 are multi"]
+    assert all(words in sentence for words, sentence in zip(kinds, found.broken, strict=True))
+
+
 def test_one_modality_alone_has_nothing_to_win() -> None:
     found = guarantee(model([30, 10], "self:3 a~b:1"), {"a": 30})
     assert found.holds_up_to is None

@@ -154,6 +154,7 @@ TABLES = (
     "self:1 a~b:1 a>c:2\nmulti:3 b>a:1",
     "\n".join(["self:2 b~c:1"] * 6),
     "self:1\nself:1\n\nmulti:1",
+    "cls:2 a~b:1",
 )
 
 

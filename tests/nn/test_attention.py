@@ -105,6 +105,29 @@ def test_other_views_on_the_same_weights_are_a_new_module_with_them(x, other, re
     torch.testing.assert_close(attention(x), again(x))
 
 
+@pytest.mark.parametrize("given", ["layout", "class_tokens"])
+def test_all_queries_see_the_class_tokens_alone(x: torch.Tensor, given: str) -> None:
+    class_tokens = {"video": 2, "audio": 1}
+    layout = TokenLayout(LAYOUT.as_dict(), class_tokens)
+    options = {"layout": layout} if given == "layout" else {"modalities": ("video", "audio"), given: class_tokens}
+    attention = ViewAttention(16, "cls:4", **options).double()
+
+    def streams(tokens: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        parts = dict(zip(layout.modalities, tokens.split(layout.lengths, dim=1), strict=True))
+        return torch.cat(list(attention.streams(parts, lengths).values()), dim=1)
+
+    seen, out = [0, 1, 5], streams(x)
+    torch.testing.assert_close(attention(x, layout), out)
+    q, k, v = attention.qkv.of("video")(x).view(2, 8, 3, 4, 4).permute(2, 0, 3, 1, 4)
+    heads = torch.nn.functional.scaled_dot_product_attention(q, k[:, :, seen], v[:, :, seen])
+    torch.testing.assert_close(out, attention.out.of("video")(heads.transpose(1, 2).flatten(2)))
+    lengths = torch.tensor([[5, 0], [1, 3]])  # no audio; one of video's two class tokens
+    short = streams(x, lengths)
+    torch.testing.assert_close(short[:1, :5], attention(x[:1, :5], TokenLayout({"video": 5, "audio": 0}, class_tokens)))
+    alone = TokenLayout({"video": 1, "audio": 3}, class_tokens)
+    torch.testing.assert_close(short[1:, [0, 5, 6, 7]], attention(x[1:, [0, 5, 6, 7]], alone))
+
+
 def test_views_of_another_size_are_refused():
     attention = ViewAttention(16, SCATTERED, layout=LAYOUT)
     with pytest.raises(ValueError, match="expected views of 4 heads over video, audio, got 'self:8', 8 heads"):

@@ -4,12 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from attention_problems import problems, tensors
+from attention_problems import problems, seen, tensors
 from locomt import LayerViews, TokenLayout, view_attention
-from locomt.ops import fused
-from locomt.ops.plan import score_pairs
-from locomt.ops.reference import visible
+from locomt.ops.plan import segments
+from locomt.ops.triton import fused
 from locomt.ops.worktable import work_rows
+from locomt.views.segments import score_pairs
 
 pytest.importorskip("triton")
 
@@ -17,7 +17,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SMALL = fused.Tiling(rows=16, block=32, tail=16, warps=4, stages=2)
 SIZES = (0, 1, 5, 15, 16, 17, 31, 33, 49, 66)
 THREE = TokenLayout({"video": 49, "audio": 17, "text": 5})
-VIEWS = LayerViews.parse("self:1 video~audio:1 text>video:1 multi:1", THREE.modalities)
+VIEWS = LayerViews.parse("self:1 video~audio:1 text>video:1 multi:1 cls:1", THREE.modalities)
 
 
 @pytest.fixture
@@ -66,10 +66,9 @@ def test_equals_the_reference(problem):
     # Gradients can cancel to nothing, where a query sees one key alone: so the largest result sets the scale.
     scale = max(b.norm() for b in exact)
     assert all((a.double() - b).norm() <= 1.5e-3 * scale for a, b in zip(found, exact, strict=True))
-    full = torch.tensor([layout.lengths] * batch) if lengths is None else lengths
-    seen = visible(list(layout.lengths), layer.masks, full, on_missing == "self").to(DEVICE)
-    for result, used in zip(found, (seen.any(3), seen.any(3), seen.any(2), seen.any(2)), strict=True):
-        assert not result[~used.expand(batch, -1, -1)].any()
+    sees = seen(layout, layer, lengths, on_missing, batch).to(DEVICE)
+    for result, used in zip(found, (sees.any(3), sees.any(3), sees.any(2), sees.any(2)), strict=True):
+        assert not result[~used].any()
 
 
 @pytest.mark.parametrize("width", [32, 64, 80, 96, 128])
@@ -149,16 +148,18 @@ def test_no_tokens_no_work():
 def test_work_is_what_the_views_need(by_key, problem):
     """Summed over all tiles, tokens times met tokens are the score pairs of the views."""
     _, layout, layer, _, on_missing, _ = problem
-    rows = [row for head in work_rows(layout.lengths, layer.masks, 16, by_key, on_missing == "self") for row in head]
+    sizes, masks, _ = segments(layout, layer)
+    own = layer.parts if on_missing == "self" else 0
+    rows = [row for head in work_rows(sizes, masks, 16, by_key, own) for row in head]
     pairs = sum(min(16, size - first) * sum(met[2::3][:count]) for _, first, _, size, _, count, *met in rows)
-    assert pairs == score_pairs(layout.lengths, layer.masks, on_missing == "self")
+    assert pairs == score_pairs(sizes, masks, own)
 
 
 def test_log_sum_exp_is_in_base_two():
     """What the backward relies on, and what a reader of the kernels is told."""
     layer = LayerViews.parse("video>audio:1", THREE.modalities)
     q, k, v = (t.detach() for t in tensors(1, THREE, layer, 0, width=16, dtype=torch.float16, device=DEVICE))
-    _, lse = torch.ops.locomt.triton_view_attention(q, k, v, list(THREE.lengths), list(layer.masks), None, 0.25, False)
+    _, lse = torch.ops.locomt.triton_view_attention(q, k, v, list(THREE.lengths), list(layer.masks), None, 0.25, 0)
     scores = q.double()[:, :, THREE.slice("video")] @ k.double()[:, :, THREE.slice("audio")].mT * 0.25
     torch.testing.assert_close(
         lse[:, :, THREE.slice("video")].double(), scores.logsumexp(-1) / torch.log(torch.tensor(2.0)), atol=1e-5, rtol=0

@@ -8,16 +8,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from attention_problems import problems, tensors
+from attention_problems import problems, seen, tensors
 from locomt import LayerViews, TokenLayout, view_attention
-from locomt.ops import hopper
-from locomt.ops.reference import visible
+from locomt.ops.hopper import launch as hopper
 
 pytest.importorskip("triton")
 
 SIZES = (0, 1, 31, 33, 63, 64, 65, 128, 129, 200, 401)
 THREE = TokenLayout({"video": 401, "audio": 129, "text": 33})
-VIEWS = LayerViews.parse("self:1 video~audio:1 text>video:1 multi:1 audio~text:1", THREE.modalities)
+VIEWS = LayerViews.parse("self:1 video~audio:1 text>video:1 multi:1 audio~text:1 cls:1", THREE.modalities)
 
 
 @pytest.fixture
@@ -60,10 +59,9 @@ def test_equals_the_reference(width, modalities, examples, hopper_gpu):
         exact = run(double(qkv), layout, layer, backend="reference", **options)
         scale = max(b.norm() for b in exact)
         assert all((a.double() - b).norm() <= 1.5e-3 * scale for a, b in zip(found, exact, strict=True))
-        full = torch.tensor([layout.lengths] * batch) if lengths is None else lengths
-        seen = visible(list(layout.lengths), layer.masks, full, on_missing == "self").to("cuda")
-        for result, used in zip(found, (seen.any(3), seen.any(3), seen.any(2), seen.any(2)), strict=True):
-            assert not result[~used.expand(batch, -1, -1)].any()
+        sees = seen(layout, layer, lengths, on_missing, batch).to("cuda")
+        for result, used in zip(found, (sees.any(3), sees.any(3), sees.any(2), sees.any(2)), strict=True):
+            assert not result[~used].any()
 
     check()
 
@@ -155,7 +153,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon._runtime import GluonASTSource
-from locomt.ops import hopper, hopper_backward, hopper_forward
+from locomt.ops.hopper import backward as hopper_backward, forward as hopper_forward, launch as hopper
 
 def build(kernel, constants, boxes, pointers):
     types = {}

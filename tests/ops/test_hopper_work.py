@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 
 from attention_problems import problems, tensors
-from locomt.ops import hopper
-from locomt.ops.fused import LOG2_E
+from locomt.ops.hopper import launch as hopper
+from locomt.ops.plan import segments
 from locomt.ops.reference import reference_attention
+from locomt.ops.triton.fused import LOG2_E
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the interpreter serves where there is no GPU")
@@ -87,7 +88,8 @@ def backward(
 
 @pytest.fixture
 def stand_ins(monkeypatch):
-    from locomt.ops import hopper_backward, hopper_forward
+    from locomt.ops.hopper import backward as hopper_backward
+    from locomt.ops.hopper import forward as hopper_forward
 
     monkeypatch.setattr(hopper, "_multiprocessors", lambda device: PROGRAMS)
     monkeypatch.setattr(hopper_forward, "forward_kernel", StandIn(forward))
@@ -104,21 +106,21 @@ def test_all_around_the_kernels(sums_bytes, stand_ins, monkeypatch):
         batch, layout, layer, lengths, on_missing, seed = problem
         if not layout.total or not batch:
             return
-        sizes, masks, self_on_missing = list(layout.lengths), list(layer.masks), on_missing == "self"
+        sizes, masks, lengths = segments(layout, layer, lengths)
+        own = layer.parts if on_missing == "self" else 0
         if lengths is not None:
-            self_on_missing = False  # `fused` keeps the kernels from it
+            own = 0  # `fused` keeps the kernels from it
         qkv = tensors(batch, layout, layer, seed, width=64, dtype=torch.float16)
         exact = [t.detach().double().requires_grad_() for t in qkv]
-        true = reference_attention(*exact, sizes, masks, lengths, 0.125, self_on_missing)
+        true = reference_attention(*exact, sizes, masks, lengths, 0.125, own)
         grad = torch.randn(true.shape, generator=torch.Generator().manual_seed(1)).half()
         true_gradients = torch.autograd.grad(true, exact, grad.double())
         q, k, v = (t.detach() for t in qkv)
         out, dq, dk, dv = (torch.full_like(q, float("nan")) for _ in range(4))
         lse = torch.full(q.shape[:3], float("nan"))
-        fall_back = self_on_missing and 0 in sizes
-        hopper.forward(q, k, v, out, lse, sizes, masks, lengths, fall_back, 0.125 * LOG2_E)
+        hopper.forward(q, k, v, out, lse, sizes, masks, lengths, own, 0.125 * LOG2_E)
         scales = (0.125 * LOG2_E, 0.125)
-        hopper.backward(grad, q, k, v, out, lse, (dq, dk, dv), sizes, masks, lengths, fall_back, scales)
+        hopper.backward(grad, q, k, v, out, lse, (dq, dk, dv), sizes, masks, lengths, own, scales)
         scale = max(1.0, *(float(t.abs().max()) for t in true_gradients))
         for mine, exactly in zip((out, dq, dk, dv), (true.detach(), *true_gradients), strict=True):
             assert float((mine.double() - exactly).abs().max()) <= 4e-3 * scale

@@ -6,9 +6,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from attention_problems import tensors
 from locomt import LayerViews, TokenLayout, view_attention
-from locomt.ops import sdpa
-from locomt.ops.kernels import kernel_for
-from locomt.ops.plan import plan_calls
+from locomt.ops.plan import plan_calls, segments
+from locomt.ops.sdpa import calls as sdpa
+from locomt.ops.sdpa.dense import kernel_for
 
 LAYOUT = TokenLayout({"v": 7, "a": 3})
 LAYER = LayerViews.parse("self:2 v~a:2", ("v", "a"))
@@ -83,6 +83,24 @@ def test_func_grad_and_vmap_and_per_sample_gradients(qkv):
     torch.testing.assert_close([g[0] for g in per_sample], list(expected))
 
 
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_class_tokens_are_told_apart_in_graphs_too(qkv: list[torch.Tensor], lengths: torch.Tensor | None) -> None:
+    torch._dynamo.reset()
+    layout = TokenLayout({"v": 7, "a": 3}, {"v": 2})
+    layer = LayerViews.parse("cls:2 v~a:1 self:1", ("v", "a"))
+
+    class Model(torch.nn.Module):
+        def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, n: torch.Tensor | None) -> torch.Tensor:
+            return view_attention(q, k, v, layout, layer, lengths=n, on_missing="self")
+
+    inputs = (*(t.detach() for t in qkv), lengths)
+    expected = view_attention(*inputs[:3], layout, layer, lengths=lengths, on_missing="self", backend="reference")
+    torch.testing.assert_close(torch.compile(Model(), fullgraph=True, backend="aot_eager")(*inputs), expected)
+    program = torch.export.export(Model(), inputs)
+    assert not [node for node in program.graph.nodes if "locomt" in str(node.target)]
+    torch.testing.assert_close(program.module()(*inputs), expected)
+
+
 def test_second_derivatives_are_refused_not_wrong(qkv):
     (grad,) = torch.autograd.grad(attend(*qkv).square().sum(), qkv[:1], create_graph=True)
     with pytest.raises(RuntimeError, match="backend='reference'"):
@@ -101,7 +119,7 @@ def test_flop_counter_is_told_the_true_cost(qkv):
 
 def test_operators_pass_torchs_own_checks(qkv):
     q, k, v = (t.detach() for t in qkv)
-    options = (list(LAYOUT.lengths), list(LAYER.masks), LENGTHS, 0.3, True)
+    options = (list(LAYOUT.lengths), list(LAYER.masks), LENGTHS, 0.3, 1)
     checks = ("test_schema", "test_faketensor")
     torch.library.opcheck(torch.ops.locomt.sdpa_view_attention, (q, k, v, *options), test_utils=checks)
     out, lse = torch.ops.locomt.sdpa_view_attention(q, k, v, *options)
@@ -121,6 +139,17 @@ def test_full_lengths_take_the_path_without_masks(qkv, monkeypatch):
     assert asked == [False] * 4
     attend(*qkv, LENGTHS)
     assert asked[4:] == [True] * 4
+
+
+def test_all_queries_of_a_class_token_head_share_a_call() -> None:
+    layer = LayerViews.parse("cls:2 self:1", ("a", "b"))
+    sizes, masks, _ = segments(TokenLayout({"a": 4, "b": 2}), layer)
+    calls = plan_calls(tuple(sizes), tuple(masks), own=layer.parts)
+    assert [(c.heads, c.queries, c.keys) for c in calls] == [
+        ((0, 2), (0, 1, 2, 3), (0, 2)),
+        ((2, 3), (0, 1), (0, 1)),
+        ((2, 3), (2, 3), (2, 3)),
+    ]
 
 
 def test_plan_shares_calls_between_neighbouring_heads_and_modalities():

@@ -80,7 +80,7 @@ def test_padded_equals_unpadded(backend, problem):
     qkv = tensors(batch, layout, layer, seed)
     out = view_attention(*qkv, layout, layer, lengths=lengths, on_missing=on_missing, backend=backend)
     for b in range(batch):
-        short = TokenLayout(zip(layout.modalities, lengths[b].tolist(), strict=True))
+        short = TokenLayout(zip(layout.modalities, lengths[b].tolist(), strict=True), layout.class_tokens)
         places = [layout.offsets[i] + t for i, n in enumerate(short.lengths) for t in range(n)]
         alone = view_attention(
             *(t[b : b + 1, :, places] for t in qkv), short, layer, on_missing=on_missing, backend=backend

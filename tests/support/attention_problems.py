@@ -6,7 +6,9 @@ import torch
 from hypothesis import strategies as st
 
 from locomt import LayerViews, TokenLayout, View
-from locomt.views import view_set
+from locomt.ops.plan import segments
+from locomt.ops.reference import visible
+from locomt.views import Part, view_set
 
 NAMES = ("video", "audio", "text", "depth", "lips")
 
@@ -16,10 +18,11 @@ def problems(draw, padded=None, most_modalities=4, sizes=range(7)):
     """(batch, layout, views, lengths or None, on_missing, seed)"""
     m = draw(st.integers(1, most_modalities))
     names = NAMES[:m]
-    layout = TokenLayout({name: draw(st.sampled_from(sizes)) for name in names})
-    if not layout.total:
-        layout = TokenLayout(dict.fromkeys(names, 1))
-    views = [View("self"), View("multi"), *view_set(names)[1:]]
+    tokens = {name: draw(st.sampled_from(sizes)) for name in names}
+    if not any(tokens.values()):
+        tokens = dict.fromkeys(names, 1)
+    layout = TokenLayout(tokens, {name: draw(st.integers(1, 2)) for name in names})
+    views = [View("self"), View("multi"), View("cls"), *view_set(names)[1:]]
     views += [View(f"{a}>{b}") for a in names for b in names if a != b]
     layer = LayerViews(names, tuple(draw(st.lists(st.sampled_from(views), min_size=1, max_size=5))))
     lengths = None
@@ -36,6 +39,13 @@ def tensors(batch, layout, layer, seed, width=8, dtype=torch.float64, device="cp
     return [t.transpose(1, 2).requires_grad_() for t in packed.to(device, dtype).unbind(2)]
 
 
+def seen(layout, layer, lengths, on_missing, batch):
+    """`[B, H, N, N]`: whether a query sees a key."""
+    full = torch.tensor([layout.lengths] * batch) if lengths is None else lengths
+    own = layer.parts if on_missing == "self" else 0
+    return visible(*segments(layout, layer, full), own)
+
+
 def by_hand(q, k, v, layout, layer, lengths, on_missing):
     """The definition, one query at a time: the keys it sees, their softmax, their mean."""
     names, out = layout.modalities, torch.zeros_like(q)
@@ -44,10 +54,11 @@ def by_hand(q, k, v, layout, layer, lengths, on_missing):
         places = {n: range(layout.slice(n).start, layout.slice(n).start + real[n]) for n in names}
         for h, view in enumerate(layer.heads):
             for i in names:
+                tokens = {Part.NOTHING: lambda j: 0, Part.CLASS: layout.class_tokens.get, Part.ALL: lambda j: None}
                 looked_at = [j for j in names if view.sees(i, j)]
-                if on_missing == "self" and looked_at and not any(real[j] for j in looked_at):
-                    looked_at = [i]
-                keys = [place for j in looked_at for place in places[j]]
+                keys = [place for j in looked_at for place in places[j][: tokens[view.part(i, j)](j)]]
+                if on_missing == "self" and looked_at and not keys:
+                    keys = [*places[i]]
                 for place in places[i] if keys else ():
                     scores = torch.stack([q[b, h, place] @ k[b, h, key] for key in keys]) / math.sqrt(q.shape[-1])
                     out[b, h, place] = scores.softmax(0) @ v[b, h, keys]

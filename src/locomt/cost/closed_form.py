@@ -23,7 +23,7 @@ from locomt.nn.config import (
     projected,
     unimodal_layers,
 )
-from locomt.views import LayerViews, View
+from locomt.views import LayerViews
 
 CONVENTION = (
     "1 multiply-add = 2 FLOPs; matrix products and attention (4 d C a head) counted, "
@@ -143,24 +143,12 @@ def _passes(config: FusionConfig, tokens: Mapping[str, int]) -> Iterator[_Pass]:
             elif layer < first:
                 yield _Pass(count, heads * count**2, False, True, True)
             else:
-                pairs = query_pairs(table.layers[layer - first], name, tokens, config.on_missing)
-                yield _Pass(count, pairs, True, True, read or not last)
+                pairs = _query_pairs(config, table.layers[layer - first], tokens)
+                yield _Pass(count, pairs[name], True, True, read or not last)
 
 
-def query_pairs(layer: LayerViews, query: str, tokens: Mapping[str, int], on_missing: str = "zero") -> int:
-    """The scores that the queries of one modality take in a layer, summed over its heads.
-
-    Summed over the modalities it is `layer.score_pairs(tokens)`, and with `on_missing="self"` what heads spend on
-    their own modality where those they look to are missing besides.
-    """
-    total = 0
-    for text, heads in layer.frequencies.items():
-        seen = [name for name in tokens if View(text).sees(query, name)]
-        keys = sum(tokens[name] for name in seen)
-        if seen and not keys and on_missing == "self":
-            keys = tokens[query]
-        total += heads * tokens[query] * keys
-    return total
+def _query_pairs(config: FusionConfig, layer: LayerViews, tokens: Mapping[str, int]) -> dict[str, int]:
+    return layer.query_pairs(tokens, config.layout.class_tokens, own=config.on_missing == "self")
 
 
 def fusion_pairs(config: FusionConfig, tokens: Mapping[str, int] | None = None) -> tuple[int, ...]:
@@ -170,7 +158,7 @@ def fusion_pairs(config: FusionConfig, tokens: Mapping[str, int] | None = None) 
     if table is None:
         pairs = config.num_heads * sum((n + config.bottlenecks) ** 2 for n in counts.values() if n)
         return (pairs,) * config.fusion_layers
-    return tuple(sum(query_pairs(layer, n, counts, config.on_missing) for n in counts) for layer in table.layers)
+    return tuple(sum(_query_pairs(config, layer, counts).values()) for layer in table.layers)
 
 
 def _inputs_per_token(spec: ModalitySpec, dim: int) -> int:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 from locomt.cost.closed_form import fusion_pairs, token_counts
 from locomt.nn.config import FusionConfig
-from locomt.views import MULTI
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,10 @@ def guarantee(config: FusionConfig, tokens: Mapping[str, int] | None = None) -> 
     broken = []
     if len(config.modalities) > 1:
         for number, layer in enumerate(table.layers, start=1):
-            if dense := layer.heads.count(MULTI):
+            for view in dict.fromkeys(view for view in layer.heads if not view.kind.bounded):
                 broken.append(
-                    f"C_LoCoMT <= C_self is not guaranteed: {dense} of {len(layer.heads)} heads of fusion layer "
-                    f"{number} are multi, which may cost more than self and is no view of the paper's set"
+                    f"C_LoCoMT <= C_self is not guaranteed: {layer.heads.count(view)} of {len(layer.heads)} heads of "
+                    f"fusion layer {number} are {view}, which may cost more than self and is no view of the paper's set"
                 )
     if limit is None:
         broken.append("C_bottle < C_multi holds for no B: there is one modality alone")

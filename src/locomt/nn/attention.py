@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,6 +44,8 @@ class ViewAttention(nn.Module):
         views: one view a head, as `LayerViews` or its text form.
         modalities: their order, where `views` is text and no layout is given.
         layout: token counts, if every batch has the same; otherwise `forward` takes one.
+        class_tokens: how many tokens at the front of each modality are class tokens, where no layout says so; 1 of
+            those left out.
         shared_weights: one set of projections for all modalities, or one each.
         on_missing, backend: as for `view_attention`.
 
@@ -58,6 +60,7 @@ class ViewAttention(nn.Module):
         *,
         modalities: Iterable[str] | None = None,
         layout: TokenLayout | None = None,
+        class_tokens: Mapping[str, int] | None = None,
         shared_weights: bool = True,
         on_missing: str = "zero",
         backend: str = "auto",
@@ -75,6 +78,7 @@ class ViewAttention(nn.Module):
             raise ValueError(f"layout {layout} is not in the order {', '.join(views.modalities)} of the views")
         self.views = views
         self.layout = layout
+        self.class_tokens = layout.class_tokens if class_tokens is None and layout is not None else class_tokens
         self.heads = heads
         self.on_missing = on_missing
         self.backend = backend
@@ -127,11 +131,16 @@ class ViewAttention(nn.Module):
         if x.shape[1] != layout.total:
             raise ValueError(f"layout {layout.as_dict()} has {layout.total} tokens, x has {x.shape[1]}")
         streams = dict(zip(layout.modalities, x.split(layout.lengths, dim=1), strict=True))
-        return torch.cat(list(self.streams(streams, lengths).values()), dim=1)
+        return torch.cat(list(self._attend(streams, layout, lengths).values()), dim=1)
 
     def streams(self, streams: Streams, lengths: Tensor | None = None, mixture: ViewMixture | None = None) -> Streams:
         """Attend over every modality's tokens, given and returned one by one; by a mixture `[heads, V]` if given."""
-        layout = TokenLayout({name: tokens.shape[1] for name, tokens in streams.items()})
+        layout = TokenLayout({name: tokens.shape[1] for name, tokens in streams.items()}, self.class_tokens)
+        return self._attend(streams, layout, lengths, mixture)
+
+    def _attend(
+        self, streams: Streams, layout: TokenLayout, lengths: Tensor | None, mixture: ViewMixture | None = None
+    ) -> Streams:
         qkv = torch.cat(list(self.qkv(streams).values()), dim=1).unflatten(2, (3, self.heads, -1))
         q, k, v = (t.transpose(1, 2) for t in qkv.unbind(2))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -51,11 +53,14 @@ class Block(nn.Module):
         drop_path: float = 0.0,
         shared_weights: bool = False,
         on_missing: str = "zero",
+        class_tokens: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         names = views.modalities
         self.norm1 = PerModality(names, lambda _: nn.LayerNorm(dim, norm_eps), shared=shared_weights)
-        self.attention = ViewAttention(dim, views, shared_weights=shared_weights, on_missing=on_missing)
+        self.attention = ViewAttention(
+            dim, views, class_tokens=class_tokens, shared_weights=shared_weights, on_missing=on_missing
+        )
         self.norm2 = PerModality(names, lambda _: nn.LayerNorm(dim, norm_eps), shared=shared_weights)
         self.mlp = PerModality(names, lambda _: feed_forward(dim, mlp_ratio, dropout), shared=shared_weights)
         self.dropout = nn.Dropout(dropout)

@@ -227,7 +227,11 @@ class FusionConfig(Architecture):
     @property
     def layout(self) -> TokenLayout:
         """Token counts of full-length samples."""
-        return TokenLayout({name: token_count(spec) for name, spec in self.modalities.items()})
+        specs = self.modalities
+        return TokenLayout(
+            {name: token_count(spec) for name, spec in specs.items()},
+            {name: spec.class_tokens for name, spec in specs.items()},
+        )
 
     def view_table(self) -> ViewTable | None:
         """The views that the fusion layers follow; None for `mbt`, which has a module of its own.

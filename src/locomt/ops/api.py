@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 
 from locomt.layout import TokenLayout
-from locomt.ops import fused, hopper, sdpa  # noqa: F401  (register their operators)
-from locomt.ops.composite import composite_attention
-from locomt.ops.kernels import why_not as no_kernel
+from locomt.ops.hopper import launch as hopper
 from locomt.ops.operator import attend
+from locomt.ops.plan import segments
 from locomt.ops.reference import reference_attention
+from locomt.ops.sdpa import calls as sdpa  # noqa: F401  (registers its operators)
+from locomt.ops.sdpa.composite import composite_attention
+from locomt.ops.sdpa.dense import why_not as no_kernel
+from locomt.ops.triton import fused
 from locomt.views import LayerViews
+from locomt.views.segments import score_pairs
 
 if TYPE_CHECKING:  # for readers and type checkers; the op itself needs torch alone
     from jaxtyping import Float, Int
@@ -73,11 +77,12 @@ def _few_large_calls(q: Tensor, layout: TokenLayout, views: LayerViews) -> bool:
     As measured on an H200 without its own kernels (docs/performance.md): wide heads, and training where every head
     sees everything.
     """
-    everything = (1 << len(layout.modalities)) - 1
-    trains_dense = q.requires_grad and torch.is_grad_enabled() and all(mask == everything for mask in views.masks)
+    sizes, masks, _ = segments(layout, views)
+    everything = (1 << len(sizes)) - 1
+    trains_dense = q.requires_grad and torch.is_grad_enabled() and all(mask == everything for mask in masks)
     if q.shape[-1] <= 64 and not trains_dense:
         return False
-    return 4 * q.shape[0] * q.shape[-1] * views.score_pairs(layout.as_dict()) >= fused.LARGE
+    return 4 * q.shape[0] * q.shape[-1] * score_pairs(sizes, masks) >= fused.LARGE
 
 
 def backends() -> dict[str, str | None]:
@@ -100,7 +105,8 @@ def view_attention(
 ) -> Float[Tensor, "batch heads tokens width"]:
     r"""Attention in which each head sees what its view allows (arXiv 2402.15096, section 2).
 
-    For head h and a query of modality i, with A the matrix of the head's view,
+    For head h and a query of modality i, with A the matrix of the head's view (which for `cls` holds the class tokens
+    alone of every modality),
 
     $$o = \sum_{j: A_{ij}} \sum_{t \in j} \mathrm{softmax}_t(\mathrm{scale} \cdot q^\top k_t) \, v_t$$
 
@@ -108,7 +114,7 @@ def view_attention(
 
     Args:
         q, k, v: `[B, H, N, D]` with N = `layout.total`; the tokens of one modality after the other's.
-        layout: the modalities' order and lengths, the same modalities as `views`.
+        layout: the modalities' order, lengths and class tokens, the same modalities as `views`.
         views: one view a head. Runs of neighbouring heads with one view cost one call each: scattered heads
             are best put in `views.grouped` order, as `ViewAttention` does.
         lengths: int `[B, m]`, how many leading tokens of each modality are real, 0 where the sample lacks it.
@@ -133,16 +139,9 @@ def view_attention(
         raise ValueError(f"backend: expected auto, {', '.join(BACKENDS)}, got {backend!r}")
     elif reason := BACKENDS[backend].why_not(q.device, q.dtype, q.shape[-1]):
         raise ValueError(f"backend {backend!r} cannot serve here: {reason}; backend='auto' takes one that can")
-    return BACKENDS[backend].compute(
-        q,
-        k,
-        v,
-        list(layout.lengths),
-        list(views.masks),
-        lengths,
-        q.shape[-1] ** -0.5 if scale is None else scale,
-        on_missing == "self",
-    )
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    own = views.parts if on_missing == "self" else 0
+    return BACKENDS[backend].compute(q, k, v, *segments(layout, views, lengths), scale, own)
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout, views: LayerViews, lengths: Tensor | None) -> None:

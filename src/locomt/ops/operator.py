@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from locomt.ops.plan import score_pairs
+from locomt.views.segments import score_pairs
 
 Attention = Callable[..., tuple[Tensor, Tensor]]
 Gradients = Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -21,7 +21,7 @@ Gradients = Callable[..., tuple[Tensor, Tensor, Tensor]]
 # torch.library.custom_op would do this in one line, but its autograd kernel refuses torch.func transforms.
 _library = torch.library.Library("locomt", "DEF")
 _OPERATORS: dict[str, tuple[Any, Any]] = {}
-_OPTIONS = "SymInt[] layout, int[] masks, Tensor? lengths, float scale, bool self_on_missing"
+_OPTIONS = "SymInt[] layout, int[] masks, Tensor? lengths, float scale, int own"
 
 
 def register(backend: str, forward: Attention, backward: Gradients) -> None:
@@ -29,7 +29,7 @@ def register(backend: str, forward: Attention, backward: Gradients) -> None:
 
     Args:
         backend: its name.
-        forward: from q, k, v and the options (layout, masks, lengths, scale, self_on_missing) to the output
+        forward: from q, k, v and the options (layout, masks, lengths, scale, own) to the output
             `[B, H, N, D]`, laid out as `token_major` does, and the log-sum-exp `[B, H, N]` for the backward.
         backward: from the output's gradient, q, k, v, the output, the log-sum-exp and the options to the
             gradients of q, k and v, laid out likewise.
@@ -122,22 +122,22 @@ class _Differentiable(torch.autograd.Function):
         masks: list[int],
         lengths: Tensor | None,
         scale: float,
-        self_on_missing: bool,
+        own: int,
     ) -> Any:
-        return _OPERATORS[backend][0](q, k, v, layout, masks, lengths, scale, self_on_missing)
+        return _OPERATORS[backend][0](q, k, v, layout, masks, lengths, scale, own)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        backend, q, k, v, layout, masks, lengths, scale, self_on_missing = inputs
+        backend, q, k, v, layout, masks, lengths, scale, own = inputs
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(q, k, v, *output, lengths)
-        ctx.options = (backend, layout, masks, scale, self_on_missing)
+        ctx.options = (backend, layout, masks, scale, own)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        backend, layout, masks, scale, self_on_missing = ctx.options
+        backend, layout, masks, scale, own = ctx.options
         q, k, v, out, lse, lengths = ctx.saved_tensors
-        saved = (grads[0], q, k, v, out, lse, layout, masks, lengths, scale, self_on_missing)
+        saved = (grads[0], q, k, v, out, lse, layout, masks, lengths, scale, own)
         # Whoever differentiates again, or may, is to meet `_Once`; nobody else need pay for it.
         found = _Once.apply(backend, *saved) if torch.is_grad_enabled() else _OPERATORS[backend][1](*saved)
         return (None, *found, None, None, None, None, None)
@@ -162,9 +162,9 @@ class _Once(torch.autograd.Function):
         masks: list[int],
         lengths: Tensor | None,
         scale: float,
-        self_on_missing: bool,
+        own: int,
     ) -> Any:
-        return _OPERATORS[backend][1](grad, q, k, v, out, lse, layout, masks, lengths, scale, self_on_missing)
+        return _OPERATORS[backend][1](grad, q, k, v, out, lse, layout, masks, lengths, scale, own)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -186,11 +186,11 @@ def _forward_flops(
     masks: Any,
     lengths: Any,
     scale: float,
-    self_on_missing: bool,
+    own: int,
     **_: Any,
 ) -> int:
     """4 B d C: two matrix products over the scores that the views need, a multiply-add counted as 2."""
-    return 4 * q_shape[0] * q_shape[3] * score_pairs(layout, masks, self_on_missing)
+    return 4 * q_shape[0] * q_shape[3] * score_pairs(layout, masks, own)
 
 
 def _backward_flops(
@@ -204,8 +204,8 @@ def _backward_flops(
     masks: Any,
     lengths: Any,
     scale: float,
-    self_on_missing: bool,
+    own: int,
     **_: Any,
 ) -> int:
     """10 B d C: the scores once more and four products for the gradients, as torch counts dense attention."""
-    return 10 * grad_shape[0] * grad_shape[3] * score_pairs(layout, masks, self_on_missing)
+    return 10 * grad_shape[0] * grad_shape[3] * score_pairs(layout, masks, own)

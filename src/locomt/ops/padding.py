@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from locomt.ops.plan import Call, offsets
+from locomt.views.segments import same_modality
 
 
 def unpadded(layout: list[int], lengths_BM: Tensor | None) -> bool:
@@ -14,14 +15,14 @@ def unpadded(layout: list[int], lengths_BM: Tensor | None) -> bool:
 
 
 def real_tokens(lengths_BM: Tensor, layout: list[int]) -> Tensor:
-    """`[B, N]`: whether a token is one of the leading `lengths_BM[b, i]` tokens of its modality."""
+    """`[B, N]`: whether a token is one of the leading `lengths_BM[b, i]` tokens of its segment."""
     position_N = torch.cat([torch.arange(n, device=lengths_BM.device) for n in layout])
-    modality_N = modality_of(layout, lengths_BM.device)
-    return position_N < lengths_BM[:, modality_N]
+    segment_N = segment_of(layout, lengths_BM.device)
+    return position_N < lengths_BM[:, segment_N]
 
 
-def modality_of(layout: list[int], device: torch.device) -> Tensor:
-    """`[N]`: the index of every token's modality."""
+def segment_of(layout: list[int], device: torch.device) -> Tensor:
+    """`[N]`: the index of every token's segment."""
     return torch.cat([torch.full((n,), i, device=device) for i, n in enumerate(layout)])
 
 
@@ -30,21 +31,21 @@ def zero_padding(tensor_BHND: Tensor, real_BN: Tensor) -> Tensor:
     return torch.where(real_BN[:, None, :, None], tensor_BHND, 0)
 
 
-def visible_keys(call: Call, lengths_BM: Tensor, layout: list[int], self_on_missing: bool) -> tuple[list[int], Tensor]:
-    """The key modalities that a call has to load, and `[B, K]`, which of their tokens each sample sees.
+def visible_keys(call: Call, lengths_BM: Tensor, layout: list[int], own: int) -> tuple[list[int], Tensor]:
+    """The key segments that a call has to load, and `[B, K]`, which of their tokens each sample sees.
 
-    With `self_on_missing`, queries whose key modalities are all missing from the sample see their own instead.
+    With `own`, queries whose keys are all missing from the sample see their own modality instead.
     """
     keys = list(call.keys)
-    own = call.queries[0]
-    # A call of several query modalities sees all modalities, so that its own are among the keys already.
-    fall_back = self_on_missing and own not in keys
-    if fall_back:
-        keys.append(own)
     start = offsets(layout)
     real_BN = real_tokens(lengths_BM, layout)
     seen = [real_BN[:, start[j] : start[j + 1]] for j in keys]
-    if fall_back:
-        missing_B1 = (lengths_BM[:, list(call.keys)] == 0).all(dim=1, keepdim=True)
-        seen[-1] = seen[-1] & missing_B1
+    # Of a modality of which any token is among the keys, a query finds itself a key.
+    instead = same_modality(call.queries[0], own) if own else ()
+    if instead and not set(instead) & set(keys):
+        missing_B1 = (lengths_BM[:, keys] == 0).all(dim=1, keepdim=True)
+        for j in instead:
+            if layout[j]:
+                seen.append(real_BN[:, start[j] : start[j + 1]] & missing_B1)
+                keys.append(j)
     return keys, torch.cat(seen, dim=1)

@@ -103,6 +103,11 @@ class Space:
         return token_counts(self.config)
 
     @cached_property
+    def class_tokens(self) -> dict[str, int]:
+        """How many of them, at the front, are class tokens."""
+        return self.config.layout.class_tokens
+
+    @cached_property
     def views(self) -> tuple[View, ...]:
         """The paper's set P, and the one-way views where they are asked for."""
         return view_set(self.modalities, one_way=self.one_way)
@@ -114,7 +119,7 @@ class Space:
 
     def pairs(self, view: View) -> int:
         """C of one head, whatever the unit of budgets."""
-        return view.score_pairs(self.tokens)
+        return view.score_pairs(self.tokens, self.class_tokens)
 
     def price(self, view: View) -> int:
         """What one head counts against the budget."""
@@ -179,6 +184,6 @@ class Space:
 
     def figures(self, table: ViewTable) -> dict[str, float]:
         """What is told of a table's cost: `gflops`, their `share` of Multiall's, and `ms` where there are times."""
-        pairs = table.score_pairs(self.tokens)
-        found = {"gflops": self.gflops(pairs), "share": pairs / self.dense.score_pairs(self.tokens)}
+        pairs, dense = (t.score_pairs(self.tokens, self.class_tokens) for t in (table, self.dense))
+        found = {"gflops": self.gflops(pairs), "share": pairs / dense}
         return found if self.times is None else found | {"ms": self.amount(self.cost(table))}

@@ -107,7 +107,7 @@ def table_times(table: ViewTable, space: Space, recipe: Recipe, path: Path) -> d
 def _time(tables: Iterable[ViewTable], space: Space, recipe: Recipe) -> dict[ViewTable, float]:
     device = device_of(recipe).type
     dtype = torch.bfloat16 if recipe.train.precision == "bf16-mixed" else torch.float32
-    layout = TokenLayout(space.tokens)
+    layout = TokenLayout(space.tokens, space.class_tokens)
     # strides as the projections of `ViewAttention` leave them
     qkv = torch.randn(1, layout.total, 3, space.heads, space.head_width, device=device, dtype=dtype)
     q, k, v = (t.transpose(1, 2) for t in qkv.unbind(2))

@@ -4,7 +4,7 @@ One program per multiprocessor works until no tile is left. A producer warp draw
 from a counter and streams their queries, keys and values through rings of buffers (TMA), from one tile into the next
 without a pause; each of `GROUPS` warpgroups attends for 64 of the queries, all from the same keys and values.
 
-A tile is a row of the work table of `fused`; `order` lists sample * tiles + tile, longest first, and ends with -1.
+A tile is a row of the work table; `order` lists sample * tiles + tile, longest first, and ends with -1.
 What a warpgroup has to know of a tile the producer leaves as a message beside the queries: sample, head, first token,
 queries left, tokens left of the modality, met modalities, full blocks of keys, and the keys of each one's remainder.
 """
@@ -20,7 +20,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma_wait,
 )
 
-from locomt.ops.hopper_language import barrier, copy_to_shared
+from locomt.ops.hopper.language import barrier, copy_to_shared
 
 ROWS = gl.constexpr(64)  # queries of a warpgroup: the height of a tensor-core product
 BLOCK = gl.constexpr(128)  # keys of a block

@@ -1,12 +1,14 @@
 """The Triton kernels of the backend `triton`: what a program reads from its row of the work table, and the loops.
 
 A program owns one tile of tokens of one head and one sample: a tile of queries (forward, gradient of q) or of keys
-(gradients of k and v). Its row of the table, made by `worktable.work_rows`, names the tile and the modalities to meet:
+(gradients of k and v). Its row of the table, made by `worktable.work_rows`, names the tile and the segments to meet:
 
-    modality, first token in it, its start, its size, mask, count, then per met modality: index, start, size
+    segment, first token in it, its start, its size, mask, count, then per met segment: index, start, size
 
-so that every loop runs over tokens that the view allows and over nothing else. Of a met modality, full blocks come
-unmasked and the remainder in smaller masked blocks. With `FULL`, sizes are lengths and no length is read.
+so that every loop runs over tokens that the view allows and over nothing else. Behind the `count` segments there
+follow, where they are not among them, the `OWN` of the tile's modality, for samples that have none of the keys. Of a
+met segment, full blocks come unmasked and the remainder in smaller masked blocks. With `FULL`, sizes are lengths and
+no length is read.
 
 Scores are kept in base 2: exp2 with log2(e) folded into the scale is what the hardware has.
 """
@@ -16,34 +18,33 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-HEADER = tl.constexpr(6)  # columns of a table row before the met modalities
-FIELDS = tl.constexpr(3)  # columns of a met modality
+HEADER = tl.constexpr(6)  # columns of a table row before the met segments
+FIELDS = tl.constexpr(3)  # columns of a met segment
 
 
 @triton.jit
 def _program(table, lengths, T, H, WIDTH: tl.constexpr, M: tl.constexpr, FULL: tl.constexpr):
-    """This program's sample, head and table row; its tile; and how many modalities it meets."""
+    """This program's sample, head and table row; its tile; and how many segments it meets."""
     pid = tl.program_id(0)
     bh = pid // T
     h = bh % H
     b = (bh // H).to(tl.int64)
     row = table + (h * T + pid % T) * WIDTH
-    modality = tl.load(row)
     first = tl.load(row + 1)
     start = tl.load(row + 2)
     size = tl.load(row + 3)
     count = tl.load(row + 5)
     real = size
     if not FULL:
-        real = tl.load(lengths + b * M + modality).to(tl.int32)
+        real = tl.load(lengths + b * M + tl.load(row)).to(tl.int32)
         if real <= first:
             count = 0  # a tile of padding
-    return b, h, bh.to(tl.int64), row, modality, first, start, size, real, count
+    return b, h, bh.to(tl.int64), row, first, start, size, real, count
 
 
 @triton.jit
-def _alone(row, lengths, b, modality, M: tl.constexpr):
-    """1 where the sample lacks every modality that this one looks to, so that it sees itself instead; else 0."""
+def _alone(row, lengths, b, M: tl.constexpr):
+    """1 where the sample lacks all keys of the tile's segment, so that its modality sees itself instead; else 0."""
     mask = tl.load(row + 4)
     seen = 0
     for j in tl.static_range(M):
@@ -52,18 +53,13 @@ def _alone(row, lengths, b, modality, M: tl.constexpr):
 
 
 @triton.jit
-def _met(row, s, count, lengths, b, modality, start, real, M: tl.constexpr, FULL: tl.constexpr, FALLBACK: tl.constexpr):
-    """Start and length of the s-th met modality; past `count`, the tile's own (`FALLBACK`)."""
+def _met(row, s, lengths, b, M: tl.constexpr, FULL: tl.constexpr):
+    """Start and length of the s-th met segment; past those that are always met, of the tile's own modality."""
     at = row + HEADER + FIELDS * s
-    other = tl.load(at)
-    lo = tl.load(at + 1)
     n = tl.load(at + 2)
     if not FULL:
-        n = tl.load(lengths + b * M + other).to(tl.int32)
-    if FALLBACK:
-        lo = tl.where(s < count, lo, start)
-        n = tl.where(s < count, n, real)
-    return lo, n
+        n = tl.load(lengths + b * M + tl.load(at)).to(tl.int32)
+    return tl.load(at + 1), n
 
 
 @triton.jit
@@ -109,10 +105,10 @@ def forward_kernel(
     scale,
     M: tl.constexpr, WIDTH: tl.constexpr, D: tl.constexpr, BD: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, TAIL: tl.constexpr,
-    FULL: tl.constexpr, FALLBACK: tl.constexpr,
+    FULL: tl.constexpr, OWN: tl.constexpr,
 ):  # fmt: skip
     """The output and the log-sum-exp (base 2, +inf for rows that see nothing) of one tile of queries."""
-    b, h, bh, row, modality, first, start, size, length, count = _program(table, lengths, T, H, WIDTH, M, FULL)
+    b, h, bh, row, first, start, size, length, count = _program(table, lengths, T, H, WIDTH, M, FULL)
     inner = first + tl.arange(0, ROWS)
     at = start + inner
     k_base = K + b * k_b + h * k_h
@@ -122,10 +118,10 @@ def forward_kernel(
     peak = tl.full([ROWS], float("-inf"), tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     meets = count
-    if FALLBACK and length > first:
-        meets += _alone(row, lengths, b, modality, M)
+    if OWN and length > first:
+        meets += OWN * _alone(row, lengths, b, M)
     for s in range(meets):
-        lo, n = _met(row, s, count, lengths, b, modality, start, length, M, FULL, FALLBACK)
+        lo, n = _met(row, s, lengths, b, M, FULL)
         whole = n // BLOCK * BLOCK
         for c in range(0, whole, BLOCK):
             cols = lo + c + tl.arange(0, BLOCK)
@@ -160,10 +156,10 @@ def query_gradient_kernel(
     scale, true_scale,
     M: tl.constexpr, WIDTH: tl.constexpr, D: tl.constexpr, BD: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, TAIL: tl.constexpr,
-    FULL: tl.constexpr, FALLBACK: tl.constexpr,
+    FULL: tl.constexpr, OWN: tl.constexpr,
 ):  # fmt: skip
     """The gradient of one tile of queries, and delta, the sum of output times its gradient, for the keys' kernel."""
-    b, h, bh, row, modality, first, start, size, length, count = _program(table, lengths, T, H, WIDTH, M, FULL)
+    b, h, bh, row, first, start, size, length, count = _program(table, lengths, T, H, WIDTH, M, FULL)
     inner = first + tl.arange(0, ROWS)
     at = start + inner
     real = inner < length
@@ -177,10 +173,10 @@ def query_gradient_kernel(
     tl.store(DELTA + bh * N + at, delta, mask=inner < size)
     dq = tl.zeros([ROWS, BD], tl.float32)
     meets = count
-    if FALLBACK and length > first:
-        meets += _alone(row, lengths, b, modality, M)
+    if OWN and length > first:
+        meets += OWN * _alone(row, lengths, b, M)
     for s in range(meets):
-        lo, n = _met(row, s, count, lengths, b, modality, start, length, M, FULL, FALLBACK)
+        lo, n = _met(row, s, lengths, b, M, FULL)
         whole = n // BLOCK * BLOCK
         for c in range(0, whole, BLOCK):
             cols = lo + c + tl.arange(0, BLOCK)
@@ -212,13 +208,13 @@ def key_gradients_kernel(
     scale, true_scale,
     M: tl.constexpr, WIDTH: tl.constexpr, D: tl.constexpr, BD: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr, TAIL: tl.constexpr,
-    FULL: tl.constexpr, FALLBACK: tl.constexpr,
+    FULL: tl.constexpr, OWN: tl.constexpr,
 ):  # fmt: skip
     """The gradients of one tile of keys and values, over all queries that see them.
 
     Padding keys need no mask: what they hold stays in their own rows, which are cleared when stored.
     """
-    b, h, bh, row, modality, first, start, size, length, count = _program(table, lengths, T, H, WIDTH, M, FULL)
+    b, h, bh, row, first, start, size, length, count = _program(table, lengths, T, H, WIDTH, M, FULL)
     inner = first + tl.arange(0, ROWS)
     at = start + inner
     real = inner < length
@@ -229,10 +225,10 @@ def key_gradients_kernel(
     dk = tl.zeros([ROWS, BD], tl.float32)
     dv = tl.zeros([ROWS, BD], tl.float32)
     meets = count
-    if FALLBACK and length > first:
-        meets += _alone(row, lengths, b, modality, M)
+    if OWN and length > first:
+        meets += OWN * _alone(row, lengths, b, M)
     for s in range(meets):
-        lo, n = _met(row, s, count, lengths, b, modality, start, length, M, FULL, FALLBACK)
+        lo, n = _met(row, s, lengths, b, M, FULL)
         whole = n // BLOCK * BLOCK
         for r in range(0, whole, BLOCK):
             rows = lo + r + tl.arange(0, BLOCK)

@@ -1,6 +1,6 @@
 """The backend `sdpa` in ordinary torch operators, for graphs that leave locomt: `torch.export` and other runtimes.
 
-It computes what `sdpa.py` computes from plain slices, `scaled_dot_product_attention` and concatenation, so that an
+It computes what `calls.py` computes from plain slices, `scaled_dot_product_attention` and concatenation, so that an
 exported program needs no operator of ours.
 """
 
@@ -24,7 +24,7 @@ def composite_attention(
     masks: Sequence[int],
     lengths_BM: Tensor | None,
     scale: float,
-    self_on_missing: bool,
+    own: int,
 ) -> Tensor:
     """Same arguments and result as `reference_attention`."""
     start = offsets(layout)
@@ -37,11 +37,11 @@ def composite_attention(
     for first, last in runs:
         for i, length in enumerate(layout):
             pieces[first, i] = q_BHND.new_zeros(b, last - first, length, d)
-    for call in plan_calls(tuple(layout), tuple(masks), self_on_missing):
+    for call in plan_calls(tuple(layout), tuple(masks), own):
         group, queries = slice(*call.heads), slice(start[call.queries[0]], start[call.queries[-1] + 1])
         keys, mask, idle = list(call.keys), None, None
         if lengths_BM is not None:
-            keys, visible_BK = visible_keys(call, lengths_BM, layout, self_on_missing)
+            keys, visible_BK = visible_keys(call, lengths_BM, layout, own)
             none_B1 = ~visible_BK.any(dim=1, keepdim=True)
             mask = (visible_BK | none_B1)[:, None, None, :]
             idle = (none_B1 | ~real_BN[:, queries])[:, None, :, None]

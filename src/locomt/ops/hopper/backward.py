@@ -29,7 +29,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
     warpgroup_mma_wait,
 )
 
-from locomt.ops.hopper_language import barrier, copy_to_shared
+from locomt.ops.hopper.language import barrier, copy_to_shared
 
 BLOCK = gl.constexpr(64)  # queries of a block, and keys of a warpgroup
 D = gl.constexpr(64)

@@ -17,11 +17,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from locomt.ops import hopper
+from locomt.ops.hopper import launch as hopper
 from locomt.ops.operator import register, token_major
 from locomt.ops.padding import unpadded
-from locomt.ops.plan import score_pairs
 from locomt.ops.worktable import work_rows
+from locomt.views.segments import score_pairs
 
 LOG2_E = math.log2(math.e)
 LARGE = 1e11  # FLOPs of a forward pass from which on launches no longer count
@@ -75,19 +75,19 @@ def _forward(
     masks: Sequence[int],
     lengths: Tensor | None,
     scale: float,
-    self_on_missing: bool,
+    own: int,
 ) -> tuple[Tensor, Tensor]:
     if scale < 0:  # the running maximum is taken before scaling
-        return _forward(-q, k, v, layout, masks, lengths, -scale, self_on_missing)
+        return _forward(-q, k, v, layout, masks, lengths, -scale, own)
     q, k, v = map(_dense_rows, (q, k, v))
     out, lse = token_major(q), torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
-    lengths, fall_back = _padding(layout, lengths, self_on_missing)
+    lengths, own = _padding(layout, lengths, own)
     padded = lengths is not None
-    if not (padded and fall_back) and hopper.serves_forward(q, k, v, layout, padded):
-        hopper.forward(q, k, v, out, lse, layout, masks, lengths, fall_back, scale * LOG2_E)
+    if not (padded and own) and hopper.serves_forward(q, k, v, layout, padded):
+        hopper.forward(q, k, v, out, lse, layout, masks, lengths, own, scale * LOG2_E)
     else:
         tensors = (q, k, v, out, lse)
-        _launch("forward", tensors, (q, k, v, out), layout, masks, lengths, fall_back, (scale * LOG2_E,))
+        _launch("forward", tensors, (q, k, v, out), layout, masks, lengths, own, (scale * LOG2_E,))
     return out, lse
 
 
@@ -102,24 +102,24 @@ def _backward(
     masks: Sequence[int],
     lengths: Tensor | None,
     scale: float,
-    self_on_missing: bool,
+    own: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     if scale < 0:
-        dq, dk, dv = _backward(grad, -q, k, v, out, lse, layout, masks, lengths, -scale, self_on_missing)
+        dq, dk, dv = _backward(grad, -q, k, v, out, lse, layout, masks, lengths, -scale, own)
         return -dq, dk, dv
     q, k, v, grad = map(_dense_rows, (q, k, v, grad))
-    lengths, fall_back = _padding(layout, lengths, self_on_missing)
+    lengths, own = _padding(layout, lengths, own)
     if lengths is None and _dense_calls_are_faster(q, layout, masks):
         backward = torch.ops.locomt.sdpa_view_attention_backward
-        arguments = (grad, q, k, v, out, lse / LOG2_E, layout, masks, None, scale, self_on_missing)
+        arguments = (grad, q, k, v, out, lse / LOG2_E, layout, masks, None, scale, own)
         return backward(*arguments)  # type: ignore[no-any-return]
     dq, dk, dv = (token_major(t) for t in (q, k, v))
     scales = (scale * LOG2_E, scale)
-    if not (lengths is not None and fall_back) and hopper.serves_backward(grad, q, k, v, layout):
-        hopper.backward(grad, q, k, v, out, lse, (dq, dk, dv), layout, masks, lengths, fall_back, scales)
+    if not (lengths is not None and own) and hopper.serves_backward(grad, q, k, v, layout):
+        hopper.backward(grad, q, k, v, out, lse, (dq, dk, dv), layout, masks, lengths, own, scales)
         return dq, dk, dv
     delta = torch.empty_like(lse)
-    options = (layout, masks, lengths, fall_back, scales)
+    options = (layout, masks, lengths, own, scales)
     _launch("query", (q, k, v, out, grad, lse, delta, dq), (q, k, v, out, grad, dq), *options)
     _launch("key", (q, k, v, grad, lse, delta, dk, dv), (q, k, v, grad, dk, dv), *options)
     return dq, dk, dv
@@ -138,11 +138,11 @@ def _dense_calls_are_faster(q: Tensor, layout: Sequence[int], masks: Sequence[in
     )
 
 
-def _padding(layout: Sequence[int], lengths: Tensor | None, self_on_missing: bool) -> tuple[Tensor | None, bool]:
-    """Lengths, None where they are known to be full; and whether modalities can be missing that others stand in for."""
+def _padding(layout: Sequence[int], lengths: Tensor | None, own: int) -> tuple[Tensor | None, int]:
+    """Lengths, None where they are known to be full; and `own`, 0 where no modality can be missing."""
     if unpadded(list(layout), lengths):
         lengths = None
-    return lengths, self_on_missing and (lengths is not None or 0 in layout)
+    return lengths, own if lengths is not None or 0 in layout else 0
 
 
 def _launch(
@@ -152,7 +152,7 @@ def _launch(
     layout: Sequence[int],
     masks: Sequence[int],
     lengths: Tensor | None,
-    fall_back: bool,
+    own: int,
     scales: tuple[float, ...],
 ) -> None:
     q = tensors[0]
@@ -160,7 +160,7 @@ def _launch(
     full = lengths is None
     padded_width = max(16, 1 << (d - 1).bit_length())
     tiling = TILINGS[kernel][max(64, padded_width)]
-    table, tiles = _work_table(tuple(layout), tuple(masks), tiling.rows, kernel == "key", fall_back and full, q.device)
+    table, tiles = _work_table(tuple(layout), tuple(masks), tiling.rows, kernel == "key", own, q.device)
     if not b * heads * tiles:
         return
     read = table if lengths is None else lengths.to(q.device).contiguous()  # no length is read where all are full
@@ -170,7 +170,7 @@ def _launch(
             *tensors, table, read, tiles, heads, tokens, *strides, *scales,
             M=len(layout), WIDTH=table.shape[1], D=d, BD=padded_width,
             ROWS=tiling.rows, BLOCK=tiling.block, TAIL=tiling.tail,
-            FULL=full, FALLBACK=fall_back and not full,
+            FULL=full, OWN=0 if full else own,
             num_warps=tiling.warps, num_stages=tiling.stages,
         )  # fmt: skip
 
@@ -181,7 +181,7 @@ KERNELS = {"forward": "forward_kernel", "query": "query_gradient_kernel", "key":
 @lru_cache
 def _kernels() -> ModuleType:
     """Imported late: Triton is optional, and it decides at import whether it interprets."""
-    from locomt.ops import fused_kernels
+    from locomt.ops.triton import fused_kernels
 
     return fused_kernels
 
@@ -193,10 +193,10 @@ def _dense_rows(tensor: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def _work_table(
-    layout: tuple[int, ...], masks: tuple[int, ...], tile: int, by_key: bool, fall_back: bool, device: torch.device
+    layout: tuple[int, ...], masks: tuple[int, ...], tile: int, by_key: bool, own: int, device: torch.device
 ) -> tuple[Tensor, int]:
     """`work_rows` on the device, `[heads * tiles, columns]`, and the tiles of a head."""
-    heads = work_rows(layout, masks, tile, by_key, fall_back)
+    heads = work_rows(layout, masks, tile, by_key, own)
     rows = [row for head in heads for row in head]
     table = torch.tensor(rows, dtype=torch.int32).reshape(len(rows), 6 + 3 * len(layout))
     return table.to(device), len(heads[0])

@@ -1,7 +1,7 @@
 """Where the kernels for Hopper GPUs serve within the backend `triton`, and their launches.
 
 They read the same work tables as `fused_kernels` and give the same numbers, faster where there is enough work for all
-multiprocessors: `hopper_forward` at head widths 64 and 128, `hopper_backward` at 64.
+multiprocessors: `forward.py` at head widths 64 and 128, `backward.py` at 64.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from locomt.ops.plan import offsets
-from locomt.ops.worktable import work_rows
+from locomt.ops.worktable import met_tokens, work_rows
 
 
 class Shape(NamedTuple):
@@ -41,7 +41,7 @@ class Shape(NamedTuple):
 SHAPES = {64: Shape(3, 4, 2, 160, 32, 4), 128: Shape(2, 2, 1, 232, 40, 2)}
 SLOWER_PADDED = (64,)  # widths at which padded batches do better in the smaller blocks of the other kernels
 BACKWARD_WIDTH = 64
-MODALITIES = 25  # as many as the message of a tile has words for
+SEGMENTS = 25  # as many as the message of a tile has words for
 KEYS = 128  # of a tile of the backward kernel
 QUERIES = 64  # of a block of it
 BACKWARD_TILES = 2  # as Shape.tiles
@@ -53,7 +53,7 @@ TRITON = version("triton") if find_spec("triton") else ""  # read once: torch.co
 class Work(NamedTuple):
     """Tiles of a batch: a row of the work table and its head for each of one sample; all samples' tiles, longest first.
 
-    `met` is the largest number of modalities that one of them meets.
+    `met` is the largest number of segments that one of them meets.
     """
 
     table: Tensor
@@ -67,7 +67,7 @@ def serves_forward(q: Tensor, k: Tensor, v: Tensor, layout: Sequence[int], padde
     width = q.shape[-1]
     return (
         width in SHAPES
-        and len(layout) <= MODALITIES
+        and len(layout) <= SEGMENTS
         and not (padded and width in SLOWER_PADDED)
         and available(q.device)
         and _enough(q, layout, QUERIES * SHAPES[width].groups, SHAPES[width].tiles)
@@ -95,21 +95,21 @@ def forward(
     layout: Sequence[int],
     masks: Sequence[int],
     lengths: Tensor | None,
-    fall_back: bool,
+    own: int,
     scale: float,
 ) -> None:
     """Fill `out` and `lse`, as `fused_kernels.forward_kernel` does; `scale` is for base 2."""
-    from locomt.ops import hopper_forward
+    from locomt.ops.hopper import forward as kernels
 
     b, h, n, d = q.shape
     shape = SHAPES[d]
-    work = _work(tuple(layout), tuple(masks), QUERIES * shape.groups, False, fall_back, b, q.device)
+    work = _work(tuple(layout), tuple(masks), QUERIES * shape.groups, False, own, b, q.device)
     programs = _multiprocessors(q.device)
     descriptors = (_descriptor(q, QUERIES), _descriptor(k, KEYS), _descriptor(v, KEYS))
     drawn = torch.zeros(1, dtype=torch.int32, device=q.device)
     per_sample = _per_sample(layout, lengths, q.device)
     with torch.cuda.device_of(q):
-        hopper_forward.forward_kernel[(programs,)](
+        kernels.forward_kernel[(programs,)](
             out, lse, *descriptors, work.table, work.table.shape[1], work.tiles, work.order, drawn, *per_sample,
             h, n, *out.stride()[:3], scale,
             D=d, MET=work.met, GROUPS=shape.groups, STAGES=shape.stages, AHEAD=shape.ahead, REGISTERS=shape.registers,
@@ -128,11 +128,11 @@ def backward(
     layout: Sequence[int],
     masks: Sequence[int],
     lengths: Tensor | None,
-    fall_back: bool,
+    own: int,
     scales: tuple[float, float],
 ) -> None:
     """Fill the gradients of q, k and v; `scales` are for base 2 and as it is."""
-    from locomt.ops import hopper_backward
+    from locomt.ops.hopper import backward as kernels
 
     b, h, n, _ = q.shape
     dq, dk, dv = gradients
@@ -146,19 +146,19 @@ def backward(
     per_sample = _per_sample(layout, lengths, q.device)
     for first in range(0, b, samples):
         some = min(samples, b - first)
-        work = _work(tuple(layout), tuple(masks), KEYS, True, fall_back, some, q.device)
+        work = _work(tuple(layout), tuple(masks), KEYS, True, own, some, q.device)
         programs, rows = some * h * count, some * work.tiles
         plan = torch.empty(rows * width, dtype=torch.int32, device=q.device)
         with torch.cuda.device_of(q):
-            hopper_backward.prepare_kernel[(programs,)](
+            kernels.prepare_kernel[(programs,)](
                 out, grad, lse, statistics, sums, work.table, work.table.shape[1], work.tiles, work.order,
                 blocks, first_blocks, plan, width, *per_sample, rows, first, h, n, count,
                 *out.stride()[:3], *grad.stride()[:3], num_warps=4,
             )  # fmt: skip
-            hopper_backward.backward_kernel[(min(rows, _multiprocessors(q.device)),)](
+            kernels.backward_kernel[(min(rows, _multiprocessors(q.device)),)](
                 *descriptors, sums, dk, dv, plan, width, rows, *dk.stride()[:3], *dv.stride()[:3], *scales, num_warps=4
             )
-            hopper_backward.finish_kernel[(programs,)](
+            kernels.finish_kernel[(programs,)](
                 sums, dq, blocks, count, first, h, *dq.stride()[:3], scales[1], num_warps=4
             )
 
@@ -220,7 +220,7 @@ def _full_lengths(layout: tuple[int, ...], device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def _query_blocks(layout: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each block of queries its modality, that one's start, first query in it and size; each modality's first."""
+    """For each block of queries its segment, that one's start, first query in it and size; each segment's first."""
     counts = [-(-size // QUERIES) for size in layout]
     start = offsets(layout)
     blocks = [[i, start[i], QUERIES * c, layout[i]] for i, count in enumerate(counts) for c in range(count)]
@@ -234,15 +234,15 @@ def _work(
     masks: tuple[int, ...],
     tile: int,
     by_key: bool,
-    fall_back: bool,
+    own: int,
     batch: int,
     device: torch.device,
 ) -> Work:
-    heads = work_rows(layout, masks, tile, by_key, fall_back)
+    heads = work_rows(layout, masks, tile, by_key, own)
     table = torch.tensor([[*row, h] for h, rows in enumerate(heads) for row in rows], dtype=torch.int32)
     tiles = len(table)
     # What a tile costs: the tokens that it meets, and what is paid once, times how full it is.
-    tokens = table[:, 8:-1:3].sum(1) + 96
+    tokens = torch.tensor([met_tokens(row) for rows in heads for row in rows]) + 96
     filled = (table[:, 3] - table[:, 1]).clamp(max=tile)
     rank = torch.unique(-tokens * (tile // 2 + filled), return_inverse=True)[1]
     codes = torch.arange(batch * tiles).view(batch, tiles)  # of equal cost, tiles of one sample and head stay together

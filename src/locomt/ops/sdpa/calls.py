@@ -8,10 +8,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from locomt.ops.kernels import Problem, kernel_for
 from locomt.ops.operator import lse_dtype, register, token_major
 from locomt.ops.padding import real_tokens, unpadded, visible_keys, zero_padding
 from locomt.ops.plan import Call, offsets, plan_calls
+from locomt.ops.sdpa.dense import Problem, kernel_for
 
 
 class _Pieces:
@@ -22,7 +22,7 @@ class _Pieces:
         call: Call,
         layout: list[int],
         lengths_BM: Tensor | None,
-        self_on_missing: bool,
+        own: int,
         dtype: torch.dtype,
     ) -> None:
         start = offsets(layout)
@@ -32,7 +32,7 @@ class _Pieces:
         self.idle: Tensor | None = None
         keys = list(call.keys)
         if lengths_BM is not None:
-            keys, visible_BK = visible_keys(call, lengths_BM, layout, self_on_missing)
+            keys, visible_BK = visible_keys(call, lengths_BM, layout, own)
             # Where a sample has none of the keys, all weights are equal instead of 0/0, and the rows are cleared.
             none_B1 = ~visible_BK.any(dim=1, keepdim=True)
             bias_BK = torch.zeros_like(visible_BK, dtype=dtype).masked_fill(~(visible_BK | none_B1), float("-inf"))
@@ -59,24 +59,24 @@ def _prepare(
     layout: list[int],
     masks: Sequence[int],
     lengths_BM: Tensor | None,
-    self_on_missing: bool,
+    own: int,
 ) -> tuple[tuple[Tensor, ...], tuple[_Pieces, ...]]:
     """The tensors, cleared where they are padding, and the pieces of the attention over them."""
     if unpadded(layout, lengths_BM):
-        return tensors, _full_pieces(tuple(layout), tuple(masks), self_on_missing)
+        return tensors, _full_pieces(tuple(layout), tuple(masks), own)
     assert lengths_BM is not None
     lengths_BM = lengths_BM.to(tensors[0].device)
     real_BN = real_tokens(lengths_BM, layout)
-    calls = plan_calls(tuple(layout), tuple(masks), self_on_missing)
-    pieces = tuple(_Pieces(call, layout, lengths_BM, self_on_missing, tensors[0].dtype) for call in calls)
+    calls = plan_calls(tuple(layout), tuple(masks), own)
+    pieces = tuple(_Pieces(call, layout, lengths_BM, own, tensors[0].dtype) for call in calls)
     return tuple(zero_padding(tensor, real_BN) for tensor in tensors), pieces
 
 
 @lru_cache(maxsize=1024)
-def _full_pieces(layout: tuple[int, ...], masks: tuple[int, ...], self_on_missing: bool) -> tuple[_Pieces, ...]:
+def _full_pieces(layout: tuple[int, ...], masks: tuple[int, ...], own: int) -> tuple[_Pieces, ...]:
     """The pieces where no sample is padded: they depend on no tensor, and launching is what small batches wait for."""
-    calls = plan_calls(layout, masks, self_on_missing)
-    return tuple(_Pieces(call, list(layout), None, self_on_missing, torch.float32) for call in calls)
+    calls = plan_calls(layout, masks, own)
+    return tuple(_Pieces(call, list(layout), None, own, torch.float32) for call in calls)
 
 
 def _forward(
@@ -87,10 +87,10 @@ def _forward(
     masks: Sequence[int],
     lengths: Tensor | None,
     scale: float,
-    self_on_missing: bool,
+    own: int,
 ) -> tuple[Tensor, Tensor]:
     """The output `[B, H, N, D]` and the log-sum-exp `[B, H, N]` that the backward needs."""
-    (q, k, v), pieces = _prepare((q, k, v), list(layout), masks, lengths, self_on_missing)
+    (q, k, v), pieces = _prepare((q, k, v), list(layout), masks, lengths, own)
     out, lse = token_major(q), torch.zeros(q.shape[:3], dtype=lse_dtype(q.dtype), device=q.device)
     _clear_unwritten(out, [(p.heads, p.rows) for p in pieces])
     for p in pieces:
@@ -111,11 +111,11 @@ def _backward(
     masks: Sequence[int],
     lengths: Tensor | None,
     scale: float,
-    self_on_missing: bool,
+    own: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of q, k and v, each written in its place."""
     dq, dk, dv = (token_major(t) for t in (q, k, v))
-    (q, k, v, grad), pieces = _prepare((q, k, v, grad), list(layout), masks, lengths, self_on_missing)
+    (q, k, v, grad), pieces = _prepare((q, k, v, grad), list(layout), masks, lengths, own)
     _clear_unwritten(dq, [(p.heads, p.rows) for p in pieces])
     keys = [(p.heads, r) for p in pieces for r in p.ranges]
     cells = [(head, r.start) for heads, r in keys for head in range(heads.start, heads.stop)]

@@ -1,0 +1,1 @@
+"""Kernels for Hopper GPUs, which the backend `triton` hands over to where they are faster."""
