@@ -1,5 +1,7 @@
 """Small models of every kind, drawn at random, and the token counts that they can have."""
 
+import math
+
 from hypothesis import strategies as st
 
 from locomt import FusionConfig
@@ -16,15 +18,7 @@ SPECS = {
     "depth": VideoSpec(frames=2, size=8, patch=8, channels=1),
     "photo": ImageSpec(size=16, patch=8),
 }
-STEP = {
-    "video": 4,
-    "audio": 2,
-    "speech": 2,
-    "text": 1,
-    "lips": 1,
-    "depth": 1,
-    "photo": 4,
-}  # tokens to a step of the time axis
+STEP = {name: math.prod(spec.grid[1:]) for name, spec in SPECS.items()}  # tokens to a step of the time axis
 ALIGNED = ("text", "lips")
 
 
