@@ -72,10 +72,10 @@ class ManifestDataset(Dataset[Sample | BadSample]):
             with MediaFiles(self.config.decoder) as files:
                 for name, source in self.config.modalities.items():
                     if row.cells[source.column].strip():
-                        wanted = replace(excerpt, steps=steps) if name in self.config.steps else excerpt
+                        asked = replace(excerpt, steps=steps) if name in self.config.steps else excerpt
                         try:
                             read = self._read_once if cache else self._read
-                            parts[name] = read(row, name, wanted, files)
+                            parts[name] = read(row, name, asked, files)
                         except DataError as error:
                             if not source.leaves_out(error.kind):
                                 raise
@@ -115,26 +115,26 @@ class ManifestDataset(Dataset[Sample | BadSample]):
             part = self.shards.part(row, name)
         elif source.names_file:
             part = source.open(self._file(part), files)
-        return source.read(part, excerpt)
+        read: list[Tensor] = source.read(part, excerpt)
+        return read
 
     def _read_once(self, row: Row, name: str, excerpt: Excerpt, files: MediaFiles) -> list[Tensor]:
         """The same out of the cache, failures too; what is no file is looked for again."""
         source = self.config.modalities[name]
         cell = row.cells[source.column].strip()
-        file, part = None, cell
-        if source.names_file and self.shards is not None:
-            file, part = self.manifest, f"{row.id} {name}"
-        elif source.names_file:
-            file = self._file(cell)
-        if file is not None and not file.is_file():
-            return self._read(row, name, excerpt, files)
-        stamp = file and (file, file.stat().st_mtime_ns)
-        key = (self.config.decoder, source, stamp, part, excerpt)
+        where: tuple[Any, ...] = (cell,)
+        if source.names_file:
+            file = self._file(cell) if self.shards is None else self.manifest
+            if not file.is_file():
+                return self._read(row, name, excerpt, files)
+            where = (file, file.stat().st_mtime_ns, *((row.id, name) if self.shards is not None else ()))
+        key = (self.config.decoder, source, where, excerpt)
         if key not in _READ:
             try:
                 _READ[key] = self._read(row, name, excerpt, files)
             except DataError as error:
-                _READ[key] = error
+                tell_of_machine(error)
+                _READ[key] = type(error)(error.file, error.reason)  # without what its traceback keeps alive
         if isinstance(found := _READ[key], DataError):
             raise type(found)(found.file, found.reason)
         return found

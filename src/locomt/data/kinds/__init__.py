@@ -7,6 +7,8 @@ from locomt.data.kinds.source import Source
 from locomt.data.kinds.text import TextSource
 from locomt.data.kinds.video import VideoSource
 
+__all__ = ["KINDS", "AudioSource", "FeatureSource", "ImageSource", "Source", "TextSource", "VideoSource"]
+
 KINDS: dict[str, type[Source]] = {
     source.kind: source for source in (VideoSource, ImageSource, AudioSource, FeatureSource, TextSource)
 }

@@ -47,6 +47,7 @@ class AudioSource(ClipSource):
     """
 
     kind: ClassVar[str] = "audio"
+    holds: ClassVar[str] = "spectrogram"
     shaping: ClassVar[tuple[str, ...]] = ("rate", "stream")
     on_silent: str = "bad"
     seconds: float = 8.0

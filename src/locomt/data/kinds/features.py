@@ -27,6 +27,7 @@ class FeatureSource(Source):
     """
 
     kind: ClassVar[str] = "features"
+    holds: ClassVar[str] = "vectors"
     has_time: ClassVar[bool] = True
     token_a_step: ClassVar[bool] = True
     shaping: ClassVar[tuple[str, ...]] = ("dim", "max_length")

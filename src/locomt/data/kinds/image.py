@@ -29,6 +29,7 @@ class ImageSource(MediaSource):
     """
 
     kind: ClassVar[str] = "image"
+    holds: ClassVar[str] = "pixels"
     shaping: ClassVar[tuple[str, ...]] = ("size", "stream")
     size: int = 224
     patch: int = 16

@@ -73,6 +73,7 @@ class Source:
 
     Attributes:
         kind: what recipes call it.
+        holds: what its tensors are: `pixels`, `spectrogram`, `vectors` or `ids`, by which augmentation goes.
         names_file: whether a cell names a file.
         has_time: whether its steps lie in time, so that it can tell when something happens.
         token_a_step: whether a step is a token, so that it can have a label.
@@ -83,6 +84,7 @@ class Source:
     """
 
     kind: ClassVar[str]
+    holds: ClassVar[str]
     names_file: ClassVar[bool] = True
     has_time: ClassVar[bool] = False
     token_a_step: ClassVar[bool] = False

@@ -32,6 +32,7 @@ class TextSource(Source):
     """
 
     kind: ClassVar[str] = "text"
+    holds: ClassVar[str] = "ids"
     names_file: ClassVar[bool] = False
     token_a_step: ClassVar[bool] = True
     max_length: int

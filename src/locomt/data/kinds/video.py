@@ -35,6 +35,7 @@ class VideoSource(ClipSource):
     """
 
     kind: ClassVar[str] = "video"
+    holds: ClassVar[str] = "pixels"
     shaping: ClassVar[tuple[str, ...]] = ("size", "frames", "stream")
     by_fps: ClassVar[tuple[str, ...]] = ("frames",)
     frames: int = 8

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from locomt.data.media.container import check_file, opened
 from locomt.data.media.crop import Crop
+from locomt.data.media.frames import crops_of
 from locomt.data.media.picture import is_picture, opened_picture
 from locomt.data.media.pyav import MediaFile
 from locomt.data.media.recording import OpenFile
@@ -82,7 +83,7 @@ def read_frames(
         MediaError: the file is missing, empty, truncated or no media file.
     """
     with MediaFiles() as files:
-        return files.open(Path(path)).read_crops(count, (crop,), size=size, stream=stream)[0]
+        return crops_of(files.open(Path(path)), count, (crop,), size=size, stream=stream)[0]
 
 
 def read_audio(path: str | Path, rate: int) -> Float[Tensor, " samples"]:
