@@ -56,5 +56,7 @@ def test_pictures_are_trained_on_scored_and_labelled(tmp_path: Path) -> None:
     run = Run.load(tmp_path / "files")
     scores = evaluate(run, "test", device="cpu")
     assert (scores["samples"], scores["metrics"]["accuracy"]) == (6, 1.0)
-    one, both = predict(run, [tmp_path / "test1.jpg", {"front": tmp_path / "test2.jpg", "notes": "number 2"}])
-    assert [answer["predictions"][0]["label"] for answer in (one, both)] == [LABELS[1], LABELS[2]]
+    items = [{"front": tmp_path / f"test{number}.jpg", "notes": f"number {number}"} for number in range(3)]
+    assert [answer["predictions"][0]["label"] for answer in predict(run, items)] == list(LABELS)
+    (bare,) = predict(run, tmp_path / "test1.jpg")
+    assert {guess["label"] for guess in bare["predictions"]} == set(LABELS)
