@@ -14,7 +14,8 @@ from locomt import FusionConfig, FusionModel
 from locomt.cost import variants
 from locomt.nn import AudioSpec, TextSpec, VideoSpec
 from locomt.nn.attention import ViewAttention
-from locomt.nn.config import FUSIONS, ModalitySpec
+from locomt.nn.config import FUSIONS
+from locomt.nn.modalities import ModalitySpec
 from locomt.ops import serving
 
 BASELINE = "multiall"

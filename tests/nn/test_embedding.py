@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from locomt.nn import AudioSpec, FeatureSpec, TextSpec, VideoSpec
-from locomt.nn.embedding import ModalityEmbedding, SpectrogramPatches, VideoPatches, resize_positions
+from locomt.nn.embedding import ModalityEmbedding, resize_positions
+from locomt.nn.modalities.audio import SpectrogramPatches
+from locomt.nn.modalities.video import VideoPatches
 
 
 def test_video_patches_are_a_strided_convolution():

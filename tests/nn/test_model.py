@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from locomt import FusionConfig, FusionModel, TokenLayout
-from locomt.nn import AudioSpec, FeatureSpec, TextSpec, VideoSpec
+from locomt.nn import AudioSpec, FeatureSpec, ImageSpec, TextSpec, VideoSpec
 from locomt.nn.config import FUSIONS, ConfigError
 
 SPECS = {
@@ -16,9 +16,10 @@ SPECS = {
     "audio": AudioSpec(frames=12, mels=8, patch=4),
     "lips": FeatureSpec(dim=5, max_length=6),
     "words": TextSpec(vocabulary=20, max_length=7),
+    "photo": ImageSpec(size=8, patch=4),
 }
-FULL = {"video": 4, "audio": 12, "lips": 6, "words": 7}
-STEP = {"video": 2, "audio": 4, "lips": 1, "words": 1}
+FULL = {name: spec.max_steps for name, spec in SPECS.items()}
+STEP = {name: spec.step for name, spec in SPECS.items()}
 
 
 def make(names=("video", "audio"), **options):
@@ -184,7 +185,7 @@ def test_config_round_trips_and_its_layout_is_what_the_model_makes():
         ({"views": "self:4"}, "expected 2 lines of 4 heads"),
         ({"views": "self:4\nself:2 video~smell:2"}, "model.views: line 2: .*'smell'"),
         ({"views": "self:4\nself:4", "fusion": "mbt"}, "'mbt' has a table of its own"),
-        ({"steps": ("video",)}, "only features and text have a token a step"),
+        ({"steps": ("video",)}, "expected a kind whose every step is one token"),
         ({"steps": ("smell",)}, "'smell' is not one of"),
         ({"num_outputs": 0}, "expected 1 or more"),
         ({"dropout": 1.0}, r"expected \[0, 1\)"),
@@ -203,7 +204,7 @@ def test_configurations_that_cannot_be_built_say_why(options, message):
         (lambda: AudioSpec(frames=100), "frames 100 is no multiple of its patch 16"),
         (lambda: FeatureSpec(dim=0, max_length=2), "dim: expected 1 or more"),
         (lambda: FusionConfig.from_dict({"dims": 3}), "unknown field 'dims'"),
-        (lambda: FusionConfig.from_dict({"modalities": {"a": {"kind": "smell"}}}), "expected kind video, audio"),
+        (lambda: FusionConfig.from_dict({"modalities": {"a": {"kind": "smell"}}}), "expected kind .*, got 'smell'"),
         (lambda: FusionConfig.from_dict({"modalities": {"a": {"kind": "features", "dim": 3}}}), "'max_length' is miss"),
     ],
 )

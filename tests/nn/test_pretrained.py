@@ -10,13 +10,16 @@ from safetensors.torch import load_file, save_file
 from transformers import ASTConfig, ASTForAudioClassification, ASTModel, ViTConfig, ViTForImageClassification, ViTModel
 
 from locomt import FusionConfig, FusionModel
-from locomt.nn import AudioSpec, TextSpec, VideoSpec
+from locomt.nn import AudioSpec, FeatureSpec, ImageSpec, TextSpec, VideoSpec
 from locomt.nn.config import FUSIONS, ConfigError
-from locomt.nn.pretrained import fill_towers, inflate
+from locomt.nn.modalities import ModalitySpec
+from locomt.nn.patches import inflate
+from locomt.nn.pretrained import fill_towers
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
 MODEL = {"dim": 32, "heads": 4, "depth": 3, "mlp_ratio": 2.0, "norm_eps": 1e-12, "fusion_layers": 2, "num_outputs": 5}
 VIDEO = VideoSpec(frames=1, size=32, patch=8)
+IMAGE = ImageSpec(size=32, patch=8)
 AUDIO = AudioSpec(frames=43, mels=21, patch=8, stride=5, class_tokens=2)
 
 
@@ -83,6 +86,19 @@ def test_towers_give_what_the_library_gives(vit, ast, fusion_layers):
     close(found["audio"], time_first(theirs.last_hidden_state, 3))
     pooled = (found["video"][:, 0] + theirs.pooler_output) / 2
     close(model({"video": pixels[:, None], "audio": sound}), model.head(pooled))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [32, 48])
+def test_a_picture_takes_a_vit(vit, size: int) -> None:
+    """Alone and beside a video that takes the same weights; a larger picture has its positions resized."""
+    model = make({"photo": ImageSpec(size=size, patch=8), "video": VideoSpec(frames=2, size=32, patch=8)})
+    fill_towers(model, {"photo": vit[1], "video": vit[1]})
+    pixels = torch.randn(2, 3, size, size)
+    found = outputs(model, {"photo": pixels[:, None]})
+    close(found["photo"], vit[0](pixels, interpolate_pos_encoding=True).last_hidden_state)
+    towers = {name: model.state_dict()[f"embeddings.{name}.project.project.weight"] for name in ("photo", "video")}
+    assert torch.equal(towers["photo"], towers["video"])
 
 
 @pytest.mark.slow
@@ -332,9 +348,14 @@ def test_a_head_of_zeros_answers_zero_and_changes_nothing_else(fusion):
         ({"depth": 4}, {"video": VIDEO}, "needs model.depth 3, here it is 4"),
         ({"mlp_ratio": 4.0}, {"video": VIDEO}, "needs model.mlp_ratio 2, here it is 4"),
         ({"norm_eps": 1e-5}, {"video": VIDEO}, "needs model.norm_eps 1e-12, here it is 1e-05"),
-        ({}, {"video": VideoSpec(frames=1, size=32, patch=16)}, r"needs data.modalities.video.patch 8, here it is 16"),
-        ({}, {"video": VideoSpec(frames=1, size=32, patch=8, channels=1)}, "needs channels of video 3, here it is 1"),
-        ({}, {"video": TextSpec(vocabulary=5, max_length=3)}, "'video' is text; ViT and AST"),
+        ({}, {"video": VideoSpec(frames=1, size=32, patch=16)}, r"needs modalities\.video\.patch 8, here it is 16"),
+        (
+            {},
+            {"video": VideoSpec(frames=1, size=32, patch=8, channels=1)},
+            r"needs modalities\.video\.channels 3, here it is 1",
+        ),
+        ({}, {"video": TextSpec(vocabulary=5, max_length=3)}, "'video' is text; .* a text takes the model that"),
+        ({}, {"video": FeatureSpec(dim=3, max_length=3)}, "'video' is features; .* has model_type vit"),
         ({}, {"video": AudioSpec(frames=32, mels=32, patch=8, class_tokens=2)}, "has 1 of the 2 class tokens"),
         ({}, {"lips": VIDEO}, "'video' is not one of lips"),
     ],
@@ -347,9 +368,11 @@ def test_a_checkpoint_that_does_not_fit_says_what_would(vit, options, specs, mes
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_an_ast_does_not_see(ast):
-    with pytest.raises(ConfigError, match=r"'video' is video, and .* is an AST"):
-        fill_towers(make({"video": VIDEO}), {"video": ast[1]})
+@pytest.mark.parametrize("spec", [VIDEO, IMAGE])
+def test_an_ast_does_not_see(ast, spec: ModalitySpec) -> None:
+    message = rf"'seen' is {spec.kind}; .* has model_type audio-spectrogram-transformer, which is for audio;"
+    with pytest.raises(ConfigError, match=message):
+        fill_towers(make({"seen": spec}), {"seen": ast[1]})
 
 
 def test_folders_that_hold_no_checkpoint(vit, tmp_path):

@@ -1,9 +1,11 @@
 """Small models of every kind, drawn at random, and the token counts that they can have."""
 
+import math
+
 from hypothesis import strategies as st
 
 from locomt import FusionConfig
-from locomt.nn import AudioSpec, FeatureSpec, TextSpec, VideoSpec
+from locomt.nn import AudioSpec, FeatureSpec, ImageSpec, TextSpec, VideoSpec
 from locomt.nn.config import FUSIONS, ON_MISSING
 from locomt.views import STRATEGIES
 
@@ -14,18 +16,19 @@ SPECS = {
     "text": TextSpec(vocabulary=11, max_length=6),
     "lips": FeatureSpec(dim=5, max_length=6),
     "depth": VideoSpec(frames=2, size=8, patch=8, channels=1),
+    "photo": ImageSpec(size=16, patch=8),
 }
-STEP = {"video": 4, "audio": 2, "speech": 2, "text": 1, "lips": 1, "depth": 1}  # tokens to a step of the time axis
+STEP = {name: math.prod(spec.grid[1:]) for name, spec in SPECS.items()}  # tokens to a step of the time axis
 ALIGNED = ("text", "lips")
 
 
 @st.composite
-def configs(draw: st.DrawFn, modalities: int = 6, **fixed: object) -> FusionConfig:
+def configs(draw: st.DrawFn, modalities: int = 7, **fixed: object) -> FusionConfig:
     names = draw(st.lists(st.sampled_from(sorted(SPECS)), min_size=1, max_size=modalities, unique=True))
     depth = draw(st.integers(1, 3))
     head = draw(st.sampled_from(("sample", "steps", "time")))
     steps = tuple(name for name in names if name in ALIGNED) if head == "steps" else ()
-    timed = any(name != "text" for name in names)
+    timed = any(SPECS[name].has_time for name in names)
     drawn = {
         "dim": 12,
         "heads": draw(st.sampled_from((1, 3))),

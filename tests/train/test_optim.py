@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from locomt.nn.config import FeatureSpec, FusionConfig, TextSpec
+from locomt.nn import FeatureSpec, FusionConfig, TextSpec
 from locomt.nn.model import FusionModel
 from locomt.train.config import TrainConfig
 from locomt.train.optim import UNDECAYED, make_optimizer, make_schedule, parameter_groups, warmup_cosine

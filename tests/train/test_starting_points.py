@@ -126,7 +126,7 @@ def test_a_checkpoint_that_cannot_serve_leaves_no_run_behind(project: Path) -> N
     with pytest.raises(ValueError, match=r"needs model\.norm_eps 1e-12"):
         fit(load_recipe(project, ["--model.norm_eps", "1e-5"]), run)
     assert not run.exists()
-    with pytest.raises(ValueError, match="is an AST, which takes audio"):
+    with pytest.raises(ValueError, match="has model_type audio-spectrogram-transformer, which is for audio;"):
         fit(load_recipe(project, ["--train.pretrained.video", str(project.parent / "towers" / "ast")]), run)
     assert not run.exists()
 

@@ -1,6 +1,6 @@
 """What a model costs, from its configuration alone: FLOPs, parameters and the memory of a training step.
 
-Nothing is built or run, but for a text encoder (`locomt.cost.encoders`). A multiply-add counts as 2 FLOPs; softmax,
+Nothing is built or run, but for a text encoder (`locomt.cost.embeddings`). A multiply-add counts as 2 FLOPs; softmax,
 norms, additions and GELU are not counted. The attention of one head of width d costs 4 d C forward, C being the score
 pairs of its view.
 """
@@ -12,17 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from locomt.cost.encoders import encoder_cost
-from locomt.nn.config import (
-    FUSIONS,
-    FusionConfig,
-    ModalitySpec,
-    TextSpec,
-    encodes,
-    own_parameters,
-    projected,
-    unimodal_layers,
-)
+from locomt.cost.embeddings import embedding_backward_flops, embedding_bytes, embedding_flops, encoder_parameters
+from locomt.nn.config import FUSIONS, FusionConfig, own_parameters, unimodal_layers
 from locomt.views import LayerViews, View
 
 CONVENTION = (
@@ -173,28 +164,6 @@ def fusion_pairs(config: FusionConfig, tokens: Mapping[str, int] | None = None) 
     return tuple(sum(query_pairs(layer, n, counts, config.on_missing) for n in counts) for layer in table.layers)
 
 
-def _inputs_per_token(spec: ModalitySpec, dim: int) -> int:
-    """Width of what is projected to a token; 0 where tokens are looked up, or an encoder's states as wide as they."""
-    if not encodes(spec):
-        return projected(spec)
-    width = encoder_cost(spec, spec.max_length).width
-    return 0 if width == dim else width
-
-
-def _embedding_flops(spec: ModalitySpec, tokens: int, dim: int) -> int:
-    """Of projecting one sample of so many tokens, class tokens among them, and of a text encoder before that."""
-    made = tokens - spec.class_tokens
-    encoder = encoder_cost(spec, made).forward if encodes(spec) else 0
-    return encoder + 2 * made * _inputs_per_token(spec, dim) * dim
-
-
-def _embedding_backward_flops(spec: ModalitySpec, tokens: int, dim: int) -> int:
-    """The gradient of the projection's weight and, where an encoder comes before it, of its input and the encoder."""
-    made = tokens - spec.class_tokens
-    projection = 2 * made * _inputs_per_token(spec, dim) * dim
-    return encoder_cost(spec, made).backward + 2 * projection if encodes(spec) else projection
-
-
 def _hidden(config: FusionConfig) -> int:
     return int(config.width * config.mlp_ratio)
 
@@ -221,7 +190,8 @@ def flops(
     """
     counts = token_counts(config, tokens)
     dim, hidden, head_dim = config.width, _hidden(config), config.width // config.num_heads
-    embedding = sum(_embedding_flops(config.modalities[name], count, dim) for name, count in counts.items() if count)
+    made = _made(config, counts)
+    embedding = sum(embedding_flops(config.modalities[name], count, dim) for name, count in made.items())
     linear = attention = 0
     for step in _passes(config, counts):
         before, behind = 2 * step.tokens * 3 * dim**2, 2 * step.tokens * (dim**2 + 2 * dim * hidden)
@@ -234,12 +204,17 @@ def flops(
     resampling = 2 * _shares(config, counts) * dim
     if backward:
         embedding += sum(
-            _embedding_backward_flops(config.modalities[name], count, dim)
-            for name, count in counts.items()
-            if count and _embedding_matters(config, name)
+            embedding_backward_flops(config.modalities[name], count, dim)
+            for name, count in made.items()
+            if _embedding_matters(config, name)
         )
         head, resampling = 3 * head, 2 * resampling  # the shares need no gradient
     return Flops(batch * embedding, batch * linear, batch * attention, batch * (head + resampling))
+
+
+def _made(config: FusionConfig, tokens: Mapping[str, int]) -> dict[str, int]:
+    """How many tokens the embeddings make of the modalities that are there: all but the class tokens."""
+    return {name: count - config.modalities[name].class_tokens for name, count in tokens.items() if count}
 
 
 def _embedding_matters(config: FusionConfig, name: str) -> bool:
@@ -249,12 +224,8 @@ def _embedding_matters(config: FusionConfig, name: str) -> bool:
 
 def parameters(config: FusionConfig) -> int:
     """Trainable numbers of the model."""
-    total, dim = own_parameters(config), config.width
-    for spec in config.modalities.values():
-        if encodes(spec):
-            inputs = _inputs_per_token(spec, dim)
-            total += encoder_cost(spec, spec.max_length).parameters + (inputs * dim + dim if inputs else 0)
-    return total
+    encoders = sum(encoder_parameters(spec, config.width) for spec in config.modalities.values())
+    return own_parameters(config) + encoders
 
 
 def activation_bytes(
@@ -293,17 +264,11 @@ def activation_bytes(
         if step.output_matters:
             numbers += step.tokens * (dim * (2 + copies * step.fused + 2 * masks) + 2 * hidden)
             statistics += step.tokens * 2
-    for name, count in counts.items():
-        if not count or not _embedding_matters(config, name):
-            continue
-        spec = config.modalities[name]
-        blanks = int(config.token_dropout > 0)  # a number per token, [CLS] is never blanked
-        made = count - spec.class_tokens
-        numbers += made * (_inputs_per_token(spec, dim) + blanks) + masks * count * dim
-        if encodes(spec):
-            other += encoder_cost(spec, made).held_bytes * dtype_bytes // 4
-        elif isinstance(spec, TextSpec):
-            other += 8 * made
+    blanks = int(config.token_dropout > 0)  # a number per token, [CLS] is never blanked
+    for name, made in _made(config, counts).items():
+        if _embedding_matters(config, name):
+            numbers += made * blanks + masks * counts[name] * dim
+            other += embedding_bytes(config.modalities[name], made, dim, dtype_bytes)
     read, answers = _read(config, counts), _answers(config, counts)
     bottlenecks = config.bottlenecks if config.fusion == "mbt" else 0
     numbers += sum(counts[name] + bottlenecks for name in read) * dim + answers * dim

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from locomt.cost.closed_form import CostError, token_counts
-from locomt.cost.encoders import write_out_attention
+from locomt.cost.embeddings import write_out_attention
 from locomt.nn.config import FusionConfig
 from locomt.nn.encoder import EncodedText
 from locomt.nn.model import FusionModel

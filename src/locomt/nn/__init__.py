@@ -1,7 +1,8 @@
 """Modules that follow a view table, and the whole fusion model. Needs torch alone."""
 
 from locomt.nn.attention import ViewAttention
-from locomt.nn.config import Architecture, AudioSpec, FeatureSpec, FusionConfig, TextSpec, VideoSpec
+from locomt.nn.config import Architecture, FusionConfig
+from locomt.nn.modalities import AudioSpec, FeatureSpec, ImageSpec, TextSpec, VideoSpec
 from locomt.nn.model import FusionModel
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "FeatureSpec",
     "FusionConfig",
     "FusionModel",
+    "ImageSpec",
     "TextSpec",
     "VideoSpec",
     "ViewAttention",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from locomt.layout import TokenLayout
-from locomt.nn.modality import PerModality, Streams
+from locomt.nn.per_modality import PerModality, Streams
 from locomt.ops import view_attention
 from locomt.views import LayerViews, View
 

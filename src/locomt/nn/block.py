@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from locomt.nn.attention import ViewAttention, ViewMixture
-from locomt.nn.modality import PerModality, Streams
+from locomt.nn.per_modality import PerModality, Streams
 from locomt.views import LayerViews
 
 

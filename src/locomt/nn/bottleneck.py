@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from locomt.nn.block import Block
-from locomt.nn.modality import PerModality, Streams
+from locomt.nn.per_modality import PerModality, Streams
 from locomt.views import SELF, LayerViews
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-from locomt.nn.config import ConfigError
+from locomt.nn.fields import ConfigError
 
-KINDS = {"vit": "vit.", "audio-spectrogram-transformer": "audio_spectrogram_transformer."}
+VIT, AST = "vit", "audio-spectrogram-transformer"
+KINDS = {VIT: "vit.", AST: "audio_spectrogram_transformer."}
 """`model_type` of the checkpoints that can be read -> what a model with a head on top puts in front of the names."""
 DEFAULTS: dict[str, Any] = {
     "hidden_size": 768,
@@ -63,11 +64,11 @@ class Checkpoint:
     @property
     def class_tokens(self) -> int:
         """Learned tokens in front of the patches."""
-        return 1 if self.kind == "vit" else 2
+        return 1 if self.kind == VIT else 2
 
     @property
     def channels(self) -> int:
-        return int(self.config["num_channels"]) if self.kind == "vit" else 1
+        return int(self.config["num_channels"]) if self.kind == VIT else 1
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -78,7 +79,7 @@ class Checkpoint:
     def grid(self) -> tuple[int, int]:
         """Patches along height and width, which for a spectrogram are frequency and time."""
         config, patch = self.config, self.patch
-        if self.kind == "vit":
+        if self.kind == VIT:
             size, stride = _pair(config["image_size"]), patch
         else:
             size = (config["num_mel_bins"], config["max_length"])

@@ -8,41 +8,26 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from locomt.layout import TokenLayout
-from locomt.nn.fields import ConfigError, check_sizes, check_types, require
-from locomt.nn.specs import (
-    LONG,
-    SPECS,
-    WIDE,
-    AudioSpec,
-    FeatureSpec,
-    ModalitySpec,
-    TextSpec,
-    VideoSpec,
-    encodes,
-    token_count,
-)
+from locomt.nn.fields import LONG, MOST_PARAMETERS, WIDE, ConfigError, check_sizes, check_types, require
+from locomt.nn.modalities import MODALITIES, AudioSpec, FeatureSpec, ImageSpec, ModalitySpec, TextSpec, VideoSpec
 from locomt.views import MOST_HEADS, MOST_LAYERS, STRATEGIES, ViewError, ViewTable, check_modalities
 
 __all__ = [
     "FUSIONS",
     "HEAD_INITS",
     "INFLATIONS",
-    "MOST_PARAMETERS",
     "ON_MISSING",
     "PRESETS",
-    "SPECS",
     "Architecture",
     "AudioSpec",
     "ConfigError",
     "FeatureSpec",
     "FusionConfig",
+    "ImageSpec",
     "ModalitySpec",
     "TextSpec",
     "VideoSpec",
-    "encodes",
     "own_parameters",
-    "projected",
-    "token_count",
     "unimodal_layers",
 ]
 
@@ -55,8 +40,6 @@ FUSIONS = ("locomt", "selfall", "multiall", "mbt")
 ON_MISSING = ("zero", "self")
 INFLATIONS = ("central", "average")
 HEAD_INITS = ("xavier", "zero")
-MOST_PARAMETERS = 2**42
-"""A few times those of the largest models that were ever trained: 16 TiB in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +152,8 @@ class FusionConfig(Architecture):
         num_outputs: classes, labels or regression targets.
         steps: modalities whose tokens are aligned with the labels, one label a step; empty for one answer a
             sample from the averaged [CLS].
-        time_steps: T, answers along time, each from the tokens around it of all modalities with a time axis (all but
-            text); 0 for none. See `locomt.nn.timeline`.
+        time_steps: T, answers along time, each from the tokens around it of all modalities with a time axis; 0 for
+            none. See `locomt.nn.timeline`.
         pace: how many input steps (frames, vectors) of such a modality one of the time steps lasts. Left out for one
             whose longest input lasts as long as all of them.
     """
@@ -193,7 +176,7 @@ class FusionConfig(Architecture):
             spec = self.modalities[name]
             require(
                 len(spec.grid) == 1,
-                f"steps: modality {name!r} is {spec.kind}; only features and text have a token a step",
+                f"steps: modality {name!r} is {spec.kind}; expected a kind whose every step is one token",
             )
         self._fill_pace()
         count = own_parameters(self)
@@ -207,7 +190,7 @@ class FusionConfig(Architecture):
     def _fill_pace(self) -> None:
         require(self.time_steps >= 0, f"time_steps: expected 0 or more, got {self.time_steps}")
         require(self.time_steps <= LONG, f"time_steps: expected at most {LONG:,}, got {self.time_steps:,}")
-        timed = {name: spec for name, spec in self.modalities.items() if not isinstance(spec, TextSpec)}
+        timed = {name: spec for name, spec in self.modalities.items() if spec.has_time}
         for name, pace in self.pace.items():
             require(name in timed, f"pace: {name!r} is not one of the modalities with a time axis, {', '.join(timed)}")
             require(0 < pace < math.inf, f"pace: expected of {name!r} more than 0 input steps, got {pace}")
@@ -215,7 +198,8 @@ class FusionConfig(Architecture):
             require(not self.pace, "pace: expected time_steps, how many steps there are, beside it")
             return
         require(not self.steps, "time_steps: the labels belong to time steps or to steps, not to both; leave one out")
-        require(bool(timed), "time_steps: expected a modality with a time axis: video, audio or features")
+        kinds = ", ".join(kind for kind, spec in MODALITIES.items() if spec.has_time)
+        require(bool(timed), f"time_steps: expected a modality with a time axis, of kind {kinds}")
         filled = {name: self.pace.get(name, spec.max_steps / self.time_steps) for name, spec in timed.items()}
         object.__setattr__(self, "pace", filled)
 
@@ -227,7 +211,7 @@ class FusionConfig(Architecture):
     @property
     def layout(self) -> TokenLayout:
         """Token counts of full-length samples."""
-        return TokenLayout({name: token_count(spec) for name, spec in self.modalities.items()})
+        return TokenLayout({name: spec.tokens for name, spec in self.modalities.items()})
 
     def view_table(self) -> ViewTable | None:
         """The views that the fusion layers follow; None for `mbt`, which has a module of its own.
@@ -277,29 +261,17 @@ class FusionConfig(Architecture):
         for name, entry in modalities.items():
             require(isinstance(entry, Mapping), f"modality {name!r}: expected {{kind: ...}}, got {entry!r:.60}")
             kind = entry.get("kind")
-            known = isinstance(kind, str) and kind in SPECS
-            require(known, f"modality {name!r}: expected kind {', '.join(SPECS)}, got {kind!r:.60}")
+            known = isinstance(kind, str) and kind in MODALITIES
+            require(known, f"modality {name!r}: expected kind {', '.join(MODALITIES)}, got {kind!r:.60}")
             rest = {field: value for field, value in entry.items() if field != "kind"}
-            specs[name] = SPECS[kind](**_check_fields(SPECS[kind], rest, f"modality {name!r}"))
+            specs[name] = MODALITIES[kind](**_check_fields(MODALITIES[kind], rest, f"modality {name!r}"))
         return cls(**{**values, "modalities": specs})
 
 
 def unimodal_layers(config: FusionConfig, name: str) -> int:
-    """How many layers a modality has below the fusion layers: L - L_f, none above a text encoder."""
-    return 0 if encodes(config.modalities[name]) else config.num_layers - config.fusion_layers
-
-
-def projected(spec: ModalitySpec) -> int:
-    """Numbers that are projected to a token; 0 of a text, whose ids are looked up or go through an encoder."""
-    match spec:
-        case VideoSpec():
-            return spec.channels * spec.tubelet * spec.patch**2
-        case AudioSpec():
-            return spec.patch**2
-        case FeatureSpec():
-            return spec.dim
-        case TextSpec():
-            return 0
+    """How many layers a modality has below the fusion layers: L - L_f, none where an encoder takes their place."""
+    encoded = config.modalities[name].encoder is not None
+    return 0 if encoded else config.num_layers - config.fusion_layers
 
 
 def own_parameters(config: FusionConfig) -> int:
@@ -310,10 +282,7 @@ def own_parameters(config: FusionConfig) -> int:
     total = sum(unimodal_layers(config, name) for name in config.modalities) * block
     total += config.fusion_layers * sets * block + sets * 2 * dim
     for spec in config.modalities.values():
-        if isinstance(spec, TextSpec):
-            total += 0 if encodes(spec) else spec.vocabulary * dim
-        else:
-            total += projected(spec) * dim + dim
+        total += spec.parameters(dim)
         total += spec.class_tokens * dim + math.prod(spec.grid) * dim
     if config.fusion == "mbt":
         total += config.bottlenecks * dim

@@ -1,4 +1,4 @@
-"""From raw inputs to tokens: patches or vectors, projected, with learned positions and a [CLS] in front."""
+"""From projected inputs to tokens: learned positions, that can be resized, and a [CLS] in front."""
 
 from __future__ import annotations
 
@@ -8,104 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, pad
+from torch.nn.functional import interpolate
 
-from locomt.nn.config import AudioSpec, FeatureSpec, ModalitySpec, TextSpec, VideoSpec, encodes
-from locomt.nn.encoder import EncodedText
+from locomt.nn.modalities import ModalitySpec
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int, Shaped
-
-
-class VideoPatches(nn.Module):
-    """`[B, T, C, S, S]` to one token for each tubelet x patch x patch, frame after frame, row after row.
-
-    uint8 frames are scaled to [-1, 1]; floating-point frames are taken as they are.
-    """
-
-    def __init__(self, spec: VideoSpec, dim: int) -> None:
-        super().__init__()
-        self.spec = spec
-        # A convolution whose stride is its kernel, written as the matrix product that it is.
-        self.project = nn.Linear(spec.channels * spec.tubelet * spec.patch**2, dim)
-
-    def forward(self, frames: Shaped[Tensor, "batch time channels size size"]) -> Tensor:
-        s = self.spec
-        if frames.shape[2:] != (s.channels, s.size, s.size):
-            raise ValueError(
-                f"expected frames [batch, time, {s.channels}, {s.size}, {s.size}], got {list(frames.shape)}"
-            )
-        if frames.dtype == torch.uint8:
-            frames = frames.to(self.project.weight.dtype) / 127.5 - 1
-        frames = pad(frames, (0, 0, 0, 0, 0, 0, 0, -frames.shape[1] % s.tubelet))
-        side = s.size // s.patch
-        blocks = frames.unflatten(1, (-1, s.tubelet)).unflatten(4, (side, s.patch)).unflatten(6, (side, s.patch))
-        # [B, T', tubelet, C, H', p, W', p] -> [B, T', H', W', C, tubelet, p, p], the order of a Conv3d kernel
-        tokens = blocks.permute(0, 1, 4, 6, 3, 2, 5, 7).flatten(4).flatten(1, 3)
-        return self.project(tokens)  # type: ignore[no-any-return]
-
-
-class SpectrogramPatches(nn.Module):
-    """`[B, T, mels]` to one token for each patch x patch, time step after time step, all frequencies of each.
-
-    The patches may overlap. In time they reach beyond the end, into zeros, where no whole patch is left.
-    """
-
-    def __init__(self, spec: AudioSpec, dim: int) -> None:
-        super().__init__()
-        self.spec = spec
-        self.project = nn.Linear(spec.patch**2, dim)
-
-    def forward(self, spectrogram: Float[Tensor, "batch time mels"]) -> Tensor:
-        s = self.spec
-        if spectrogram.ndim != 3 or spectrogram.shape[2] != s.mels:
-            raise ValueError(f"expected a spectrogram [batch, time, {s.mels}], got {list(spectrogram.shape)}")
-        time = min(s.grid[0], max(1, -(-(spectrogram.shape[1] - s.patch) // s.step) + 1))
-        spectrogram = pad(spectrogram, (0, 0, 0, (time - 1) * s.step + s.patch - spectrogram.shape[1]))
-        tokens = spectrogram.unfold(1, s.patch, s.step).unfold(2, s.patch, s.step).flatten(3).flatten(1, 2)
-        return self.project(tokens)  # type: ignore[no-any-return]
-
-
-class Vectors(nn.Module):
-    """`[B, T, dim]` feature vectors to a token each."""
-
-    def __init__(self, spec: FeatureSpec, dim: int) -> None:
-        super().__init__()
-        self.spec = spec
-        self.project = nn.Linear(spec.dim, dim)
-
-    def forward(self, features: Float[Tensor, "batch time features"]) -> Tensor:
-        if features.ndim != 3 or features.shape[2] != self.spec.dim:
-            raise ValueError(f"expected features [batch, time, {self.spec.dim}], got {list(features.shape)}")
-        return self.project(features)  # type: ignore[no-any-return]
-
-
-class TokenIds(nn.Module):
-    """`[B, T]` token ids to a token each."""
-
-    def __init__(self, spec: TextSpec, dim: int) -> None:
-        super().__init__()
-        self.project = nn.Embedding(spec.vocabulary, dim)
-
-    def forward(self, ids: Int[Tensor, "batch time"]) -> Tensor:
-        if ids.ndim != 2 or ids.is_floating_point():
-            raise ValueError(f"expected integer token ids [batch, time], got {ids.dtype} {list(ids.shape)}")
-        return self.project(ids)  # type: ignore[no-any-return]
-
-
-def _projection(spec: ModalitySpec, dim: int) -> nn.Module:
-    if encodes(spec):
-        return EncodedText(spec, dim)
-    module: nn.Module = PROJECTIONS[type(spec)](spec, dim)
-    return module
-
-
-PROJECTIONS: dict[type, Any] = {
-    VideoSpec: VideoPatches,
-    AudioSpec: SpectrogramPatches,
-    FeatureSpec: Vectors,
-    TextSpec: TokenIds,
-}
+    from jaxtyping import Float, Int
 
 
 class ModalityEmbedding(nn.Module):
@@ -119,8 +27,8 @@ class ModalityEmbedding(nn.Module):
         super().__init__()
         self.spec = spec
         self.token_dropout = token_dropout
-        self.project = _projection(spec, dim)
-        self.encodes = encodes(spec)
+        self.project = spec.projection(dim)
+        self.encodes = spec.encoder is not None
         self.cls = nn.Parameter(torch.zeros(1, spec.class_tokens, dim))
         self.positions = nn.Parameter(torch.zeros(math.prod(spec.grid), dim))
         self.grid: Tensor

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from locomt.faults import tell_of_machine
 from locomt.nn.checkpoint import CONFIG, checkpoint_folder, read_json, weight_files
-from locomt.nn.config import MOST_PARAMETERS, ConfigError, TextSpec
-from locomt.nn.fields import LARGEST
+from locomt.nn.fields import LARGEST, MOST_PARAMETERS, ConfigError
 from locomt.views import MOST_LAYERS
 
 if TYPE_CHECKING:
@@ -44,10 +43,9 @@ BROKEN = (
 class EncodedText(nn.Module):
     """`[B, T]` token ids to the encoder's last hidden states, projected where they are not `dim` wide."""
 
-    def __init__(self, spec: TextSpec, dim: int) -> None:
+    def __init__(self, values: Mapping[str, Any], dim: int) -> None:
         super().__init__()
-        assert spec.encoder is not None
-        self.encoder, width = build_encoder(spec.encoder)
+        self.encoder, width = build_encoder(values)
         self.project = nn.Identity() if width == dim else nn.Linear(width, dim)
 
     def forward(

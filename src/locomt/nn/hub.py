@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from locomt.nn.checkpoint import read_json
-from locomt.nn.config import ConfigError, FusionConfig, encodes, own_parameters
+from locomt.nn.config import ConfigError, FusionConfig, own_parameters
 from locomt.nn.encoder import encoder_parameters
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ def _check_count(path: Path, config: FusionConfig) -> None:
         held = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
     wanted = own_parameters(config)
     if wanted <= held:  # else there is no need to look at the encoders
-        wanted += sum(encoder_parameters(spec.encoder or {}) for spec in config.modalities.values() if encodes(spec))
+        wanted += sum(
+            encoder_parameters(spec.encoder) for spec in config.modalities.values() if spec.encoder is not None
+        )
     if wanted > held:
         raise ConfigError(
             f"{path}: the weights do not fit {CONFIG}, which describes {wanted:,} parameters "

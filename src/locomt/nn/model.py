@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from locomt.nn.attention import ViewMixture
 from locomt.nn.block import Block
 from locomt.nn.bottleneck import BottleneckBlock
-from locomt.nn.config import AudioSpec, ConfigError, FeatureSpec, FusionConfig, VideoSpec, unimodal_layers
+from locomt.nn.config import ConfigError, FusionConfig, unimodal_layers
 from locomt.nn.embedding import ModalityEmbedding
 from locomt.nn.encoder import EncodedText
 from locomt.nn.hub import Pretrained
-from locomt.nn.modality import PerModality, Streams
+from locomt.nn.per_modality import PerModality, Streams
 from locomt.nn.timeline import along_time
 from locomt.views import SELF, LayerViews, ViewTable
 
@@ -83,8 +83,8 @@ class FusionModel(nn.Module, Pretrained):
         """Logits (or, for regression, values).
 
         Args:
-            inputs: any non-empty subset of the modalities: video `[B, T, C, S, S]` (uint8 or float), audio
-                `[B, T, mels]`, features `[B, T, dim]`, text `[B, T]` (integer).
+            inputs: any non-empty subset of the modalities: video `[B, T, C, S, S]` (uint8 or float), image
+                `[B, 1, C, S, S]`, audio `[B, T, mels]`, features `[B, T, dim]`, text `[B, T]` (integer).
             lengths: for each modality `[B]`, how many input steps (frames, vectors, ids) of each sample are real, 0
                 where the sample lacks it. A name left out stands for full samples. Best kept on the CPU.
             mixture: of views for every head, weights `[fusion layers, heads, V]`, in place of the table.
@@ -223,18 +223,7 @@ class FusionModel(nn.Module, Pretrained):
     def example_inputs(self, batch: int = 1, device: torch.device | str | None = None) -> dict[str, Tensor]:
         """Random full-length inputs, for costing, timing and tracing."""
         device = device or self.head.weight.device
-        inputs = {}
-        for name, spec in self.config.modalities.items():
-            if isinstance(spec, VideoSpec):
-                shape = (batch, spec.frames, spec.channels, spec.size, spec.size)
-                inputs[name] = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-            elif isinstance(spec, AudioSpec):
-                inputs[name] = torch.randn(batch, spec.frames, spec.mels, device=device)
-            elif isinstance(spec, FeatureSpec):
-                inputs[name] = torch.randn(batch, spec.max_length, spec.dim, device=device)
-            else:
-                inputs[name] = torch.randint(0, spec.vocabulary, (batch, spec.max_length), device=device)
-        return inputs
+        return {name: spec.example_input(batch, device) for name, spec in self.config.modalities.items()}
 
 
 def _embedding(config: FusionConfig, name: str, dim: int) -> ModalityEmbedding:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from locomt.nn.checkpoint import CONFIG, KINDS, PROCESSOR, checkpoint_folder, read_json
-from locomt.nn.fields import TYPES, ConfigError
-from locomt.nn.specs import LONG, WIDE
+from locomt.nn.checkpoint import CONFIG, KINDS, PROCESSOR, VIT, checkpoint_folder, read_json
+from locomt.nn.fields import LONG, TYPES, WIDE, ConfigError
 
 MOST_RATE = 2**24
 """Samples a second."""
@@ -64,7 +63,7 @@ def read_preprocessing(source: str | Path) -> Pictures | Sound | None:
     if kind not in KINDS or not (folder / PROCESSOR).is_file():
         return None
     path = folder / PROCESSOR
-    return pictures_of(path, read_json(path)) if kind == "vit" else sound_of(path, read_json(path))
+    return pictures_of(path, read_json(path)) if kind == VIT else sound_of(path, read_json(path))
 
 
 def sound_of(path: Path, values: Mapping[str, Any]) -> Sound:

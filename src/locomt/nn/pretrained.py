@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from locomt.nn.checkpoint import PROCESSOR, Checkpoint, read_checkpoint
-from locomt.nn.config import INFLATIONS, AudioSpec, ConfigError, FusionConfig, ModalitySpec, VideoSpec
+from locomt.nn.checkpoint import Checkpoint, read_checkpoint
+from locomt.nn.config import INFLATIONS, ConfigError, FusionConfig
 from locomt.nn.encoder import EncodedText, fill_encoder
-from locomt.nn.preprocessing import Pictures, pictures_of
+from locomt.nn.modalities import MODALITIES, ModalitySpec
+from locomt.nn.patches import Patches
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-
     from locomt.nn.model import FusionModel
 
 
@@ -26,7 +24,8 @@ def fill_towers(model: FusionModel, sources: Mapping[str, str | Path], inflation
 
     The checkpoint's lower layers become the unimodal tower, its upper ones the modality's own weights in the fusion
     layers, whatever the fusion is, its last norm the modality's norm. The bottleneck tokens and the head stay as they
-    are. A ViT can serve video and audio, an AST audio. A text with an encoder takes that from any transformers model.
+    are. Which checkpoints a kind of modality takes is said by its `checkpoints`. A text with an encoder takes that from
+    any transformers model.
 
     Args:
         model: the model, in place.
@@ -67,23 +66,21 @@ def fill_towers(model: FusionModel, sources: Mapping[str, str | Path], inflation
 
 def _check_sizes(checkpoint: Checkpoint, config: FusionConfig, name: str) -> None:
     source, found, spec = checkpoint.source, checkpoint.config, config.modalities[name]
-    if not isinstance(spec, VideoSpec | AudioSpec):
+    if checkpoint.kind not in spec.checkpoints:
+        takers = [kind for kind, other in MODALITIES.items() if checkpoint.kind in other.checkpoints]
         raise ConfigError(
-            f"pretrained: {name!r} is {spec.kind}; ViT and AST checkpoints are for video and audio, a text takes the "
-            "model that its encoder names"
+            f"pretrained: {name!r} is {spec.kind}; {source} has model_type {checkpoint.kind}, which is for "
+            f"{', '.join(takers)}; a text takes the model that its encoder names"
         )
-    if isinstance(spec, VideoSpec) and checkpoint.kind != "vit":
-        raise ConfigError(f"pretrained: {name!r} is video, and {source} is an AST, which takes audio")
     sizes = {
         "model.dim": (found["hidden_size"], config.width),
         "model.heads": (found["num_attention_heads"], config.num_heads),
         "model.depth": (found["num_hidden_layers"], config.num_layers),
         "model.mlp_ratio": (found["intermediate_size"] / found["hidden_size"], config.mlp_ratio),
         "model.norm_eps": (found["layer_norm_eps"], config.norm_eps),
-        f"data.modalities.{name}.patch": (checkpoint.patch[0], spec.patch),
     }
-    if isinstance(spec, VideoSpec):
-        sizes[f"channels of {name}"] = (checkpoint.channels, spec.channels)
+    for field, wanted in spec.fixed_by(checkpoint).items():
+        sizes[f"modalities.{name}.{field}"] = (wanted, getattr(spec, field))
     for field, (wanted, here) in sizes.items():
         if wanted != here:
             raise ConfigError(f"pretrained: {source} needs {field} {wanted:g}, here it is {here:g}")
@@ -108,63 +105,13 @@ def _embedding(
     positions = checkpoint.tensor("embeddings.position_embeddings", 1, first + height * width, dim)
     tokens = torch.cat([checkpoint.tensor(special, 1, 1, dim) for special in specials], dim=1) + positions[:, :first]
     table = positions[0, first:].unflatten(0, (height, width))
-    if isinstance(spec, VideoSpec):
-        kernel, bias = _normalised(checkpoint, kernel, bias)
-        kernel = inflate(kernel, spec.tubelet, inflation)
-        times, *size = spec.grid
-        table = resize_table(table, size)[None].expand(times, -1, -1, -1)
-    else:
-        # A spectrogram is a grey picture, frequency its height and time its width; ours has time first.
-        kernel = kernel.sum(dim=1).mT
-        table = resize_table(table.transpose(0, 1), spec.grid)
+    patches = spec.lay(checkpoint, Patches(kernel, bias, table), inflation)
     prefix = f"embeddings.{name}."
-    yield prefix + "project.project.weight", kernel.flatten(1)
-    yield prefix + "project.project.bias", bias
+    yield prefix + "project.project.weight", patches.kernel.flatten(1)
+    yield prefix + "project.project.bias", patches.bias
     yield prefix + "cls", tokens[:, : spec.class_tokens]
-    yield prefix + "positions", table.flatten(0, -2)
+    yield prefix + "positions", patches.positions.flatten(0, -2)
     yield prefix + "grid", torch.tensor(spec.grid)
-
-
-def _normalised(checkpoint: Checkpoint, kernel: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """A patch projection that takes pixels in [-1, 1] and does what the checkpoint's does with those it was trained on.
-
-    Its `preprocessor_config.json` says that of pixels p in [0, 255] it takes (scale p - mean) / std, a mean and a std a
-    channel. With x = p / 127.5 - 1 this is 127.5 scale x / std + (127.5 scale - mean) / std, which is linear and thus
-    part of the projection.
-    """
-    channels = kernel.shape[1]
-    made = pictures_of(Path(checkpoint.source) / PROCESSOR, checkpoint.processor, channels)
-    if made.mean + made.std == (0.5,) * len(made.mean + made.std) and made.scale == Pictures.scale:
-        return kernel, bias
-    mean, std = (torch.tensor(part, dtype=torch.float64).expand(channels) for part in (made.mean, made.std))
-    half = 127.5 * made.scale
-    exact = kernel.double()
-    shift = (exact.sum(dim=(2, 3)) * ((half - mean) / std)).sum(dim=1)
-    return (exact * (half / std)[:, None, None]).float(), (bias.double() + shift).float()
-
-
-def inflate(
-    kernel: Float[Tensor, "dim channels height width"], tubelet: int, inflation: str = "central"
-) -> Float[Tensor, "dim channels tubelet height width"]:
-    """A patch projection for one frame as one for `tubelet` frames, see `fill_towers`.
-
-    On frames that are all the same both give what the patch projection gave for one of them.
-    """
-    if inflation == "average":
-        return kernel[:, :, None].expand(-1, -1, tubelet, -1, -1) / tubelet
-    inflated = kernel.new_zeros(*kernel.shape[:2], tubelet, *kernel.shape[2:])
-    inflated[:, :, tubelet // 2] = kernel
-    return inflated
-
-
-def resize_table(
-    table: Float[Tensor, "height width dim"], size: Sequence[int]
-) -> Float[Tensor, "new_height new_width dim"]:
-    """Positions for another grid, bicubic as transformers' `interpolate_pos_encoding` has them."""
-    if table.shape[:2] == tuple(size):
-        return table
-    new = interpolate(table.movedim(-1, 0)[None], tuple(size), mode="bicubic", align_corners=False)
-    return new[0].movedim(0, -1)
 
 
 def _layers(checkpoint: Checkpoint, name: str, config: FusionConfig) -> Iterator[tuple[str, Tensor]]:

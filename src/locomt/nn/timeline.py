@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from locomt.nn.config import FusionConfig, ModalitySpec
+from locomt.nn.config import FusionConfig
+from locomt.nn.modalities import ModalitySpec
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int

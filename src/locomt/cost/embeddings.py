@@ -1,8 +1,12 @@
-"""What a text encoder costs: another library's model, so it is counted while it runs on tensors without memory."""
+"""What it costs to make a modality's tokens: of a projection from its sizes, of an encoder as it runs.
+
+An encoder is another library's model, so it is counted while it runs on tensors without memory.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -11,12 +15,12 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from locomt.nn.config import TextSpec
 from locomt.nn.encoder import build_encoder
+from locomt.nn.modalities import ModalitySpec
 
 
 class EncoderCost(NamedTuple):
-    """Of one sample.
+    """What an encoder costs for one sample.
 
     Attributes:
         parameters: trainable numbers.
@@ -32,14 +36,47 @@ class EncoderCost(NamedTuple):
     held_bytes: int
 
 
-def encoder_cost(spec: TextSpec, ids: int) -> EncoderCost:
-    """What the encoder of a text costs for a sample of so many token ids.
+def inputs_per_token(spec: ModalitySpec, dim: int) -> int:
+    """Width of what is projected to a token; 0 where tokens are looked up, or an encoder's states as wide as they."""
+    if spec.encoder is None:
+        return spec.inputs_per_token
+    width = encoder_cost(spec.encoder, spec.max_steps).width
+    return 0 if width == dim else width
+
+
+def embedding_flops(spec: ModalitySpec, made: int, dim: int) -> int:
+    """Of projecting one sample to so many tokens without class tokens, and of an encoder before that."""
+    encoder = 0 if spec.encoder is None else encoder_cost(spec.encoder, made).forward
+    return encoder + 2 * made * inputs_per_token(spec, dim) * dim
+
+
+def embedding_backward_flops(spec: ModalitySpec, made: int, dim: int) -> int:
+    """The gradient of the projection's weight and, where an encoder comes before it, of its input and the encoder."""
+    projection = 2 * made * inputs_per_token(spec, dim) * dim
+    return projection if spec.encoder is None else encoder_cost(spec.encoder, made).backward + 2 * projection
+
+
+def embedding_bytes(spec: ModalitySpec, made: int, dim: int, dtype_bytes: int) -> int:
+    """What autograd holds of one sample: what is projected, ids that are looked up, and what an encoder holds."""
+    encoder = 0 if spec.encoder is None else encoder_cost(spec.encoder, made).held_bytes * dtype_bytes // 4
+    return made * (inputs_per_token(spec, dim) * dtype_bytes + spec.index_bytes) + encoder
+
+
+def encoder_parameters(spec: ModalitySpec, dim: int) -> int:
+    """Trainable numbers of an encoder and of what projects its states; 0 where there is none."""
+    if spec.encoder is None:
+        return 0
+    inputs = inputs_per_token(spec, dim)
+    return encoder_cost(spec.encoder, spec.max_steps).parameters + (inputs * dim + dim if inputs else 0)
+
+
+def encoder_cost(values: Mapping[str, Any], ids: int) -> EncoderCost:
+    """What an encoder of this configuration costs for a sample of so many token ids.
 
     Raises:
         ConfigError: there is no such encoder, or transformers is not installed.
     """
-    assert spec.encoder is not None
-    return _cost(json.dumps(spec.encoder, sort_keys=True), ids)
+    return _cost(json.dumps(values, sort_keys=True), ids)
 
 
 @lru_cache(maxsize=64)
