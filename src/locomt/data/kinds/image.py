@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from locomt.data.kinds.media import MediaSource
 from locomt.data.kinds.source import WHOLE, Excerpt, Sight
-from locomt.nn.config import VideoSpec
+from locomt.nn.config import ImageSpec
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -38,8 +38,8 @@ class ImageSource(MediaSource):
         super().__post_init__()
         self.spec()
 
-    def spec(self) -> VideoSpec:
-        return VideoSpec(frames=1, size=self.size, patch=self.patch)  # MARK: becomes ImageSpec(size, patch) of nn
+    def spec(self) -> ImageSpec:
+        return ImageSpec(size=self.size, patch=self.patch)
 
     @property
     def max_steps(self) -> int:
