@@ -36,7 +36,7 @@ from locomt.cost.timing import paired_seconds
 from locomt.data import DataConfig, ManifestDataset, collate
 from locomt.data.media.frame_times import spread
 from locomt.data.shards.prepare import prepare
-from locomt.data.shards.writer import Storage
+from locomt.data.shards.storage import Storage
 
 CORES = 16
 APPETITE = "1569+401 fusion 4 training batch 32 locomt"

@@ -47,7 +47,7 @@ class Wanted:
 
 
 def by_locomt(wanted: Wanted) -> list[Tensor]:
-    from locomt.data.media.pyav import MediaFiles
+    from locomt.data.media.read import MediaFiles
 
     with MediaFiles() as files:
         file = files.open(wanted.path)

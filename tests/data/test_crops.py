@@ -25,8 +25,8 @@ from locomt.data import (
 )
 from locomt.data.media import frames as video
 from locomt.data.media import sound as audio
-from locomt.data.media.container import Crop, crop_at
-from locomt.data.media.pyav import MediaFiles
+from locomt.data.media.crop import Crop, crop_at
+from locomt.data.media.read import MediaFiles
 from locomt.data.media.sound import cut
 from locomt.nn.config import ConfigError
 from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip, write_video
@@ -257,7 +257,7 @@ def test_what_is_truncated_is_bad_in_any_crop(tmp_path: Path) -> None:
             file = files.open(path)
             crop = crop_at(file.span, 1.0, place)
             with pytest.raises(MediaError, match=r"truncated|damaged"):
-                config.modalities["audio"].load(file, crop)
+                config.modalities["audio"].read_crops(file, (crop,))
 
 
 @given(

@@ -2,6 +2,7 @@
 
 import csv
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -192,10 +193,27 @@ def test_labels_of_steps(folder: Path) -> None:
     assert batch.labels.tolist() == [[0, 1, 0, -100], [0, 1, 0, 1]]
 
 
-def test_cache_reads_once(folder: Path) -> None:
-    for cache in (False, True):
-        dataset = ManifestDataset(write(folder, {}, {"clip": "typo.mkv"}, cache=cache), "train", ["cat"])
-        assert (dataset[0] is dataset[0]) == (dataset[1] is dataset[1]) == cache
+@pytest.mark.parametrize("cache", [False, True])
+def test_cache_reads_once_what_is_there_and_looks_again_for_what_is_not(
+    cache: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write(folder, {}, {"clip": silent(folder)}, {"clip": "later.mkv", "lips": ""}, cache=cache)
+    first, other = (ManifestDataset(config, "train", ["cat"]) for _ in range(2))
+    read: list[str] = []
+    for source in {type(source) for source in config.modalities.values()}:
+        given = source.read
+        monkeypatch.setattr(source, "read", lambda *args, given=given: read.append(args[0].kind) or given(*args))
+    seen = [(dataset[0], dataset[1]) for dataset in (first, first, other)]
+    assert read == ["video", "audio", "features", "text", "video", "audio"] * (1 if cache else 3)
+    for good, bad in seen:
+        assert isinstance(good, Sample)
+        assert bad == BadSample("1", 3, str(folder / "silent.mkv"), "all-zero audio throughout")
+        for name, tensor in seen[0][0].inputs.items():
+            assert torch.equal(good.inputs[name], tensor)
+            assert (good.inputs[name] is tensor) == (cache or good is seen[0][0])
+    assert first[2] == BadSample("2", 4, str(folder / "later.mkv"), "there is no such file")
+    shutil.copy(folder / "clips" / "good.mkv", folder / "later.mkv")
+    assert isinstance(first[2], Sample)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

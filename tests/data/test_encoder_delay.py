@@ -9,10 +9,9 @@ import torch
 
 from coded_sound import clicks, heard_at, write_coded
 from locomt.data import DataConfig, FileDataset, ManifestDataset, Sample, read_audio
-from locomt.data.media.pyav import MediaFiles
-from locomt.data.media.sound import span_of
+from locomt.data.media.read import MediaFiles
 from locomt.data.shards.prepare import prepare
-from locomt.data.shards.writer import Storage
+from locomt.data.shards.storage import Storage
 
 SECONDS, TIMES = 6.0, (0.004, 0.5, 1.7, 2.6, 3.3, 4.1, 5.4, 5.95)
 FORMATS = [
@@ -61,7 +60,7 @@ def test_samples_are_those_of_the_sound(name: str, codec: str, container: str, t
     shifted = np.correlate(np.pad(samples, 800), sound[: len(samples) - 400])
     assert abs(int(shifted.argmax()) - 800) <= 4  # a quarter of a millisecond
     with MediaFiles() as files:
-        begin, end = span_of(files.open(path), 16000)
+        begin, end = files.open(path).sound_span(16000)
     assert end - begin == pytest.approx(SECONDS, abs=0.003)
 
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locomt.data import read_frames
-from locomt.data.media.container import Crop, moments
+from locomt.data.media.crop import Crop, moments
 from locomt.data.media.frame_times import FrameTimes, pick, spread
-from locomt.data.media.pyav import MediaFiles
+from locomt.data.media.read import MediaFiles
 from media_clips import add_audio, add_video, tone, write_clip, write_video
 from timed_clips import UNEVEN, grey, milliseconds, shades, shown
 

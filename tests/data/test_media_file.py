@@ -9,9 +9,9 @@ import torch
 from av import VideoFrame
 
 from locomt.data import MediaError, read_audio, read_frames
-from locomt.data.media import pyav as media_file
-from locomt.data.media.container import Crop
-from locomt.data.media.pyav import MediaFiles
+from locomt.data.media import packets as media_file
+from locomt.data.media.crop import Crop
+from locomt.data.media.read import MediaFiles
 from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
 
 CROPS = (None, Crop(0.4, 0.9, (0.4, 0.9)), Crop(0.0, 0.3, (0.0, 0.3)))

@@ -9,7 +9,7 @@ import pytest
 
 from locomt.data import MediaError, probe, read_audio
 from locomt.data.media.open_ended import source
-from locomt.data.media.pyav import MediaFiles
+from locomt.data.media.read import MediaFiles
 from media_clips import write_audio
 
 RATE = 16000

@@ -27,7 +27,7 @@ from locomt.data import (
 )
 from locomt.data.guess import guess_modalities
 from locomt.data.shards.prepare import prepare
-from locomt.data.shards.writer import Storage
+from locomt.data.shards.storage import Storage
 from media_clips import pictures, write_video
 
 # Format, what Pillow saves it with, by how much of 255 it may differ from what was written.
@@ -294,11 +294,11 @@ def folder_of(path: Path, *files: Path) -> Path:
     return path
 
 
-def test_a_folder_of_pictures_is_one_frame_of_each(tmp_path: Path) -> None:
+def test_a_folder_of_pictures_is_guessed_as_images(tmp_path: Path) -> None:
     still = [saved(tmp_path / f"{form}.jpg", pictures(1)[0], form) for form in FORMATS]
     animated(moving := tmp_path / "moving.gif", "GIF", [100, 100])
     clip = write_video(tmp_path / "clip.mp4", pictures(4), "libx264")
-    one = {"video": {"kind": "video", "column": "clip", "frames": 1}}
+    one = {"image": {"kind": "image", "column": "clip"}}
     several = {"video": {"kind": "video", "column": "clip"}}
     assert guess_modalities(folder_of(tmp_path / "still", *still)) == one
     assert guess_modalities(folder_of(tmp_path / "mixed", *still, clip)) == several

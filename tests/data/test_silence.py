@@ -20,7 +20,7 @@ from locomt.data import (
     label_list,
     read_audio,
 )
-from locomt.data.media.pyav import MediaFiles
+from locomt.data.media.read import MediaFiles
 from locomt.data.shards.prepare import prepare
 from locomt.nn.config import ConfigError
 from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip, write_video

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 
 from coded_sound import clicks, heard_at, write_coded
 from locomt.data import BadSample, DataConfig, FileDataset, ManifestDataset, MediaError, Sample, read_audio
-from locomt.data.media.pyav import MediaFiles
-from locomt.data.media.sound import span_of
+from locomt.data.media.read import MediaFiles
 from locomt.data.media.sound_time import HOLE, Clock
 from locomt.data.shards.prepare import prepare
-from locomt.data.shards.writer import Storage
+from locomt.data.shards.storage import Storage
 
 RATE = 16000
 SOUND = clicks(9, RATE, (1.0, 7.0))
@@ -160,8 +159,8 @@ def test_times_that_jump_back_lose_no_sound(codec: str, container: str, tmp_path
     assert len(samples) / RATE == pytest.approx(7, abs=0.15)
     assert heard_at(samples, RATE) == pytest.approx([1, 6], abs=0.1)
     with MediaFiles() as files:
-        file = files.open(path)
-        assert span_of(file, RATE)[1] - span_of(file, RATE)[0] == pytest.approx(7, abs=0.15)
+        begin, end = files.open(path).sound_span(RATE)
+        assert end - begin == pytest.approx(7, abs=0.15)
 
 
 class Frame:

@@ -10,11 +10,19 @@ import pytest
 import torch
 from av.stream import Disposition
 
-from locomt.data import DataConfig, FileDataset, ManifestDataset, NoStreamError, Sample, probe, read_frames
-from locomt.data.media.pyav import MediaFiles
+from locomt.data import (
+    DataConfig,
+    FileDataset,
+    ManifestDataset,
+    NoStreamError,
+    Sample,
+    VideoSource,
+    probe,
+    read_frames,
+)
+from locomt.data.media.read import MediaFiles
 from locomt.data.shards.prepare import prepare
-from locomt.data.shards.writer import Storage
-from locomt.data.sources import VideoSource
+from locomt.data.shards.storage import Storage
 from locomt.nn.config import ConfigError
 from media_clips import add_audio, add_video, pictures, tone, write_clip
 
@@ -80,7 +88,7 @@ def test_of_none_that_is_marked_it_is_that_of_the_most_data(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("kept", [2**26, 0], ids=["kept", "read again"])
 def test_two_streams_of_an_open_file_do_not_mix(kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from locomt.data.media import pyav as media_file
+    from locomt.data.media import packets as media_file
 
     monkeypatch.setattr(media_file, "KEPT", kept)
     path = write(tmp_path / "a.mp4", 2, 2)

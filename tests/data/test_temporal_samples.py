@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from locomt.data import BadSample, DataConfig, FileDataset, ManifestDataset, Sample, collate
-from locomt.data.media.container import moments
+from locomt.data.media.crop import moments
 from locomt.data.shards.prepare import prepare
-from locomt.data.shards.writer import Storage
+from locomt.data.shards.storage import Storage
 from locomt.nn.config import ConfigError
 from timed_clips import MODALITIES, begin_of_sound, times_of_frames, write_timed
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from locomt.data import BadSample, DataConfig, FileDataset, ManifestDataset, MediaError
 from locomt.data.media import torchcodec as torchcodec_file
-from locomt.data.media.container import Crop
-from locomt.data.media.pyav import MediaFiles
+from locomt.data.media.crop import Crop
+from locomt.data.media.read import MediaFiles
 from locomt.data.media.torchcodec import load_torchcodec
 from locomt.data.shards.prepare import prepare
 from locomt.nn.config import ConfigError

@@ -18,7 +18,8 @@ from fuzz.target import Target, check_items, one_in
 from locomt.data import DataConfig, FileDataset, ManifestDataset, MediaError, probe
 from locomt.data.guess import guess_modalities
 from locomt.data.manifest import read_manifest
-from locomt.data.shards.writer import Storage, write_shard
+from locomt.data.shards.storage import Storage
+from locomt.data.shards.writer import write_shard
 from media_clips import add_audio, add_video, pictures, tone, write_video
 
 RATE = 16000

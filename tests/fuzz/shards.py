@@ -18,7 +18,7 @@ from fuzz.target import Target, check_items, command, one_in
 from locomt.data import DataConfig, ManifestDataset
 from locomt.data.shards.check import check_shards
 from locomt.data.shards.prepare import prepare
-from locomt.data.shards.writer import Storage
+from locomt.data.shards.storage import Storage
 from media_clips import add_audio, add_video, pictures, tone, write_clip
 
 STORED: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from locomt.data.shards.writer import Storage
+from locomt.data.shards.storage import Storage
 
 MODALITIES: dict[str, Any] = {
     "video": {"kind": "video", "column": "clip", "frames": 3, "size": 32, "patch": 16},

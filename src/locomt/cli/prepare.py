@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
     from locomt.data.shards.prepare import prepare
-    from locomt.data.shards.writer import Storage
+    from locomt.data.shards.storage import Storage
     from locomt.files import write_text
 
     recipe = read_source(args.source, overrides)
@@ -126,7 +126,7 @@ def on_shards(recipe: Recipe, out: Path) -> Recipe:
     """The recipe that trains on the shards what this one would train on the files."""
     from dataclasses import replace
 
-    from locomt.data.shards.reader import INDEX
+    from locomt.data.shards.index import INDEX
 
     return replace(recipe, data=replace(recipe.data, manifest=os.path.abspath(out / INDEX)))
 
@@ -154,7 +154,7 @@ def check(args: argparse.Namespace) -> int:
 
     from locomt.cli.output import console, print_json
     from locomt.data.shards.check import check_shards
-    from locomt.data.shards.reader import INDEX
+    from locomt.data.shards.index import INDEX
 
     index = args.source / INDEX if args.source.is_dir() else args.source
     with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:

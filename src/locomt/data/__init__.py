@@ -9,32 +9,31 @@ if TYPE_CHECKING:
     from locomt.data.dataset import FileDataset, ManifestDataset
     from locomt.data.errors import DataError, FeatureError, ManifestError, MediaError, NoStreamError, SilentError
     from locomt.data.features import read_features
+    from locomt.data.kinds import AudioSource, FeatureSource, ImageSource, Source, TextSource, VideoSource
     from locomt.data.labels import label_list
-    from locomt.data.manifest import Row, read_manifest
-    from locomt.data.media.frames import read_frames
+    from locomt.data.manifest import read_manifest
     from locomt.data.media.info import MediaInfo, probe
-    from locomt.data.media.sound import read_audio
+    from locomt.data.media.read import read_audio, read_frames
     from locomt.data.media.spectrogram import kaldi_filter_bank, log_mel, mel_filters
-    from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource
+    from locomt.data.row import Row
 
 # Imported when first asked for: a recipe is read without PyAV.
 _HOMES = {
-    "media.sound": ("read_audio",),
     "batch": ("IGNORED", "BadSample", "Batch", "Sample", "average_clips", "collate"),
     "config": ("DataConfig",),
     "dataset": ("FileDataset", "ManifestDataset"),
     "errors": ("DataError", "FeatureError", "ManifestError", "MediaError", "NoStreamError", "SilentError"),
     "features": ("read_features",),
+    "kinds": ("AudioSource", "FeatureSource", "ImageSource", "Source", "TextSource", "VideoSource"),
     "labels": ("label_list",),
-    "manifest": ("Row", "read_manifest"),
+    "manifest": ("read_manifest",),
     "media.info": ("MediaInfo", "probe"),
-    "sources": ("AudioSource", "FeatureSource", "Source", "TextSource", "VideoSource"),
+    "media.read": ("read_audio", "read_frames"),
     "media.spectrogram": ("kaldi_filter_bank", "log_mel", "mel_filters"),
-    "media.frames": ("read_frames",),
+    "row": ("Row",),
 }
 
 __all__ = [  # noqa: RUF022  in the order of the table above
-    "read_audio",
     "IGNORED",
     "BadSample",
     "Batch",
@@ -51,20 +50,22 @@ __all__ = [  # noqa: RUF022  in the order of the table above
     "NoStreamError",
     "SilentError",
     "read_features",
-    "label_list",
-    "Row",
-    "read_manifest",
-    "MediaInfo",
-    "probe",
     "AudioSource",
     "FeatureSource",
+    "ImageSource",
     "Source",
     "TextSource",
     "VideoSource",
+    "label_list",
+    "read_manifest",
+    "MediaInfo",
+    "probe",
+    "read_audio",
+    "read_frames",
     "kaldi_filter_bank",
     "log_mel",
     "mel_filters",
-    "read_frames",
+    "Row",
 ]
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+from locomt.data.kinds import KINDS, AudioSource, Source, TextSource, VideoSource
 from locomt.data.names import clean
-from locomt.data.sources import SOURCES, AudioSource, FeatureSource, Source, TextSource, VideoSource
 from locomt.hints import did_you_mean
 from locomt.nn.config import ConfigError
 from locomt.views import check_modalities
@@ -19,7 +19,6 @@ __all__ = [
     "AudioSource",
     "ConfigError",
     "DataConfig",
-    "FeatureSource",
     "Source",
     "TextSource",
     "VideoSource",
@@ -61,7 +60,7 @@ class DataConfig:
         clips: evaluate this many crops, evenly spaced from the first to the last, and average the model's outputs.
         max_bad: fraction of a split's samples that may be bad before a run stops.
         workers: processes that load samples beside the one that trains.
-        cache: keep decoded samples in memory, media files for as long as the process lives.
+        cache: keep what was read in memory for as long as the process lives, for all its runs.
         decoder: of media files: `pyav`; `torchcodec`, a package of its own; or `torchcodec-cuda`, which decodes
             pictures on the GPU and cannot be used by worker processes.
         allow_outside: let the manifest name files outside its own folder.
@@ -141,9 +140,10 @@ class DataConfig:
         )
         for name in self.steps:
             _require(name in sources, f"data.steps: {_unknown(name, sources, 'modality')}")
+            able = " and ".join(kind for kind, source in KINDS.items() if source.token_a_step)
             _require(
-                sources[name].kind in ("features", "text"),
-                f"data.steps: modality {name!r} is {sources[name].kind}; only features and text have a token a step",
+                sources[name].token_a_step,
+                f"data.steps: modality {name!r} is {sources[name].kind}; only {able} have a token a step",
             )
         counts = {name: sources[name].max_steps for name in self.steps}
         _require(
@@ -187,7 +187,9 @@ class DataConfig:
         )
         _require(
             bool(self.pace),
-            "data.task temporal: expected a modality with a time axis, video, audio or features; text has none",
+            "data.task temporal: expected a modality with a time axis "
+            f"({', '.join(kind for kind, source in KINDS.items() if source.has_time)}), "
+            f"got {', '.join(source.kind for source in sources.values())}",
         )
         _check_room(sources, "seconds", self.seconds)
 
@@ -207,12 +209,8 @@ class DataConfig:
         """
         if self.seconds is None or self.step is None:
             return {}
-        rates = {
-            name: source.rate / source.hop if isinstance(source, AudioSource) else source.max_steps / self.seconds
-            for name, source in self.modalities.items()
-            if not isinstance(source, TextSource)
-        }
-        return {name: rate * self.step for name, rate in rates.items()}
+        timed = {name: source for name, source in self.modalities.items() if source.has_time}
+        return {name: source.rate_in(self.seconds) * self.step for name, source in timed.items()}
 
     @property
     def cut(self) -> str | None:
@@ -228,12 +226,11 @@ class DataConfig:
 def _check_room(sources: Mapping[str, Source], field: str, seconds: float) -> None:
     """A spectrogram holds as much as is cut out of a file."""
     for name, source in sources.items():
-        if isinstance(source, AudioSource):
-            _require(
-                source.seconds >= seconds,
-                f"data.{field} is {seconds:g} s, but modality {name!r} has room for {source.seconds:g} s; set "
-                f"data.modalities.{name}.seconds to {seconds:g}",
-            )
+        _require(
+            source.room >= seconds,
+            f"data.{field} is {seconds:g} s, but modality {name!r} has room for {source.room:g} s; set "
+            f"data.modalities.{name}.seconds to {seconds:g}",
+        )
 
 
 def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:
@@ -248,9 +245,9 @@ def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:
     _require(isinstance(value, Mapping), f"{where}: expected {{kind: ..., column: ...}}, got {value!r}")
     values = {str(key): entry for key, entry in value.items()}
     kind = values.pop("kind", None)
-    _require(kind is not None, f"{where}: field 'kind' is missing; it is one of {', '.join(SOURCES)}")
-    _require(isinstance(kind, str) and kind in SOURCES, f"{where}: {_unknown(kind, SOURCES, 'kind')}")
-    source = SOURCES[kind]
+    _require(kind is not None, f"{where}: field 'kind' is missing; it is one of {', '.join(KINDS)}")
+    _require(isinstance(kind, str) and kind in KINDS, f"{where}: {_unknown(kind, KINDS, 'kind')}")
+    source = KINDS[kind]
     known = {f.name: f.default is MISSING for f in fields(source)}
     for field in values:
         _require(field in known, f"{where}: {_unknown(field, known, f'field of kind {kind}:')}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -12,14 +14,13 @@ from torch.utils.data import Dataset
 from locomt.data.batch import BadSample, Sample
 from locomt.data.config import DataConfig
 from locomt.data.errors import DataError, NoStreamError, SilentError
-from locomt.data.features import FEATURE_FILES
+from locomt.data.kinds.source import Excerpt
 from locomt.data.labels import LabelError, parse_label
-from locomt.data.manifest import Row, is_shards, read_manifest, resolve
-from locomt.data.media.container import crop_at
-from locomt.data.media.pyav import MediaFile, MediaFiles, file_class
+from locomt.data.manifest import is_shards, read_manifest, resolve
+from locomt.data.media.read import MediaFiles, file_class
 from locomt.data.names import places_of
-from locomt.data.shards.reader import Shards, StoredPart
-from locomt.data.sources import AudioSource, FeatureSource, Source, TextSource, VideoSource, leaves_out
+from locomt.data.row import Row
+from locomt.data.shards.reader import Shards
 from locomt.faults import tell_of_machine
 from locomt.hints import did_you_mean, require_list
 
@@ -50,7 +51,6 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         if self.shards is None:
             file_class(config.decoder)  # that it cannot be had is no fault of the samples
         self.places = places_of(labels)
-        self._kept: dict[int, Sample | BadSample] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,27 +60,24 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         if isinstance(index, tuple):
             row, place = index
             return self._load(self.rows[row], (place,), cache=False)
-        if index in self._kept:
-            return self._kept[index]
-        sample = self._load(self.rows[index], self.crops, cache=self.config.cache)
-        if self.config.cache:
-            self._kept[index] = sample
-        return sample
+        return self._load(self.rows[index], self.crops, cache=self.config.cache)
 
-    def _load(self, row: Row, places: Sequence[float], *, cache: bool) -> Sample | BadSample:
+    def _load(self, row: Row, places: tuple[float, ...], *, cache: bool) -> Sample | BadSample:
         try:
             label = parse_label(row.label, self.config, self.places)
             steps = len(label) if self.config.steps else None
             parts: dict[str, Sequence[Tensor]] = {}
             missing: dict[str, str] = {}
+            excerpt = Excerpt(self.config.crop, places, self.config.seconds)
             with MediaFiles(self.config.decoder) as files:
                 for name, source in self.config.modalities.items():
-                    if cell := row.cells[source.column].strip():
-                        count = steps if name in self.config.steps else None
+                    if row.cells[source.column].strip():
+                        asked = replace(excerpt, steps=steps) if name in self.config.steps else excerpt
                         try:
-                            parts[name] = self._read(row, name, cell, count, places, cache, files)
+                            read = self._read_once if cache else self._read
+                            parts[name] = read(row, name, asked, files)
                         except DataError as error:
-                            if not leaves_out(source, error.kind):
+                            if not source.leaves_out(error.kind):
                                 raise
                             missing[name] = error.reason
             inputs, *more = _clips(parts, len(places))
@@ -110,53 +107,50 @@ class ManifestDataset(Dataset[Sample | BadSample]):
             label = label[: len(inputs[labelled[0]])]
         return Sample(row.id, inputs, label, tuple(more), missing)
 
-    def _read(
-        self,
-        row: Row,
-        name: str,
-        cell: str,
-        steps: int | None,
-        places: Sequence[float],
-        cache: bool,
-        files: MediaFiles,
-    ) -> Sequence[Tensor]:
+    def _read(self, row: Row, name: str, excerpt: Excerpt, files: MediaFiles) -> list[Tensor]:
         """The modality in each of the clips; a single one stands for all."""
-        source: Source = self.config.modalities[name]
-        if isinstance(source, TextSource):
-            return [source.load(cell, steps)]
-        file: Path | StoredPart
-        if self.shards is not None:
-            file = self.shards.part(row, name)
-        else:
-            file = resolve(cell, self.manifest, allow_outside=self.config.allow_outside)
-        if isinstance(source, FeatureSource):
-            return [source.load(file, steps)]
-        if isinstance(file, StoredPart):
-            return _load_media(source, file, self.config, places)
-        if not cache or not file.is_file():
-            return _load_media(source, files.open(file), self.config, places)
-        cut = (self.config.crop, self.config.seconds, *places)
-        key = (self.config.decoder, source, file, file.stat().st_mtime_ns, cut)
-        if key not in _DECODED:
-            _DECODED[key] = _load_media(source, files.open(file), self.config, places)
-        return _DECODED[key]
+        source = self.config.modalities[name]
+        part: Any = row.cells[source.column].strip()
+        if source.names_file and self.shards is not None:
+            part = self.shards.part(row, name)
+        elif source.names_file:
+            part = source.open(self._file(part), files)
+        read: list[Tensor] = source.read(part, excerpt)
+        return read
+
+    def _read_once(self, row: Row, name: str, excerpt: Excerpt, files: MediaFiles) -> list[Tensor]:
+        """The same out of the cache, failures too; what is no file is looked for again."""
+        source = self.config.modalities[name]
+        cell = row.cells[source.column].strip()
+        where: tuple[Any, ...] = (cell,)
+        if source.names_file:
+            file = self._file(cell) if self.shards is None else self.manifest
+            if not file.is_file():
+                return self._read(row, name, excerpt, files)
+            where = (file, file.stat().st_mtime_ns, *((row.id, name) if self.shards is not None else ()))
+        key = (self.config.decoder, source, where, excerpt)
+        if key not in _READ:
+            try:
+                _READ[key] = self._read(row, name, excerpt, files)
+            except DataError as error:
+                tell_of_machine(error)
+                _READ[key] = type(error)(error.file, error.reason)  # without what its traceback keeps alive
+        if isinstance(found := _READ[key], DataError):
+            raise type(found)(found.file, found.reason)
+        return found
+
+    def _file(self, cell: str) -> Path:
+        return resolve(cell, self.manifest, allow_outside=self.config.allow_outside)
+
+
+_READ: dict[Any, list[Tensor] | DataError] = {}
+"""What `cache` keeps for the life of the process, by where it came from and what was read of it: several runs on the
+same clips decode them once."""
 
 
 def evenly_spaced(clips: int) -> tuple[float, ...]:
     """Where in a file its clips are taken: from the first to the last, one alone in the middle."""
     return (0.5,) if clips == 1 else tuple(clip / (clips - 1) for clip in range(clips))
-
-
-def _load_media(
-    source: VideoSource | AudioSource, file: MediaFile | StoredPart, config: DataConfig, places: Sequence[float]
-) -> list[Tensor]:
-    """The crops at these places, or the first `seconds`, or, without either, what the source takes of the whole."""
-    if config.seconds is not None:
-        return [source.load_first(file, config.seconds)]
-    if config.crop is None:
-        return [source.load(file)]
-    span = source.span(file)
-    return source.load_crops(file, [crop_at(span, config.crop, place) for place in places])
 
 
 def _clips(parts: Mapping[str, Sequence[Tensor]], count: int) -> list[dict[str, Tensor]]:
@@ -169,10 +163,6 @@ def _nothing_left(missing: Mapping[str, str]) -> str:
     return "; ".join(dict.fromkeys(missing.values()))
 
 
-_DECODED: dict[tuple[str, Source, Path, int, tuple[float | None, ...]], list[Tensor]] = {}
-"""What `cache` keeps of media files for the life of the process: several runs on the same clips decode them once."""
-
-
 File = str | Path | Mapping[str, str | Path]
 """What stands for a sample: a file, or modality -> file."""
 
@@ -180,7 +170,7 @@ File = str | Path | Mapping[str, str | Path]
 class FileDataset(Dataset[Sample | BadSample]):
     """Samples without labels from files, each of which stands for one sample.
 
-    All video and audio modalities are read from the same media file. Those that it has no stream for, and sound of
+    All modalities that media files hold are read from the same one. Those that it has no stream for, and sound of
     which nothing is heard, are missing, whatever their sources say of it; `Sample.missing` tells why. All feature
     modalities are read from a .npy, .npz or .safetensors file. Several files, or a text, make one sample where an item
     is a mapping from modality to file (to the text itself for kind text).
@@ -213,9 +203,9 @@ class FileDataset(Dataset[Sample | BadSample]):
         if isinstance(item, Mapping):
             parts, name = dict(item), ", ".join(map(str, item.values()))
         else:
-            reads = "features" if Path(item).suffix.lower() in FEATURE_FILES else "media"
-            parts = {n: item for n, source in self.config.modalities.items() if source.reads == reads}
+            parts = {n: item for n, source in self.config.modalities.items() if source.takes(Path(item))}
             name = str(item)
+        excerpt = Excerpt(self.config.crop, self.crops, self.config.seconds)
         read: dict[str, Sequence[Tensor]] = {}
         missing: dict[str, str] = {}
         try:
@@ -223,14 +213,11 @@ class FileDataset(Dataset[Sample | BadSample]):
                 for modality, part in parts.items():
                     source = self.config.modalities[modality]
                     try:
-                        if isinstance(source, VideoSource | AudioSource):
-                            file = files.open(Path(part))
-                            read[modality] = _load_media(source, file, self.config, self.crops)
-                        else:
-                            read[modality] = [source.load(str(part) if source.reads == "text" else Path(part))]
+                        opened = source.open(Path(part), files) if source.names_file else str(part)
+                        read[modality] = source.read(opened, excerpt)
                     except (NoStreamError, SilentError) as error:
                         named = isinstance(item, Mapping) and isinstance(error, NoStreamError)
-                        if named and not leaves_out(source, error.kind):
+                        if named and not source.leaves_out(error.kind):
                             raise
                         missing[modality] = error.reason
         except DataError as error:

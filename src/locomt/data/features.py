@@ -21,12 +21,14 @@ from locomt.data.npy import pass_over, read_header, read_rows
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from locomt.data.shards.reader import StoredPart
-    from locomt.data.sources import FeatureSource
-
 FEATURE_FILES = (".npy", ".npz", ".safetensors")
 NAME = "features"
 """The array that is read where a .npz or .safetensors file holds several."""
+
+
+def is_feature_file(path: Path) -> bool:
+    """Whether a file is one by its name."""
+    return path.suffix.lower() in FEATURE_FILES
 
 
 def read_features(
@@ -91,16 +93,6 @@ def check_features(
 def vector_count(shape: Sequence[int]) -> int:
     """How many vectors an array of this shape holds: `[dim]` is one."""
     return shape[0] if len(shape) == 2 else 1
-
-
-def load_features(
-    file: Path | StoredPart, source: FeatureSource, steps: int | None = None
-) -> Float[Tensor, "time dim"]:
-    """What `FeatureSource.load` promises."""
-    if not isinstance(file, Path):
-        features, shape = file.read_features(source.max_length)
-        return check_features(str(file), features, shape, dim=source.dim, steps=steps)
-    return read_features(file, dim=source.dim, max_length=source.max_length, steps=steps)
 
 
 def _read_npy(path: Path, max_length: int | None, dim: int | None) -> Found:

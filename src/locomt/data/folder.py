@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from locomt.data.errors import ManifestError
-from locomt.data.manifest import Row
+from locomt.data.row import Row
 from locomt.data.splits import resembles_split, usual_split
 from locomt.hints import listed
 

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from locomt.data.errors import DataError, MediaError
-from locomt.data.features import FEATURE_FILES
-from locomt.data.manifest import Row, read_manifest, resolve
+from locomt.data.kinds import KINDS
+from locomt.data.kinds.source import Sight
+from locomt.data.manifest import read_manifest, resolve
 from locomt.data.media.info import MediaInfo, probe
+from locomt.data.row import Row
 
 TRIES = 20
 """Files that are looked at before a column is given up."""
-TEXT_LENGTH = 128
 
 
 def guess_modalities(manifest: Path) -> dict[str, dict[str, Any]]:
-    """Modalities for `data.modalities`: the pictures and the sound of clips, and text.
+    """Modalities for `data.modalities`: pictures, clips and their sound, and text.
 
     Raises:
         ValueError: there is none, or a column of feature files, whose sizes have to be said in a recipe.
@@ -39,8 +40,6 @@ def guess_modalities(manifest: Path) -> dict[str, dict[str, Any]]:
 
 def _guess(manifest: Path, rows: list[Row], column: str) -> dict[str, dict[str, Any]]:
     cells = [cell for row in rows if (cell := row.cells[column].strip())][:TRIES]
-    if any(Path(cell).suffix.lower() in FEATURE_FILES for cell in cells):
-        raise DataError(manifest, f"column {column!r} names feature files: say in a recipe their dim and max_length")
     files = []
     for cell in cells:
         try:
@@ -49,16 +48,15 @@ def _guess(manifest: Path, rows: list[Row], column: str) -> dict[str, dict[str, 
                 files.append(file)
         except (DataError, OSError):
             continue
-    if found := list(_probed(files)):
-        kinds = {"video": found[0].video, "audio": found[0].audio}
-        still = all(info.video is not None and info.video.frames == 1 for info in found)
-        fields = {"frames": 1} if still else {}  # more would be copies of the one
-        return {kind: fields if kind == "video" else {} for kind, stream in kinds.items() if stream}
-    if files or not cells:
-        return {}
-    if all((mimetypes.guess_type(cell)[0] or "").startswith(("video/", "audio/", "image/")) for cell in cells):
+    names = [(mimetypes.guess_type(cell)[0] or "").startswith(("video/", "audio/", "image/")) for cell in cells]
+    if cells and not files and all(names):
         raise DataError(manifest, f"column {column!r} names files such as {cells[0]!r}, none of which is there")
-    return {"text": {"max_length": TEXT_LENGTH}}
+    sight = Sight(cells, files, list(_probed(files)))
+    try:
+        found = {kind: source.guess(sight) for kind, source in KINDS.items()}
+    except ValueError as error:
+        raise DataError(manifest, f"column {column!r} {error}") from None
+    return {kind: fields for kind, fields in found.items() if fields is not None}
 
 
 def _probed(files: list[Path]) -> Iterator[MediaInfo]:

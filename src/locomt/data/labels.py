@@ -13,8 +13,9 @@ from torch import Tensor
 from locomt.data.cells import NONE_OF_THEM
 from locomt.data.config import DataConfig
 from locomt.data.errors import ManifestError
-from locomt.data.manifest import Row, read_manifest
+from locomt.data.manifest import read_manifest
 from locomt.data.names import clean
+from locomt.data.row import Row
 from locomt.data.splits import others_there
 from locomt.hints import did_you_mean, listed, printable
 

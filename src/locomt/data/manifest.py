@@ -6,42 +6,18 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from locomt.data.cells import text_of
 from locomt.data.errors import ManifestError
-from locomt.data.names import clean
+from locomt.data.folder import read_folder
+from locomt.data.row import Row
+from locomt.data.shards.index import read_samples
 from locomt.hints import did_you_mean
 
 LONGEST_CELL = 16 * 1024 * 1024
 """Characters. The csv module's own limit of 131,072 is shorter than the subtitles of a long video."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One sample as the manifest has it.
-
-    Attributes:
-        number: its line in the file, from 1; in a Parquet file its row, from 1.
-        cells: column -> text, for all columns of the manifest; empty where there is nothing.
-    """
-
-    number: int
-    cells: dict[str, str]
-
-    @property
-    def id(self) -> str:
-        return self.cells["id"].strip()
-
-    @property
-    def split(self) -> str:
-        return clean(self.cells["split"])
-
-    @property
-    def label(self) -> str:
-        return clean(self.cells["label"])
 
 
 def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "label")) -> list[Row]:
@@ -61,7 +37,7 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
     readers = {".csv": _read_csv, ".jsonl": _read_json_lines, ".ndjson": _read_json_lines, ".parquet": _read_parquet}
     if path.exists() and not (path.is_dir() or path.is_file()):
         raise ManifestError(path, "expected a file or a folder, got a device or a pipe; write the manifest to a file")
-    reader = _read_folder if path.is_dir() else _read_shards if is_shards(path) else readers.get(path.suffix.lower())
+    reader = read_folder if path.is_dir() else _read_shards if is_shards(path) else readers.get(path.suffix.lower())
     if reader is None:
         hint = "; write it with commas between the cells, as .csv" if path.suffix.lower() in (".tsv", ".tab") else ""
         raise ManifestError(path, f"expected a manifest that ends in {', '.join(readers)}, got {path.suffix!r}{hint}")
@@ -227,15 +203,7 @@ def is_shards(manifest: Path) -> bool:
 
 
 def _read_shards(path: Path) -> Iterator[Row]:
-    from locomt.data.shards.reader import read_samples  # which needs the rows defined here
-
     return (row for row, _ in read_samples(path))
-
-
-def _read_folder(path: Path) -> Iterator[Row]:
-    from locomt.data.folder import read_folder
-
-    return read_folder(path)
 
 
 def resolve(cell: str, manifest: Path, *, allow_outside: bool = False) -> Path:

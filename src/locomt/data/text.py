@@ -18,8 +18,6 @@ from locomt.nn.config import ConfigError
 if TYPE_CHECKING:
     from jaxtyping import Int
 
-    from locomt.data.sources import TextSource
-
 BYTES = "bytes"
 BYTE_VOCABULARY = 257
 """All bytes, and 0 for padding."""
@@ -59,16 +57,6 @@ def tokenize(text: str, tokenizer: str = BYTES) -> Int[Tensor, " time"]:
         if not _is_theirs(error):
             raise
         raise DataError("text", f"tokenizer {tokenizer!r} makes nothing of {text!r:.60}: {error!s:.100}") from None
-
-
-def load_text(text: str, source: TextSource, steps: int | None = None) -> Int[Tensor, " time"]:
-    """What `TextSource.load` promises."""
-    ids = tokenize(text, source.tokenizer)
-    if steps is not None and len(ids) != steps:
-        raise DataError("text", f"expected {steps} tokens, one a label, got {len(ids)} from {text!r:.60}")
-    if not len(ids):
-        raise DataError("text", f"expected a text, got {text!r:.60}, which has no tokens")
-    return ids[: source.max_length]
 
 
 @lru_cache(maxsize=8)

@@ -10,9 +10,9 @@ from test_shards import describe
 
 from locomt.data import BadSample, DataConfig, ManifestDataset, Sample
 from locomt.data.errors import ShardError
+from locomt.data.shards.index import read_index
 from locomt.data.shards.prepare import prepare
-from locomt.data.shards.reader import read_index
-from locomt.data.shards.writer import Storage
+from locomt.data.shards.storage import Storage
 from media_clips import add_audio, add_video, pictures, tone, write_clip
 
 MODALITIES: dict[str, Any] = {

@@ -10,7 +10,7 @@ from test_shards import describe
 from locomt.data import DataConfig, ManifestDataset, Sample
 from locomt.data.media.frame_times import spread
 from locomt.data.shards.prepare import prepare
-from locomt.data.shards.writer import Storage
+from locomt.data.shards.storage import Storage
 from media_clips import write_video
 from timed_clips import UNEVEN, grey, milliseconds, shades, shown
 

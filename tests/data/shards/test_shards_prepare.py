@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader
 
 from locomt.data import BadSample, Batch, DataConfig, ManifestDataset, Sample, collate, label_list, read_manifest
 from locomt.data.shards.check import check_shards
+from locomt.data.shards.index import read_samples
 from locomt.data.shards.plan import PrepareError, begun_in
 from locomt.data.shards.prepare import prepare
-from locomt.data.shards.reader import read_samples
-from locomt.data.shards.writer import Storage
+from locomt.data.shards.storage import Storage
 from locomt.lock import LockError
 from locomt.nn.config import ConfigError
 from shard_clips import EXACT, MODALITIES, SAMPLES, contents

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from locomt.data.media.container import TICK, Crop
+from locomt.data.media.crop import TICK, Crop
 
 
 @dataclass(frozen=True)

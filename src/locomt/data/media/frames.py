@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,9 +16,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from locomt.data.errors import MediaError
-from locomt.data.media.container import Crop, naming, stream_of
+from locomt.data.media.container import naming, stream_of
+from locomt.data.media.crop import Crop
 from locomt.data.media.frame_times import FrameTimes, pick
-from locomt.data.media.pyav import MediaFile, MediaFiles
+from locomt.data.media.packets import PacketFile
+from locomt.data.media.recording import Frames, Kept, OpenFile
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -27,33 +29,8 @@ NEVER_REFERENCED = {"h264", "mpeg1video", "mpeg2video"}
 """Codecs that mark the frames from which no other is decoded. HEVC's mark holds within a temporal layer only."""
 
 
-def read_frames(
-    path: str | Path, count: int, *, size: int | None = None, crop: Crop | None = None, stream: int | None = None
-) -> UInt8[Tensor, "frames 3 height width"]:
-    """Read `count` frames spread evenly over a clip, as RGB and upright.
-
-    The packets are read first, which is cheap and tells the times of all frames whatever the header says; then those
-    from the last key frame before each wanted frame up to it are decoded.
-
-    Args:
-        path: the clip.
-        count: how many frames: those that are shown at the middle of each of `count` equal parts of the clip's
-            duration. In a clip of fewer frames some come several times.
-        size: the square in the middle scaled to this height and width (bilinear, antialiased); None leaves the
-            frames as they are.
-        crop: take them from this part of the clip alone.
-        stream: which of its video streams, counted from 0; None is the main one, see `locomt.data.VideoSource`.
-
-    Raises:
-        NoStreamError: there is no video stream, or not that one.
-        MediaError: the file is missing, empty, truncated or no media file.
-    """
-    with MediaFiles() as files:
-        return files.open(Path(path)).read_crops(count, (crop,), size=size, stream=stream)[0]
-
-
 def crops_of(
-    file: MediaFile, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None
+    file: OpenFile, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None
 ) -> list[UInt8[Tensor, "frames 3 height width"]]:
     """What `read_frames` gives for each of the crops; what several of them need is decoded once."""
 
@@ -65,33 +42,15 @@ def crops_of(
     return [_stack(file.path, [clip.frames[place] for place in places]) for places in chosen]
 
 
-Kept = TypeVar("Kept")
-
-
-@dataclass(frozen=True)
-class Frames(Generic[Kept]):
-    """Chosen frames of a clip.
-
-    Attributes:
-        total: frames of the whole clip.
-        times: when each of all the frames is shown; None where only their order can be trusted.
-        frames: place among all frames -> what was made of it, in the order of being shown.
-    """
-
-    total: int
-    times: FrameTimes | None
-    frames: dict[int, Kept]
-
-
 def map_frames(
-    file: MediaFile,
+    file: PacketFile,
     choose: Callable[[int, FrameTimes | None], Collection[int]],
     take: Callable[[UInt8[Tensor, "3 height width"]], Kept],
     *,
     size: int | None,
     stream: int | None,
 ) -> Frames[Kept]:
-    """What `MediaFile.map_frames` promises."""
+    """What `OpenFile.map_frames` promises."""
     with naming(file.path):
         packets, unit = _scan(file, stream)
         shown = _times(packets)
@@ -114,7 +73,7 @@ def map_frames(
         return _map_in_order(file.path, decode, total, choose, keep)
 
 
-def times_of(file: MediaFile, stream: int | None) -> FrameTimes | None:
+def times_of(file: PacketFile, stream: int | None) -> FrameTimes | None:
     """When the frames of a clip are shown; None where only their order can be trusted.
 
     Raises:
@@ -126,7 +85,7 @@ def times_of(file: MediaFile, stream: int | None) -> FrameTimes | None:
         return _in_seconds(packets, shown, unit) if shown else None
 
 
-def is_mirrored(file: MediaFile, stream: int | None) -> bool:
+def is_mirrored(file: PacketFile, stream: int | None) -> bool:
     """Whether a clip says that it is to be shown as in a mirror.
 
     Raises:
@@ -149,7 +108,7 @@ class _Packet:
     shown: bool
 
 
-def _scan(file: MediaFile, stream: int | None) -> tuple[list[_Packet], Fraction]:
+def _scan(file: PacketFile, stream: int | None) -> tuple[list[_Packet], Fraction]:
     """All packets of the video stream in the order in which they are decoded, and the unit of their times."""
     unit = stream_of(file.path, file.container, "video", stream).time_base or Fraction(1)
     packets = [
@@ -213,7 +172,7 @@ def _map_in_order(
 
 
 def _decode(
-    file: MediaFile, stream: int | None, needed: Sequence[bool] | None = None, wanted: set[int] | None = None
+    file: PacketFile, stream: int | None, needed: Sequence[bool] | None = None, wanted: set[int] | None = None
 ) -> Iterator[Any]:
     """The frames that come out of the needed packets (all of them when left out), in the order of being shown.
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import logging
 import struct
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from locomt.data.errors import DataError, MediaError
 from locomt.data.media.container import DAMAGED, check_pixels, no_stream
+from locomt.data.media.crop import Crop
 from locomt.data.media.frame_times import FrameTimes
-from locomt.data.media.frames import Frames, Kept, fitted
-from locomt.data.media.pyav import MediaFile
+from locomt.data.media.frames import crops_of, fitted
+from locomt.data.media.recording import Frames, Kept, Sound
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
@@ -75,8 +76,8 @@ def opened_picture(path: Path) -> Iterator[PictureFile]:
             yield PictureFile(path, image)
 
 
-class PictureFile(MediaFile):
-    """A picture; valid while it is open.
+class PictureFile:
+    """A picture; an `OpenFile`, valid while it is open.
 
     Args:
         path: the file, for the errors.
@@ -87,23 +88,31 @@ class PictureFile(MediaFile):
     """
 
     def __init__(self, path: Path, image: Any) -> None:
-        self.path, self.image, self.streams = path, image, []
+        self.path, self.image = path, image
         with _naming(path):
             frames = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
             # A still picture that stands before an animated PNG is for programs that show no animations.
             self._first = int(frames > 1 and getattr(image, "default_image", False))
             self.total = frames - self._first
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     @property
     def span(self) -> tuple[float, float]:
         check_pixels(self.path, *self.image.size)
         return self._times.span if self._times else (0.0, 0.0)
 
-    def packets(self, kind: Literal["video", "audio"], stream: int | None = None) -> Iterator[Any]:
-        raise no_stream(self.path, kind, stream, 0)
-
-    def read_audio(self, rate: int, stream: int | None = None) -> Any:
+    def sound_span(self, rate: int, stream: int | None = None) -> tuple[float, float]:
         raise no_stream(self.path, "audio", stream, 0)
+
+    def read_audio(self, rate: int, stream: int | None = None) -> Sound:
+        raise no_stream(self.path, "audio", stream, 0)
+
+    def read_crops(
+        self, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None = None
+    ) -> list[UInt8[Tensor, "frames 3 height width"]]:
+        return crops_of(self, count, crops, size=size, stream=stream)
 
     def map_frames(
         self,

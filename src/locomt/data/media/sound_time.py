@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from locomt.data.errors import MediaError
 from locomt.data.media import container as media
-
-if TYPE_CHECKING:
-    from locomt.data.media.pyav import MediaFile
+from locomt.data.media.packets import PacketFile
 
 HOLE = 0.05
 """Seconds by which a frame must come late for silence to stand before it. Less is how containers round and jitter; what
@@ -78,7 +76,7 @@ class Clock:
             )
 
 
-def stated_end(file: MediaFile, number: int | None, end: float) -> float:
+def stated_end(file: PacketFile, number: int | None, end: float) -> float:
     """At what second a sound of a file ends that lasts up to `end` with what its codec added.
 
     MP4 says it by its edit list, Matroska by its duration; all others leave the rest out by themselves, or say nothing.

@@ -17,7 +17,8 @@ import torch
 from torch.nn.functional import interpolate
 
 from locomt.data.errors import MediaError
-from locomt.data.media.container import TICK, Crop, stream_of
+from locomt.data.media.container import stream_of
+from locomt.data.media.crop import TICK, Crop
 from locomt.data.media.frame_times import pick
 from locomt.data.media.frames import is_mirrored, times_of
 from locomt.data.media.pyav import MediaFile

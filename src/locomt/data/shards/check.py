@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from locomt.data.errors import DataError
-from locomt.data.shards.reader import Place, read_index, read_samples
+from locomt.data.shards.index import Place, read_index, read_samples
 from locomt.data.shards.tar import refusal, sha256
 
 

@@ -19,10 +19,6 @@ from locomt.data.npy import read_header
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
-IMAGES = {"jpeg": "jpg", "png": "png"}
-SOUNDS = {"flac": "flac", "npy": "npy"}
-"""Ways of storing -> the ends of the names."""
-
 
 def encode_image(pixels: UInt8[Tensor, "3 height width"], form: str, quality: int) -> bytes:
     """A frame as JPEG, its colours at full resolution, or as PNG, which loses nothing and needs no `quality`."""

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from locomt.data.config import DataConfig
-from locomt.data.manifest import Row
-from locomt.data.shards.reader import VERSION, read_place, stored_fields
-from locomt.data.shards.writer import Storage, key_of
+from locomt.data.row import Row
+from locomt.data.shards.index import VERSION, read_place, stored_fields
+from locomt.data.shards.storage import Storage
+from locomt.data.shards.writer import key_of
 from locomt.files import to_json, write_text
 from locomt.hints import in_short
 from locomt.lock import is_lock, locked

@@ -19,13 +19,14 @@ import torch
 
 from locomt.data.config import DataConfig
 from locomt.data.labels import LabelError, label_list, parse_label
-from locomt.data.manifest import Row, is_shards, read_manifest
+from locomt.data.manifest import is_shards, read_manifest
 from locomt.data.names import places_of
+from locomt.data.row import Row
+from locomt.data.shards.index import INDEX, SAMPLES, VERSION, stored_fields
 from locomt.data.shards.plan import Job, PrepareError, begin, begun_in, lay_out
-from locomt.data.shards.reader import INDEX, SAMPLES, VERSION, stored_fields
+from locomt.data.shards.storage import Storage
 from locomt.data.shards.tar import sha256
-from locomt.data.shards.writer import LONGEST_NAME, Storage, write_shard
-from locomt.data.sources import leaves_out
+from locomt.data.shards.writer import LONGEST_NAME, write_shard
 from locomt.faults import MachineError
 from locomt.files import replacing, to_json, write_text
 from locomt.nn.config import ConfigError
@@ -73,8 +74,8 @@ def prepare(
     for name in config.modalities:
         if len(name) > LONGEST_NAME:
             raise ConfigError(f"modality {name!r}: expected a name of at most {LONGEST_NAME} characters")
-    pictures = any(source.kind == "video" for source in config.modalities.values())
-    if config.cut is not None and storage.fps is None and pictures:
+    cut_by_fps = any(source.by_fps for source in config.modalities.values())
+    if config.cut is not None and storage.fps is None and cut_by_fps:
         raise ConfigError(
             f"data.{config.cut} takes frames from anywhere in a clip: say by --fps how many a second to store, 0: all"
         )
@@ -96,7 +97,7 @@ def prepare(
 
 def _has_failed(note: dict[str, Any], config: DataConfig) -> bool:
     return any(
-        not leaves_out(config.modalities[name], failure.get("kind", ""))
+        not config.modalities[name].leaves_out(failure.get("kind", ""))
         for place in note["places"].values()
         if place
         for name, failure in place["failed"].items()
@@ -240,7 +241,7 @@ def _missing(config: DataConfig, rows: Sequence[Row], places: dict[str, Any]) ->
         place = places[row.id]
         if place and _is_stored(row, config, place):
             for name, failure in place["failed"].items():
-                if leaves_out(config.modalities[name], failure.get("kind", "")):
+                if config.modalities[name].leaves_out(failure.get("kind", "")):
                     yield _entry(row, name, failure["file"], failure["reason"])
 
 
@@ -261,7 +262,7 @@ def _failures(
             yield _entry(row, None, manifest.name, "every modality of the row is empty")
         left = place is not None and _is_stored(row, config, place)
         for name, failure in place["failed"].items() if place else ():
-            if not (left and leaves_out(config.modalities[name], failure.get("kind", ""))):
+            if not (left and config.modalities[name].leaves_out(failure.get("kind", ""))):
                 yield _entry(row, name, failure["file"], failure["reason"])
         try:
             if labels or config.task == "regression":

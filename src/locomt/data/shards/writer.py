@@ -6,71 +6,24 @@ import io
 import re
 import tarfile
 import zlib
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from locomt.data.config import DataConfig
-from locomt.data.errors import DataError, SilentError
-from locomt.data.features import check_features, leading_vectors, vector_count
-from locomt.data.manifest import Row, resolve
-from locomt.data.media.frame_times import FrameTimes, pick
-from locomt.data.media.pyav import MediaFile, MediaFiles
-from locomt.data.shards.encoding import IMAGES, SOUNDS, encode_array, encode_image, encode_sound
-from locomt.data.shards.reader import Place
+from locomt.data.errors import DataError
+from locomt.data.manifest import resolve
+from locomt.data.media.read import MediaFiles
+from locomt.data.row import Row
+from locomt.data.shards.index import Place
+from locomt.data.shards.storage import Storage, Stored
 from locomt.data.shards.tar import member_bytes, sha256
-from locomt.data.sources import AudioSource, FeatureSource, TextSource, VideoSource
 from locomt.faults import tell_of_machine
 from locomt.files import replacing, to_json
-from locomt.nn.config import ConfigError
 
 LONGEST_NAME = 32
 """Characters of a modality's name, so that the names of members fit into a tar's plain headers."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Storage:
-    """How samples are stored.
-
-    Attributes:
-        images: `jpeg`, or `png`, which loses nothing.
-        quality: of JPEG, 1 to 100.
-        sound: `flac` of 16 bits, or `npy` of float32, which loses nothing.
-        fps: frames a second that are stored besides those which the recipe asks for; 0 stores all there are, None
-            none but those of the recipe.
-        samples: to a shard.
-        seed: of the order in which the samples of a split are laid out.
-    """
-
-    images: str = "jpeg"
-    quality: int = 95
-    sound: str = "flac"
-    fps: float | None = None
-    samples: int = 256
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, value, known in (("images", self.images, IMAGES), ("sound", self.sound, SOUNDS)):
-            if value not in known:
-                raise ConfigError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
-        if not 1 <= self.quality <= 100:
-            raise ConfigError(f"quality: expected 1 to 100, got {self.quality}")
-        if self.fps is not None and not 0 <= self.fps < float("inf"):
-            raise ConfigError(f"fps: expected frames a second, or 0 for all, got {self.fps}")
-        if self.samples < 1:
-            raise ConfigError(f"samples to a shard: expected 1 or more, got {self.samples}")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One modality of a sample: its members as the end of the name and the content, and what the JSON says besides."""
-
-    members: list[tuple[str, bytes]]
-    fields: dict[str, Any]
 
 
 def write_shard(
@@ -110,7 +63,7 @@ def write_shard(
     return {"bytes": size, "sha256": digest, "places": places}
 
 
-def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str, Part], dict[str, dict[str, str]]]:
+def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str, Stored], dict[str, dict[str, str]]]:
     """What a row's modalities are stored as, and for those that cannot be read the file and the reason."""
     parts, failed = {}, {}
     manifest = Path(config.manifest)
@@ -120,15 +73,10 @@ def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str
             if not cell:
                 continue
             try:
-                if isinstance(source, TextSource):
-                    parts[name] = Part([("txt", cell.encode("utf-8", errors="replace"))], {})
-                    continue
-                path = resolve(cell, manifest, allow_outside=config.allow_outside)
-                if isinstance(source, FeatureSource):
-                    parts[name] = _read_features(path, source)
-                else:
-                    read = _read_video if isinstance(source, VideoSource) else _read_audio
-                    parts[name] = read(files.open(path), source, storage)
+                part: Any = cell
+                if source.names_file:
+                    part = source.open(resolve(cell, manifest, allow_outside=config.allow_outside), files)
+                parts[name] = source.store(part, storage)
             except DataError as error:
                 tell_of_machine(error)
                 failed[name] = {
@@ -142,52 +90,7 @@ def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str
     return parts, failed
 
 
-def _read_features(file: Path, source: FeatureSource) -> Part:
-    features, shape = leading_vectors(file, source.max_length, source.dim)
-    features = check_features(file, features, shape, dim=source.dim)
-    return Part([("npy", encode_array(features))], {"total": vector_count(shape)})
-
-
-def _read_audio(file: MediaFile, source: AudioSource, storage: Storage) -> Part:
-    samples, begin, silence = file.read_audio(source.rate, source.stream)
-    if silence:
-        raise SilentError(file.path, silence)
-    content, scale = encode_sound(samples, source.rate, storage.sound)
-    fields = {"span": source.span(file), "begin": begin, "scale": scale}
-    return Part([(SOUNDS[storage.sound], content)], fields)
-
-
-def _read_video(file: MediaFile, source: VideoSource, storage: Storage) -> Part:
-    def choose(total: int, times: FrameTimes | None) -> set[int]:
-        return set(pick(total, times, source.frames, None)) | set(_every(total, times, storage.fps))
-
-    def encode(pixels: Tensor) -> bytes:
-        return encode_image(pixels, storage.images, storage.quality)
-
-    clip = file.map_frames(choose, encode, size=source.size, stream=source.stream)
-    places, times = sorted(clip.frames), clip.times
-    end = IMAGES[storage.images]
-    members = [(f"{number:06d}.{end}", clip.frames[place]) for number, place in enumerate(places)]
-    fields = {"span": file.span, "total": clip.total, "places": places}
-    if storage.fps is None:  # no other frames can be asked for
-        return Part(members, {**fields, "chosen": pick(clip.total, times, source.frames, None)})
-    known = times and {"seconds": times.begins, "end": times.end, "unit": times.unit}
-    return Part(members, {**fields, **(known or {})})
-
-
-def _every(total: int, times: FrameTimes | None, fps: float | None) -> Sequence[int]:
-    """The places of `fps` frames a second: the first that is shown in each of the equal stretches of time."""
-    if fps is None:
-        return ()
-    if not fps or times is None:
-        return range(total)
-    seconds = times.begins
-    last = int((seconds[-1] - seconds[0]) * fps)
-    found = [bisect_left(seconds, seconds[0] + number / fps) for number in range(last + 1)]
-    return [place for place in found if place < total]
-
-
-def _sample_json(row: Row, parts: dict[str, Part], failed: dict[str, dict[str, str]]) -> bytes:
+def _sample_json(row: Row, parts: dict[str, Stored], failed: dict[str, dict[str, str]]) -> bytes:
     described, offset = {}, 0
     for name, part in parts.items():
         members = [(end, len(content), zlib.crc32(content)) for end, content in part.members]

@@ -1,0 +1,76 @@
+"""Kind `image`: a picture a sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from locomt.data.kinds.media import MediaSource
+from locomt.data.kinds.source import WHOLE, Excerpt, Sight
+from locomt.nn.config import ImageSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import UInt8
+    from torch import Tensor
+
+    from locomt.data.media.recording import OpenFile, Recording
+    from locomt.data.shards.storage import Storage, Stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSource(MediaSource):
+    """A picture, or the frame that a clip shows in its middle; the shorter side scaled to `size`, then the square in
+    the middle. It has no place in time: a crop in time takes the same picture.
+
+    Attributes:
+        stream: which of the file's video streams.
+        size: height and width in pixels; a multiple of `patch`.
+        patch: height and width of a token in pixels.
+    """
+
+    kind: ClassVar[str] = "image"
+    holds: ClassVar[str] = "pixels"
+    shaping: ClassVar[tuple[str, ...]] = ("size", "stream")
+    size: int = 224
+    patch: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.spec()
+
+    def spec(self) -> ImageSpec:
+        return ImageSpec(size=self.size, patch=self.patch)
+
+    @property
+    def max_steps(self) -> int:
+        return 1
+
+    def read(self, part: Recording, excerpt: Excerpt = WHOLE) -> list[UInt8[Tensor, "1 3 size size"]]:
+        """The picture, whatever the excerpt.
+
+        Raises:
+            MediaError: it cannot be decoded.
+        """
+        return part.read_crops(1, (None,), size=self.size, stream=self.stream)
+
+    def store(self, part: OpenFile, storage: Storage) -> Stored:
+        """The picture alone, whatever `storage.fps` stores of videos."""
+        from locomt.data.media.frame_times import pick
+        from locomt.data.shards.encoding import encode_image
+        from locomt.data.shards.storage import IMAGES, Stored
+
+        clip = part.map_frames(
+            lambda total, times: pick(total, times, 1, None),
+            lambda pixels: encode_image(pixels, storage.images, storage.quality),
+            size=self.size,
+            stream=self.stream,
+        )
+        ((place, content),) = clip.frames.items()
+        fields = {"total": clip.total, "places": [place], "chosen": [place]}
+        return Stored([(f"000000.{IMAGES[storage.images]}", content)], fields)
+
+    @classmethod
+    def guess(cls, sight: Sight) -> dict[str, Any] | None:
+        """Where each of the files is a single picture."""
+        still = all(info.video is not None and info.video.frames == 1 for info in sight.media)
+        return {} if sight.media and still else None
