@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").rglob("*.yaml"))
 METRIC = re.compile(r"accuracy|\bmAP\b|\bF1\b|\bMAE\b|\bAUC\b|correct", re.IGNORECASE)

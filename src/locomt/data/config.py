@@ -12,6 +12,7 @@ from locomt.data.names import clean
 from locomt.data.sources import SOURCES, AudioSource, FeatureSource, Source, TextSource, VideoSource
 from locomt.hints import did_you_mean
 from locomt.nn.config import ConfigError
+from locomt.require import require as _require
 from locomt.views import check_modalities
 
 __all__ = [
@@ -32,11 +33,6 @@ MOST_STEPS = 100_000
 MOST = 1024
 """Of worker processes, and of crops of a sample: a slip of the key would have as many as it says."""
 TASKS = ("multiclass", "multilabel", "regression", "temporal")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from locomt.nn.config import AudioSpec, ConfigError, FeatureSpec, TextSpec, VideoSpec
 from locomt.nn.fields import check_types
+from locomt.require import require as _require
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -26,11 +27,6 @@ LACKING = ("bad", "missing")
 """What a sample is that lacks a stream or sound: a bad sample, or one without that modality."""
 MOST_RATE, MOST_WINDOW = 2**20, 2**18
 """Samples a second and of a window: beyond every sound card, and what a Fourier transform may take of memory."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from locomt.layout import TokenLayout
-from locomt.nn.fields import ConfigError, check_sizes, check_types, require
+from locomt.nn.fields import check_sizes, check_types
 from locomt.nn.specs import (
     LONG,
     SPECS,
@@ -21,6 +21,7 @@ from locomt.nn.specs import (
     encodes,
     token_count,
 )
+from locomt.require import ConfigError, require
 from locomt.views import MOST_HEADS, MOST_LAYERS, STRATEGIES, ViewError, ViewTable, check_modalities
 
 __all__ = [

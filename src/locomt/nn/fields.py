@@ -10,17 +10,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from locomt.require import require
+
 LARGEST = 2**63 - 1
 """Of whole numbers: what torch counts with."""
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be built: says which field, what it wants and what came."""
-
-
-def require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
 
 
 def _whole(value: Any) -> bool:

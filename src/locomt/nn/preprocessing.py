@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from locomt.nn.checkpoint import CONFIG, KINDS, PROCESSOR, checkpoint_folder, read_json
-from locomt.nn.fields import TYPES, ConfigError
+from locomt.nn.fields import TYPES
 from locomt.nn.specs import LONG, WIDE
+from locomt.require import ConfigError
 
 MOST_RATE = 2**24
 """Samples a second."""

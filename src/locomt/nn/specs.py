@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeGuard
 
-from locomt.nn.fields import check_sizes, check_types, require
+from locomt.nn.fields import check_sizes, check_types
+from locomt.require import require
 
 LONG, WIDE = 2**24, 2**16
 """The most steps in time and the most features of anything that goes in, far beyond what has been trained."""
