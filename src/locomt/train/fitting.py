@@ -28,9 +28,9 @@ from locomt.nn.model import FusionModel
 from locomt.nn.pretrained import fill_towers
 from locomt.train import ranks
 from locomt.train.bad import BadSampleLog
-from locomt.train.checkpoint import AtomicCheckpointIO, EpochKeeper
 from locomt.train.datamodule import SplitsModule
 from locomt.train.divergence import blind_loss, divergence
+from locomt.train.epoch_keeper import AtomicCheckpointIO, EpochKeeper
 from locomt.train.memory import estimate, shortage
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
