@@ -32,7 +32,7 @@ def test_another_way_takes_a_module_and_an_entry(
     make_project: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, options = make_project(), ["--train.epochs", "1", "--model.cross", "1"]
-    with pytest.raises(RecipeError, match="train.views: expected one of"):
+    with pytest.raises(RecipeError, match=r"train\.views: expected one of"):
         load_recipe(path, [*options, "--train.views", "aloof"])
     monkeypatch.setitem(VIEWS, "aloof", ViewTraining(home=f"{__name__}:Aloof", passes=lambda train: 2))
     recipe, fixed = load_recipe(path, [*options, "--train.views", "aloof"]), load_recipe(path, options)

@@ -16,7 +16,8 @@ from locomt.train.bad import BadSampleLog
 from locomt.train.module import FusionModule, TrainingError
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory, write_text
-from locomt.train.views.choice import LearnViews, ViewChoice
+from locomt.train.views.choice import ViewChoice
+from locomt.train.views.learned_config import LearnViews
 
 
 class LearningModule(FusionModule):
