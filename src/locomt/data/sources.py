@@ -108,6 +108,7 @@ class VideoSource(_MediaSource):
     """
 
     kind: ClassVar[str] = "video"
+    holds: ClassVar[str] = "pixels"
     frames: int = 8
     size: int = 224
     patch: int = 16
@@ -158,6 +159,7 @@ class AudioSource(_MediaSource):
     """
 
     kind: ClassVar[str] = "audio"
+    holds: ClassVar[str] = "spectrogram"
     on_silent: str = "bad"
     seconds: float = 8.0
     rate: int = 16000
@@ -241,6 +243,7 @@ class FeatureSource(_Source):
     """
 
     kind: ClassVar[str] = "features"
+    holds: ClassVar[str] = "vectors"
     reads: ClassVar[str] = "features"
     dim: int
     max_length: int
@@ -284,6 +287,7 @@ class TextSource(_Source):
     """
 
     kind: ClassVar[str] = "text"
+    holds: ClassVar[str] = "ids"
     reads: ClassVar[str] = "text"
     max_length: int
     tokenizer: str = "bytes"

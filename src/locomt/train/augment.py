@@ -50,10 +50,10 @@ class Augment:
         inputs = dict(batch.inputs)
         with torch.autocast(next(iter(inputs.values())).device.type, enabled=False):
             for name, tensor in inputs.items():
-                kind = self.data.modalities[name].kind
-                if kind == "video":
+                holds = self.data.modalities[name].holds
+                if holds == "pixels":
                     inputs[name] = jitter_frames(tensor, config, rng)
-                elif kind == "audio":
+                elif holds == "spectrogram":
                     inputs[name] = mask_spectrograms(tensor, batch.lengths[name], config, rng)
             batch = replace(batch, inputs=inputs)
             if config.mixup:

@@ -70,7 +70,7 @@ def check_augment(config: AugmentConfig, data: DataConfig) -> None:
         return
     for name, source in data.modalities.items():
         require(
-            source.kind != "text",
+            source.holds != "ids",
             f"train.augment.mixup: modality {name!r} is text, and a mean of token ids is no text; set mixup to 0",
         )
     require(

@@ -54,11 +54,11 @@ class Recipe:
         modalities = self.data.modalities
         for name in self.train.pretrained:
             require(name in modalities, f"train.pretrained: {unknown_name(name, modalities)}")
-            kind = modalities[name].kind
+            source = modalities[name]
             require(
-                kind in ("video", "audio"),
-                f"train.pretrained: {name!r} is {kind}; towers are for video and audio, and a text takes what "
-                f"data.modalities.{name}.encoder names",
+                source.holds in ("pixels", "spectrogram"),
+                f"train.pretrained: {name!r} is {source.kind}; towers are for pictures and sound, and a text takes "
+                f"what data.modalities.{name}.encoder names",
             )
         for field_name, named in (("learning_rates", self.train.learning_rates), ("frozen", self.train.frozen)):
             for name in named:
