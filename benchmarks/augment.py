@@ -21,7 +21,8 @@ from data import APPETITE, appetite_of
 from locomt.cost.timing import paired_seconds
 from locomt.data.batch import Batch
 from locomt.train.augment import Augment
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import load_recipe
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "audioset.yaml"
 CLASSES = 527

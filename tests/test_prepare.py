@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from locomt.data import DataConfig, ManifestDataset, label_list
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 VIDEOS = {"train": ("aa", "bb_b", "cc", "dd"), "test": ("ee", "ff")}

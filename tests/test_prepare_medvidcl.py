@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from locomt.data import ManifestDataset, label_list
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 from official_files import medvidcl_videos
 
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -9,7 +9,7 @@ import pytest
 from doc_pages import FENCE, PAGES, ROOT, command_lines
 from locomt.cli.main import COMMANDS, build_parser, load_command, split_overrides, takes_overrides
 from locomt.data import read_manifest
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 
 OURS = sorted({line for page in PAGES for line in command_lines(page) if line.startswith("locomt ")})
 

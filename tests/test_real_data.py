@@ -12,7 +12,8 @@ import torch
 from locomt.data import ManifestDataset, label_list
 from locomt.train.evaluation import Run, evaluate
 from locomt.train.fitting import fit
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import load_recipe
 
 pytestmark = pytest.mark.shared_data
 RECIPES = Path(__file__).parents[1] / "recipes"

@@ -12,6 +12,12 @@ def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str
     return f"did you mean {close[0]!r}?" if close else otherwise
 
 
+def unknown_name(name: object, known: Iterable[str]) -> str:
+    """`unknown name 'framse'; did you mean 'frames'?`"""
+    known = list(known)
+    return f"unknown name {name!r}; " + did_you_mean(name, known, f"expected one of {', '.join(known)}")
+
+
 def listed(names: Iterable[str], most: int = 8, show: Callable[[str], str] = repr) -> str:
     """`'a', 'b' and 3 more`: names as Python writes them, so that no control character in them reaches a terminal."""
     names = list(names)

@@ -12,7 +12,7 @@ from PIL import Image
 from feature_project import make_project
 from locomt.cli.main import main
 from locomt.data import ManifestDataset, Sample, label_list
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
 
 Read = Callable[[], tuple[str, str]]

@@ -13,7 +13,7 @@ from locomt.cli import cost
 from locomt.cli.main import main
 from locomt.cost import flops, variants
 from locomt.cost.counted import count_flops
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 
 DOCS = Path(__file__).parents[2] / "docs" / "cost.md"
 RECIPE = """

@@ -9,7 +9,7 @@ import pytest
 from locomt.cli.main import main, split_overrides
 from locomt.demo.clips import ADDITIVE_LIMIT
 from locomt.demo.demo import FULL, Size, prepare
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 
 TINY = Size(train=16, val=16, test=16, epochs=1, seeds=1, minutes="a second", expected="chance")
 

@@ -13,7 +13,8 @@ from feature_project import make_project
 from locomt.compare.compare import CompareError, Comparison, all_models, compare, model_recipe
 from locomt.cost import flops, parameters
 from locomt.train.evaluation import Run
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import load_recipe
 from locomt.train.runs import SCORES, Job, Outcome, do_all
 
 

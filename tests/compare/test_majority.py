@@ -8,7 +8,7 @@ import pytest
 from feature_project import make_project
 from locomt.compare.majority import majority
 from locomt.data import label_list
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 
 
 def relabel(folder: Path, labels: dict[str, list[str]]) -> None:

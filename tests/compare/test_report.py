@@ -11,7 +11,7 @@ from feature_project import make_project
 from locomt.compare import figures
 from locomt.compare.compare import Comparison, compare
 from locomt.compare.report import next_commands, write_report
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 
 NASTY = "<script>alert('&')</script>"
 

@@ -6,7 +6,7 @@ import pytest
 
 from feature_project import make_project
 from locomt.compare.tuning import TuneError, folder_name, parse_grid, points, with_values
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 
 
 def test_a_grid_is_all_combinations() -> None:

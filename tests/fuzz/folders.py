@@ -21,7 +21,7 @@ from locomt.nn import AudioSpec, FeatureSpec, TextSpec, VideoSpec
 from locomt.nn.pretrained import fill_towers
 from locomt.train.evaluation import Run, evaluate, predict
 from locomt.train.fitting import fit
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 from locomt.train.start import fill_from_run
 from text_encoders import save_encoder
 

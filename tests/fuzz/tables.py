@@ -19,7 +19,7 @@ from fuzz.target import FaultError, Target, check_items, command, one_in
 from locomt import FusionModel
 from locomt.data import DataConfig, ManifestDataset, label_list
 from locomt.data.guess import guess_modalities
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 from locomt.views import LayerViews, ViewTable
 
 COLUMNS = ("id", "split", "label", "motion", "title")

@@ -21,7 +21,7 @@ from locomt.search.question import Search
 from locomt.search.results import read_results
 from locomt.search.search import search
 from locomt.train import load_recipe
-from locomt.train.checkpoint import as_csv
+from locomt.train.epoch_keeper import as_csv
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory
 from locomt.train.runs import do

@@ -8,7 +8,7 @@ import pytest
 from locomt.data import ManifestDataset, label_list
 from locomt.studies.datasets import TASKS, TaskError
 from locomt.studies.datasets.task import Task
-from locomt.train.recipe import build_recipe, load_recipe
+from locomt.train.recipe_file import build_recipe, load_recipe
 
 DRAWN = [task for task in TASKS.values() if task.needs is None]
 

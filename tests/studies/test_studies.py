@@ -14,7 +14,8 @@ from locomt.studies import STUDIES, Plan, StudyError, hand_made, load_study, rea
 from locomt.studies.datasets import TASKS, Task
 from locomt.studies.page import compared, verdict
 from locomt.studies.study import Arm, study
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import load_recipe
 from locomt.views import STRATEGIES
 from tiny_task import make_task
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from feature_project import make_project
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import load_recipe
 
 
 @pytest.fixture(name="make_project")

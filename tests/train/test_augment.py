@@ -16,7 +16,8 @@ from locomt.data import Batch, DataConfig
 from locomt.data.batch import within_samples
 from locomt.nn.config import ConfigError
 from locomt.train import fit, load_recipe
-from locomt.train.augment import Augment, AugmentConfig
+from locomt.train.augment import Augment
+from locomt.train.augment_config import AugmentConfig
 from locomt.train.config import RecipeError, TrainConfig
 from locomt.train.transforms import AT_ONCE, GREY, drop_modalities, jitter_frames, mask_spectrograms, mix
 

@@ -16,8 +16,8 @@ from feature_project import read_rows, write_manifest
 from locomt.data import Batch, ManifestDataset
 from locomt.train import fit, load_recipe
 from locomt.train.bad import BadSampleLog, TooManyBadSamplesError
-from locomt.train.checkpoint import EpochKeeper
 from locomt.train.divergence import blind_loss, divergence
+from locomt.train.epoch_keeper import EpochKeeper
 from locomt.train.module import FusionModule, TrainingError
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory, RunError

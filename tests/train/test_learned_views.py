@@ -23,7 +23,8 @@ from locomt.train import Run, evaluate, fit, load_recipe
 from locomt.train.config import RecipeError
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunError
-from locomt.train.views.choice import LearnViews, ViewChoice
+from locomt.train.views.choice import ViewChoice
+from locomt.train.views.learned_config import LearnViews
 from locomt.views import view_set
 
 # 9 and 5 tokens: a self head takes 106 score pairs, a cross head 90, a multi head 196.

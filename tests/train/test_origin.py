@@ -10,7 +10,7 @@ import yaml
 
 from locomt.cli.main import main
 from locomt.train import Run, evaluate, fit, load_recipe, origin, predict
-from locomt.train.recipe import RecipeError
+from locomt.train.config import RecipeError
 from locomt.train.run_directory import RunDirectory, RunError
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from feature_project import SIZES, make_project
 from locomt.train.loading import ShareSampler
 from locomt.train.ranks import LaunchError
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 from locomt.train.sampling import EpochSampler
 
 STEPS = 3  # an epoch: of 12 samples 5, 5 and 2

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from locomt.train.config import RecipeError, TrainConfig
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import load_recipe
 from locomt.train.run_directory import flatten
 
 

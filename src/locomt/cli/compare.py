@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.output import print_json
     from locomt.compare.tuning import parse_grid
     from locomt.lock import locked
-    from locomt.train.recipe import load_recipe
+    from locomt.train.recipe_file import load_recipe
 
     check_folder(args.out)
     grid = parse_grid(args.tune)

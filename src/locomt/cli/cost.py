@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         raise ValueError(f"--batch: expected at most {MOST_SAMPLES:,} samples, got more: that fits no machine")
     from locomt.cli.output import print_json
     from locomt.cost import guarantee, variants
-    from locomt.train.recipe import load_recipe
+    from locomt.train.recipe_file import load_recipe
 
     recipe = load_recipe(args.config, overrides)
     config = _fusion_config(recipe)

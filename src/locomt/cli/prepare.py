@@ -97,7 +97,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
 def read_source(source: Path, overrides: list[str]) -> Recipe:
     """The recipe; for a manifest or a folder, one with the modalities that its first files show."""
-    from locomt.train.recipe import load_recipe
+    from locomt.train.recipe_file import load_recipe
 
     if source.suffix.lower() in (".yaml", ".yml"):
         return load_recipe(source, overrides)

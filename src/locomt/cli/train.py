@@ -29,7 +29,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
     from locomt.train import ranks
-    from locomt.train.recipe import load_recipe
+    from locomt.train.recipe_file import load_recipe
     from locomt.train.run_directory import RunDirectory
 
     first = ranks.is_first()  # of the processes of `train.devices`, each of which comes by here; it speaks for all

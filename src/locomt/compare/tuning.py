@@ -8,7 +8,8 @@ from itertools import product
 import yaml
 
 from locomt.train.config import RecipeError
-from locomt.train.recipe import Recipe, build_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import build_recipe
 
 Grid = Mapping[str, Sequence[str]]
 """Fields of the recipe, `train.learning_rate` say, and the values to try, as text."""

@@ -12,6 +12,7 @@ from locomt.data.kinds import KINDS, AudioSource, Source, TextSource, VideoSourc
 from locomt.data.names import clean
 from locomt.hints import did_you_mean
 from locomt.nn.config import ConfigError
+from locomt.require import require
 from locomt.views import check_modalities
 
 __all__ = [
@@ -31,11 +32,6 @@ MOST_STEPS = 100_000
 MOST = 1024
 """Of worker processes, and of crops of a sample: a slip of the key would have as many as it says."""
 TASKS = ("multiclass", "multilabel", "regression", "temporal")
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +82,9 @@ class DataConfig:
     allow_outside: bool = False
 
     def __post_init__(self) -> None:
-        _require(bool(self.manifest), "data.manifest: expected the name of a file, got nothing")
-        _require(self.task in TASKS, f"data.task: expected one of {', '.join(TASKS)}, got {self.task!r}")
-        _require(
+        require(bool(self.manifest), "data.manifest: expected the name of a file, got nothing")
+        require(self.task in TASKS, f"data.task: expected one of {', '.join(TASKS)}, got {self.task!r}")
+        require(
             isinstance(self.modalities, Mapping) and bool(self.modalities),
             f"data.modalities: expected name: {{kind: ..., column: ...}} for one modality or more, "
             f"got {self.modalities!r}",
@@ -100,92 +96,92 @@ class DataConfig:
         self._check_steps(sources)
         self._check_crop(sources)
         self._check_time(sources)
-        _require(0 <= self.max_bad <= 1, f"data.max_bad: expected a fraction in [0, 1], got {self.max_bad}")
-        _require(self.workers >= 0, f"data.workers: expected 0 or more, got {self.workers}")
-        _require(self.workers <= MOST, f"data.workers: expected at most {MOST:,}, got {self.workers:,}")
-        _require(self.decoder in DECODERS, f"data.decoder: expected one of {', '.join(DECODERS)}, got {self.decoder!r}")
-        _require(
+        require(0 <= self.max_bad <= 1, f"data.max_bad: expected a fraction in [0, 1], got {self.max_bad}")
+        require(self.workers >= 0, f"data.workers: expected 0 or more, got {self.workers}")
+        require(self.workers <= MOST, f"data.workers: expected at most {MOST:,}, got {self.workers:,}")
+        require(self.decoder in DECODERS, f"data.decoder: expected one of {', '.join(DECODERS)}, got {self.decoder!r}")
+        require(
             self.decoder != "torchcodec-cuda" or not self.workers,
             f"data.decoder torchcodec-cuda cannot be used by worker processes, got data.workers {self.workers}; set 0",
         )
         for name in ("train_split", "val_split", "test_split"):
             object.__setattr__(self, name, clean(getattr(self, name)))
-            _require(bool(getattr(self, name)), f"data.{name}: expected the name of a split, got nothing")
+            require(bool(getattr(self, name)), f"data.{name}: expected the name of a split, got nothing")
 
     def _check_labels(self) -> None:
         if self.labels is None:
             return
-        _require(self.task != "regression", "data.labels: a regression has no list of labels; leave it out")
-        _require(
+        require(self.task != "regression", "data.labels: a regression has no list of labels; leave it out")
+        require(
             not isinstance(self.labels, str) and all(isinstance(label, str) for label in self.labels),
             f"data.labels: expected a list of names (quote numbers), got {self.labels!r}",
         )
         object.__setattr__(self, "labels", tuple(map(clean, self.labels)))
-        _require(bool(self.labels), "data.labels: expected one name or more, got an empty list; leave it out")
+        require(bool(self.labels), "data.labels: expected one name or more, got an empty list; leave it out")
         for label, count in Counter(self.labels).items():
-            _require(count == 1, f"data.labels: {label!r} is there more than once")
-            _require(
+            require(count == 1, f"data.labels: {label!r} is there more than once")
+            require(
                 bool(label) and ";" not in label,
                 f"data.labels: {label!r} cannot serve: the manifest joins labels by ';' and strips spaces",
             )
 
     def _check_steps(self, sources: Mapping[str, Source]) -> None:
-        _require(
+        require(
             not isinstance(self.steps, str), f"data.steps: expected a list of modalities, got the text {self.steps!r}"
         )
         object.__setattr__(self, "steps", tuple(self.steps))
-        _require(
+        require(
             not self.steps or self.task in ("multiclass", "regression"),
             f"data.steps: labels of steps are of task multiclass or regression, got {self.task}",
         )
         for name in self.steps:
-            _require(name in sources, f"data.steps: {_unknown(name, sources, 'modality')}")
+            require(name in sources, f"data.steps: {_unknown(name, sources, 'modality')}")
             able = " and ".join(kind for kind, source in KINDS.items() if source.token_a_step)
-            _require(
+            require(
                 sources[name].token_a_step,
                 f"data.steps: modality {name!r} is {sources[name].kind}; only {able} have a token a step",
             )
         counts = {name: sources[name].max_steps for name in self.steps}
-        _require(
+        require(
             len(set(counts.values())) <= 1,
             f"data.steps: the labels belong to the same steps of each, so max_length must be the same, got {counts}",
         )
 
     def _check_crop(self, sources: Mapping[str, Source]) -> None:
-        _require(self.clips >= 1, f"data.clips: expected 1 or more, got {self.clips}")
-        _require(self.clips <= MOST, f"data.clips: expected at most {MOST:,}, got {self.clips:,}")
+        require(self.clips >= 1, f"data.clips: expected 1 or more, got {self.clips}")
+        require(self.clips <= MOST, f"data.clips: expected at most {MOST:,}, got {self.clips:,}")
         if self.crop is None:
-            _require(self.clips == 1, f"data.clips {self.clips} needs data.crop: how many seconds each of them takes")
+            require(self.clips == 1, f"data.clips {self.clips} needs data.crop: how many seconds each of them takes")
             return
-        _require(0 < self.crop < math.inf, f"data.crop: expected seconds above 0, got {self.crop}")
+        require(0 < self.crop < math.inf, f"data.crop: expected seconds above 0, got {self.crop}")
         _check_room(sources, "crop", self.crop)
 
     def _check_time(self, sources: Mapping[str, Source]) -> None:
         if self.task != "temporal":
             for name in ("seconds", "step"):
-                _require(getattr(self, name) is None, f"data.{name} is for data.task temporal; leave it out")
-            _require(not self.smooth, "data.smooth is for data.task temporal; leave it out")
+                require(getattr(self, name) is None, f"data.{name} is for data.task temporal; leave it out")
+            require(not self.smooth, "data.smooth is for data.task temporal; leave it out")
             return
-        _require(0 <= self.smooth < math.inf, f"data.smooth: expected seconds from 0, got {self.smooth}")
+        require(0 <= self.smooth < math.inf, f"data.smooth: expected seconds from 0, got {self.smooth}")
         for name, what in (("seconds", "how long a clip is"), ("step", "how far apart the answers are")):
             value = getattr(self, name)
-            _require(value is not None, f"data.{name}: a temporal task needs it, {what} in seconds")
-            _require(0 < value < math.inf, f"data.{name}: expected seconds above 0, got {value}")
+            require(value is not None, f"data.{name}: a temporal task needs it, {what} in seconds")
+            require(0 < value < math.inf, f"data.{name}: expected seconds above 0, got {value}")
         assert self.seconds is not None
         assert self.step is not None
-        _require(
+        require(
             self.step <= self.seconds,
             f"data.step: expected at most data.seconds = {self.seconds:g}, got {self.step:g}",
         )
-        _require(
+        require(
             self.time_steps <= MOST_STEPS,
             f"data.step: expected at most {MOST_STEPS:,} steps in data.seconds = {self.seconds:g}, got {self.step:g} s",
         )
-        _require(
+        require(
             self.crop is None,
             "data.crop: the events of a temporal task are those of the whole of data.seconds; leave it out",
         )
-        _require(
+        require(
             bool(self.pace),
             "data.task temporal: expected a modality with a time axis "
             f"({', '.join(kind for kind, source in KINDS.items() if source.has_time)}), "
@@ -226,7 +222,7 @@ class DataConfig:
 def _check_room(sources: Mapping[str, Source], field: str, seconds: float) -> None:
     """A spectrogram holds as much as is cut out of a file."""
     for name, source in sources.items():
-        _require(
+        require(
             source.room >= seconds,
             f"data.{field} is {seconds:g} s, but modality {name!r} has room for {source.room:g} s; set "
             f"data.modalities.{name}.seconds to {seconds:g}",
@@ -242,17 +238,17 @@ def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:
     where = f"data.modalities.{name}"
     if isinstance(value, Source):
         return value
-    _require(isinstance(value, Mapping), f"{where}: expected {{kind: ..., column: ...}}, got {value!r}")
+    require(isinstance(value, Mapping), f"{where}: expected {{kind: ..., column: ...}}, got {value!r}")
     values = {str(key): entry for key, entry in value.items()}
     kind = values.pop("kind", None)
-    _require(kind is not None, f"{where}: field 'kind' is missing; it is one of {', '.join(KINDS)}")
-    _require(isinstance(kind, str) and kind in KINDS, f"{where}: {_unknown(kind, KINDS, 'kind')}")
+    require(kind is not None, f"{where}: field 'kind' is missing; it is one of {', '.join(KINDS)}")
+    require(isinstance(kind, str) and kind in KINDS, f"{where}: {_unknown(kind, KINDS, 'kind')}")
     source = KINDS[kind]
     known = {f.name: f.default is MISSING for f in fields(source)}
     for field in values:
-        _require(field in known, f"{where}: {_unknown(field, known, f'field of kind {kind}:')}")
+        require(field in known, f"{where}: {_unknown(field, known, f'field of kind {kind}:')}")
     for field, needed in known.items():
-        _require(not needed or field in values, f"{where}: kind {kind} needs the field {field!r}")
+        require(not needed or field in values, f"{where}: kind {kind} needs the field {field!r}")
     try:
         return source(**values)
     except ConfigError as error:

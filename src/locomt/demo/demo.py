@@ -10,7 +10,7 @@ from pathlib import Path
 
 from locomt.compare.compare import Comparison, all_models
 from locomt.demo.clips import ADDITIVE_LIMIT, Clips, make_clips
-from locomt.train.recipe import load_recipe
+from locomt.train.recipe_file import load_recipe
 from locomt.train.run_directory import write_text
 
 TEMPLATE = """\

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from locomt.nn.fields import ConfigError
+from locomt.require import ConfigError
 
 VIT, AST = "vit", "audio-spectrogram-transformer"
 KINDS = {VIT: "vit.", AST: "audio_spectrogram_transformer."}

@@ -8,8 +8,9 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from locomt.layout import TokenLayout
-from locomt.nn.fields import LONG, MOST_PARAMETERS, WIDE, ConfigError, check_sizes, check_types, require
+from locomt.nn.fields import LONG, MOST_PARAMETERS, WIDE, check_sizes, check_types
 from locomt.nn.modalities import MODALITIES, AudioSpec, FeatureSpec, ImageSpec, ModalitySpec, TextSpec, VideoSpec
+from locomt.require import ConfigError, require
 from locomt.views import MOST_HEADS, MOST_LAYERS, STRATEGIES, ViewError, ViewTable, check_modalities
 
 __all__ = [

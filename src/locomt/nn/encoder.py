@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from locomt.faults import tell_of_machine
 from locomt.nn.checkpoint import CONFIG, checkpoint_folder, read_json, weight_files
-from locomt.nn.fields import LARGEST, MOST_PARAMETERS, ConfigError
+from locomt.nn.fields import LARGEST, MOST_PARAMETERS
+from locomt.require import ConfigError
 from locomt.views import MOST_LAYERS
 
 if TYPE_CHECKING:

@@ -10,21 +10,14 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from locomt.require import require
+
 LARGEST = 2**63 - 1
 """Of whole numbers: what torch counts with."""
 LONG, WIDE = 2**24, 2**16
 """The most steps in time and the most features of anything that goes in, far beyond what has been trained."""
 MOST_PARAMETERS = 2**42
 """A few times those of the largest models that were ever trained: 16 TiB in float32."""
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be built: says which field, what it wants and what came."""
-
-
-def require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
 
 
 def _whole(value: Any) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from locomt.nn.checkpoint import CONFIG, KINDS, PROCESSOR, VIT, checkpoint_folder, read_json
-from locomt.nn.fields import LONG, TYPES, WIDE, ConfigError
+from locomt.nn.fields import LONG, TYPES, WIDE
+from locomt.require import ConfigError
 
 MOST_RATE = 2**24
 """Samples a second."""

@@ -9,7 +9,9 @@ from pathlib import Path
 from locomt.nn.config import FusionConfig
 from locomt.search.budget import SearchError
 from locomt.train.evaluation import Run
-from locomt.train.recipe import Recipe, load_recipe, words_of
+from locomt.train.overrides import words_of
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import load_recipe
 from locomt.train.run_directory import RunDirectory, flatten
 
 FREE = (

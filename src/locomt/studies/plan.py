@@ -8,7 +8,8 @@ from pathlib import Path
 
 from locomt.hints import did_you_mean
 from locomt.studies.datasets import TASKS, Task
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import load_recipe
 from locomt.train.runs import Job, Outcome, do_all
 
 

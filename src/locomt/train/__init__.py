@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from locomt.train.config import TrainConfig
     from locomt.train.evaluation import Run, evaluate, predict
     from locomt.train.fitting import fit
-    from locomt.train.recipe import Recipe, load_recipe
+    from locomt.train.recipe import Recipe
+    from locomt.train.recipe_file import load_recipe
 
 __all__ = ["Recipe", "Run", "TrainConfig", "evaluate", "fit", "load_recipe", "predict"]
 
@@ -18,7 +19,7 @@ _HOMES = {
     "TrainConfig": "locomt.train.config",
     "evaluate": "locomt.train.evaluation",
     "fit": "locomt.train.fitting",
-    "load_recipe": "locomt.train.recipe",
+    "load_recipe": "locomt.train.recipe_file",
     "predict": "locomt.train.evaluation",
 }
 

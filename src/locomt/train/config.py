@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from locomt.nn.config import INFLATIONS
 from locomt.nn.fields import LARGEST
-from locomt.train.augment import AugmentConfig
+from locomt.require import require as _require
+from locomt.train.augment_config import AugmentConfig
 from locomt.train.subsection import make_section
-from locomt.train.views.choice import LearnViews
+from locomt.train.views import VIEWS, ViewTraining
+from locomt.train.views.learned_config import LearnViews
 
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("32", "bf16-mixed")
 SAMPLINGS = ("shuffled", "balanced")
-VIEWS = ("fixed", "elastic", "learned")
 TABLES = ("self", "cross", "random")
 MOST = {"epochs": 10**6, "batch_size": 2**20, "devices": 1024}
 """What a slip of the key may not ask for."""
@@ -28,9 +30,7 @@ class RecipeError(ValueError):
     """A recipe that cannot serve: says where, what was expected and what came."""
 
 
-def require(condition: bool, message: str) -> None:
-    if not condition:
-        raise RecipeError(message)
+require = partial(_require, error=RecipeError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class TrainConfig:
         start: a finished run, or the `model/` of one, that all weights start from. It may have other views.
         views: `fixed`, the model's table, or `elastic`: other tables at every step, so that any of them runs from the
             weights that come out; see `locomt.train.views.elastic`. `learned`: the table is found in training, see
-            `locomt.train.views.choice`. Only for `model.fusion` locomt.
+            `locomt.train.views.learned`. Only for `model.fusion` locomt.
         elastic_tables: those of a step of `elastic`, a pass each: `self`, `cross` (all heads), `random`.
         learn_views: how they are learned; a mapping such as `{"budget": 0.5}` is turned into a `LearnViews`.
         momentum: of `sgd`.
@@ -69,8 +69,8 @@ class TrainConfig:
         precision: `32` or `bf16-mixed`.
         sampling: `shuffled`, no training sample more than once an epoch, or `balanced`, as many drawn with replacement
             so that rare classes come as often as frequent ones. Not for regression.
-        augment: changes to the training batches, off by default; see `locomt.train.augment.AugmentConfig`. A mapping
-            such as `{"mixup": 0.5}` is turned into one.
+        augment: changes to the training batches, off by default. A mapping such as `{"mixup": 0.5}` is turned into a
+            `locomt.train.augment_config.AugmentConfig`.
         seed: of the initial weights, the order of the data, augmentation, dropout and stochastic depth.
         monitor: the validation metric that chooses the best epoch, with or without `val_` in front. Left out: accuracy,
             mAP or mae by task.
@@ -168,6 +168,10 @@ class TrainConfig:
             self.warmup_epochs <= self.epochs,
             f"train.warmup_epochs {self.warmup_epochs} is longer than train.epochs {self.epochs}",
         )
-        if self.views == "learned":
-            self.learn_views.check(self.epochs)
+        self.view_training.check(self)
         require(self.seed < 2**32, f"train.seed: expected below 2**32, got {self.seed}")
+
+    @property
+    def view_training(self) -> ViewTraining:
+        """What `views` means."""
+        return VIEWS[self.views]

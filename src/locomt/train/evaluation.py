@@ -21,7 +21,8 @@ from locomt.train.events import find_events
 from locomt.train.loading import make_loader
 from locomt.train.metrics import scores_of
 from locomt.train.origin import refusal, trusting
-from locomt.train.recipe import Recipe, read_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import read_recipe
 from locomt.train.run_directory import RunDirectory, RunError, flatten
 
 
@@ -73,7 +74,7 @@ class Run:
             if name.startswith("data.modalities."):
                 raise RunError(refusal(run.config, name, value))
         model, labels = FusionModel.from_pretrained(run.model), run.read_labels()
-        if recipe.train.views != "fixed":  # training set the table that the model has
+        if recipe.train.view_training.changes:  # training set the table that the model has
             recipe = replace(recipe, model=replace(recipe.model, views=model.config.views))
         trained, asked = flatten(model.config.to_dict()), flatten(recipe.fusion_config(labels).to_dict())
         for name in sorted(trained.keys() | asked.keys()):

@@ -28,18 +28,17 @@ from locomt.nn.model import FusionModel
 from locomt.nn.pretrained import fill_towers
 from locomt.train import ranks
 from locomt.train.bad import BadSampleLog
-from locomt.train.checkpoint import AtomicCheckpointIO, EpochKeeper
 from locomt.train.datamodule import SplitsModule
 from locomt.train.divergence import blind_loss, divergence
+from locomt.train.epoch_keeper import AtomicCheckpointIO, EpochKeeper
 from locomt.train.memory import estimate, shortage
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
-from locomt.train.preprocessing import differences
+from locomt.train.pretrained_input import differences
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory
 from locomt.train.saved import check_last, check_weights, load_checkpoint
 from locomt.train.start import fill_from_run
-from locomt.train.views.learned import LearningModule
 
 LOG = logging.getLogger("locomt")
 NOISE = (
@@ -141,11 +140,7 @@ def _fit(
     freeze(model, recipe.train.frozen)
     bad = BadSampleLog(splits.sizes, recipe.data.max_bad, run.bad_samples if first else None)
     keeper = EpochKeeper(run, recipe, bad, on_epoch if first else None)
-    module = (
-        LearningModule(recipe, model, labels, bad, run.views)
-        if recipe.train.views == "learned"
-        else FusionModule(recipe, model, labels, bad)
-    )
+    module: FusionModule = recipe.train.view_training.module(recipe, model, labels, bad)
     if recipe.train.compile:
         model.compile()
     if run.last.exists():

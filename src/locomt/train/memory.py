@@ -59,13 +59,13 @@ def estimate(recipe: Recipe, config: FusionConfig, trained: int | None = None) -
     half = train.precision == "bf16-mixed"
     states = 2 if train.optimizer == "adamw" else int(train.momentum > 0)
     gradients = 2 if train.devices > 1 else 1  # those that processes exchange lie in buckets of their own
-    passes = len(train.elastic_tables) if train.views == "elastic" else 1
     samples = -(-train.batch_size // train.devices)
+    activations = activation_bytes(config, batch=samples, dtype_bytes=2 if half else FLOAT)
     return Need(
         samples=samples,
         weights=numbers * (FLOAT + 2 * half),
         optimizer=trained * FLOAT * (gradients + states),
-        activations=passes * activation_bytes(config, batch=samples, dtype_bytes=2 if half else FLOAT),
+        activations=train.view_training.passes(train) * activations,
     )
 
 

@@ -21,7 +21,6 @@ from locomt.train.losses import MeanLoss, answers, task_loss
 from locomt.train.metrics import scores_of
 from locomt.train.optim import make_optimizer, make_schedule
 from locomt.train.recipe import Recipe
-from locomt.train.views.elastic import step_tables
 
 
 class TrainingError(ValueError):
@@ -76,18 +75,8 @@ class FusionModule(pl.LightningModule):
             self.zero_grad(set_to_none=True)
 
     def _train_loss(self, batch: Batch, index: int) -> Tensor:
-        """The loss of the model's own table, or the mean over the tables of the step."""
-        train, own = self.recipe.train, self.model.table
-        smoothing = train.label_smoothing
-        if train.views != "elastic":
-            return self._loss(batch, self.train_loss, smoothing)[0]
-        assert own is not None
-        losses = []
-        for table in step_tables(train.elastic_tables, own, train.seed, self.current_epoch, index):
-            self.model.set_views(table)
-            losses.append(self._loss(batch, self.train_loss, smoothing)[0])
-        self.model.set_views(own)
-        return torch.stack(losses).mean()
+        """The loss that a step goes down, of a batch with samples in it."""
+        return self._loss(batch, self.train_loss, self.recipe.train.label_smoothing)[0]
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self._count(self.recipe.data.val_split, batch)

@@ -14,7 +14,8 @@ from locomt.files import flush, make_directory, replacing, write_text
 from locomt.hints import in_short
 from locomt.lock import is_lock
 from locomt.train.origin import MARK, mark_of
-from locomt.train.recipe import Recipe, read_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import read_recipe
 
 __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_text"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from locomt.hints import did_you_mean
-from locomt.nn.fields import ConfigError
+from locomt.hints import unknown_name
+from locomt.require import ConfigError
 
 Section = TypeVar("Section")
 
@@ -25,8 +25,7 @@ def make_section(kind: type[Section], value: Any, where: str, example: str) -> S
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
     for name in value:
         if name not in known:
-            hint = did_you_mean(name, known, f"expected one of {', '.join(known)}")
-            raise ConfigError(f"{where}: unknown name {name!r}; {hint}")
+            raise ConfigError(f"{where}: {unknown_name(name, known)}")
     try:
         return kind(**value)
     except ConfigError as error:

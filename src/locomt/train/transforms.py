@@ -16,7 +16,7 @@ from locomt.data.batch import Batch
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
 
-    from locomt.train.augment import AugmentConfig
+    from locomt.train.augment_config import AugmentConfig
 
 GREY = 127.5
 """The pixel that the model sees as 0, as it sees padding of other kinds."""

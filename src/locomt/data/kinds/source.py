@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from locomt.nn.config import ConfigError, ModalitySpec
+from locomt.nn.config import ModalitySpec
 from locomt.nn.fields import check_types
+from locomt.require import require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
 
 LACKING = ("bad", "missing")
 """What a sample is that lacks a stream or sound: a bad sample, or one without that modality."""
-
-
-def require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
 
 
 @dataclass(frozen=True)

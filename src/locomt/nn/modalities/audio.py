@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from locomt.nn.checkpoint import AST, VIT, Checkpoint
-from locomt.nn.fields import LONG, WIDE, require
+from locomt.nn.fields import LONG, WIDE
 from locomt.nn.modalities.base import ModalitySpec
 from locomt.nn.patches import Patches, resize_table
+from locomt.require import require
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from locomt.nn.fields import check_sizes, check_types, require
+from locomt.nn.fields import check_sizes, check_types
+from locomt.require import require
 
 if TYPE_CHECKING:
     from locomt.nn.checkpoint import Checkpoint

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from locomt.nn.encoder import EncodedText
-from locomt.nn.fields import LONG, require
+from locomt.nn.fields import LONG
 from locomt.nn.modalities.base import ModalitySpec
+from locomt.require import require
 
 if TYPE_CHECKING:
     from jaxtyping import Int

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from locomt.files import replacing, write_text
-from locomt.train.recipe import Recipe, build_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import build_recipe
 
 MADE = "made.json"
 """What a folder was made with; written last, inside the folder that is then renamed into its place."""

@@ -5,11 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from locomt.data import Batch
+from locomt.train.module import FusionModule
 from locomt.views import SELF, LayerViews, ViewTable, view_set
 
 ENDS = {"self": 0.0, "cross": 1.0}
 """Of the range of costs: the share of cross heads."""
+
+
+class ElasticModule(FusionModule):
+    """Trains a model for any view table: the loss of a step is the mean over those of `step_tables`."""
+
+    def _train_loss(self, batch: Batch, index: int) -> Tensor:
+        train, own = self.recipe.train, self.model.table
+        assert own is not None
+        losses = []
+        for table in step_tables(train.elastic_tables, own, train.seed, self.current_epoch, index):
+            self.model.set_views(table)
+            losses.append(super()._train_loss(batch, index))
+        self.model.set_views(own)
+        return torch.stack(losses).mean()
 
 
 def step_tables(kinds: Sequence[str], table: ViewTable, seed: int, *step: int) -> tuple[ViewTable, ...]:

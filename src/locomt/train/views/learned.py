@@ -15,8 +15,9 @@ from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
 from locomt.train.module import FusionModule, TrainingError
 from locomt.train.recipe import Recipe
-from locomt.train.run_directory import write_text
-from locomt.train.views.choice import LearnViews, ViewChoice
+from locomt.train.run_directory import RunDirectory, write_text
+from locomt.train.views.choice import ViewChoice
+from locomt.train.views.learned_config import LearnViews
 
 
 class LearningModule(FusionModule):
@@ -24,20 +25,16 @@ class LearningModule(FusionModule):
 
     Until the table is fixed, a step draws a view for every head, updates the weights as any run does and the logits by
     an Adam of their own, on the loss and on what the expected cost is above the budget; validation sees the likeliest
-    table within the budget. Then that table is fixed, and training goes on with it, so that the weights fit it.
-
-    Args:
-        history: where to put down, after every epoch, how often each layer holds each view.
+    table within the budget. Then that table is fixed, and training goes on with it, so that the weights fit it. After
+    every epoch, `views.json` of the run says how often each layer holds each view.
     """
 
-    def __init__(
-        self, recipe: Recipe, model: FusionModel, labels: Sequence[str], bad: BadSampleLog, history: Path
-    ) -> None:
+    def __init__(self, recipe: Recipe, model: FusionModel, labels: Sequence[str], bad: BadSampleLog) -> None:
         super().__init__(recipe, model, labels, bad)
         self.settings: LearnViews = recipe.train.learn_views
         self.choice = ViewChoice(model.config, self.settings)
         self.searching = recipe.searching_epochs
-        self.path, self.rows = history, list[dict[str, Any]]()
+        self.rows: list[dict[str, Any]] = []
         self.rule: torch.optim.Adam | None = None
         self.rule_state: dict[str, Any] | None = None
         self._follow(self.choice.best())  # what cannot be chosen from is told before anything is computed
@@ -111,7 +108,8 @@ class LearningModule(FusionModule):
             }
         )
         if self.global_rank == 0:
-            write_text(self.path, json.dumps(self.rows, indent=1) + "\n")
+            run = RunDirectory(Path(self.trainer.default_root_dir))
+            write_text(run.views, json.dumps(self.rows, indent=1) + "\n")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)

@@ -15,7 +15,7 @@ from feature_project import write_manifest
 from locomt.cli.main import main
 from locomt.train import fit, load_recipe
 from locomt.train.config import RecipeError
-from locomt.train.preprocessing import differences
+from locomt.train.pretrained_input import differences
 from media_clips import write_audio
 
 SOUND = {"sampling_rate": 16000, "num_mel_bins": 64, "max_length": 100, "mean": -2.5, "std": 3.0}

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from locomt.data.config import AudioSource, VideoSource
+from locomt.data.config import AudioSource
+from locomt.data.sources import SOURCES
 from locomt.nn.checkpoint import CONFIG, PROCESSOR, checkpoint_folder, read_json
 from locomt.nn.preprocessing import Pictures, Sound, read_preprocessing
 from locomt.train.config import RecipeError
@@ -33,13 +34,14 @@ def fill_auto(values: Mapping[str, Any], name: str, source: str | None) -> dict[
     if source is None:
         raise RecipeError(f"{where}, but train.pretrained names none for {name!r}")
     kind, found = values.get("kind"), read_preprocessing(source)
+    holds = SOURCES[kind].holds if isinstance(kind, str) and kind in SOURCES else ""
     taken: dict[str, Any] = {}
-    if kind == "audio" and isinstance(found, Sound):
+    if holds == "spectrogram" and isinstance(found, Sound):
         hop = 10.0 if (given := values.get("hop_ms", AudioSource.hop_ms)) == "auto" else given
         seconds = found.frames * hop / 1000 if isinstance(hop, int | float) else None
         taken = {"rate": found.rate, "mels": found.mels, "mean": found.mean, "std": found.std, "seconds": seconds}
         taken |= {"filterbank": "kaldi", "window_ms": 25.0, "hop_ms": 10.0}
-    if kind == "video" and (found is None or isinstance(found, Pictures)):
+    if holds == "pixels" and (found is None or isinstance(found, Pictures)):
         size = found.size if found is not None else None
         taken = {
             "size": _side(
@@ -76,14 +78,14 @@ def differences(recipe: Recipe) -> list[str]:
     for name, source in recipe.train.pretrained.items():
         own, found = recipe.data.modalities[name], read_preprocessing(source)
         odd: list[tuple[str, Any, Any]] = []
-        if isinstance(own, AudioSource) and isinstance(found, Sound):
+        if own.holds == "spectrogram" and isinstance(found, Sound):
             if own.rate != found.rate:
                 raise RecipeError(
                     f"train.pretrained.{name}: {source} was trained on sound of {found.rate} samples a second "
                     f"(sampling_rate), data.modalities.{name}.rate is {own.rate}; set it to {found.rate}, or to auto"
                 )
             odd = _of_sound(own, found)
-        elif isinstance(own, VideoSource) and isinstance(found, Pictures) and found.size is not None:
+        elif own.holds == "pixels" and isinstance(found, Pictures) and found.size is not None:
             height, width = found.size
             if (height, width) != (own.size, own.size):
                 odd = [("size", height if height == width else f"{height} x {width}", own.size)]
