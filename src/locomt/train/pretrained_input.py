@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from locomt.data.config import AudioSource
-from locomt.data.sources import SOURCES
+from locomt.data.kinds import KINDS
 from locomt.nn.checkpoint import CONFIG, PROCESSOR, checkpoint_folder, read_json
 from locomt.nn.preprocessing import Pictures, Sound, read_preprocessing
 from locomt.train.config import RecipeError
@@ -34,7 +34,7 @@ def fill_auto(values: Mapping[str, Any], name: str, source: str | None) -> dict[
     if source is None:
         raise RecipeError(f"{where}, but train.pretrained names none for {name!r}")
     kind, found = values.get("kind"), read_preprocessing(source)
-    holds = SOURCES[kind].holds if isinstance(kind, str) and kind in SOURCES else ""
+    holds = KINDS[kind].holds if isinstance(kind, str) and kind in KINDS else ""
     taken: dict[str, Any] = {}
     if holds == "spectrogram" and isinstance(found, Sound):
         hop = 10.0 if (given := values.get("hop_ms", AudioSource.hop_ms)) == "auto" else given

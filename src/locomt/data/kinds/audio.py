@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from locomt.data.errors import MediaError, SilentError
 from locomt.data.kinds.media import ClipSource
-from locomt.data.kinds.source import Sight, require
+from locomt.data.kinds.source import Sight
 from locomt.nn.config import AudioSpec
+from locomt.require import require
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from locomt.data.kinds.source import LACKING, WHOLE, Excerpt, Source, require
+from locomt.data.kinds.source import LACKING, WHOLE, Excerpt, Source
+from locomt.require import require
 
 if TYPE_CHECKING:
     from torch import Tensor

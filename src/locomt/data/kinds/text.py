@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from locomt.data.errors import DataError
-from locomt.data.kinds.source import WHOLE, Excerpt, Sight, Source, require
+from locomt.data.kinds.source import WHOLE, Excerpt, Sight, Source
 from locomt.nn.config import ConfigError, TextSpec
+from locomt.require import require
 
 if TYPE_CHECKING:
     from jaxtyping import Int
