@@ -12,8 +12,8 @@ from typing import Any
 
 from locomt.data.cells import text_of
 from locomt.data.errors import ManifestError
-from locomt.data.names import clean
 from locomt.hints import did_you_mean
+from locomt.tasks.names import clean
 
 LONGEST_CELL = 16 * 1024 * 1024
 """Characters. The csv module's own limit of 131,072 is shorter than the subtitles of a long video."""
