@@ -133,6 +133,7 @@ def test_what_is_no_label(changes: dict[str, Any], cell: str, message: str) -> N
         ({"task": "multilabel"}, ["owl;cat", ";", "dog"], ["cat", "dog", "owl"]),
         ({"steps": ["f"]}, ["b;a;b"], ["a", "b"]),
         ({"task": "regression"}, ["1.5"], []),
+        ({"task": "ordinal"}, ["10", "-1", "2.5", "", "10"], ["-1", "2.5", "10"]),
         (TEMPORAL, ["b@0-1;a@0-2", ";", "no event", "a@1-2"], ["a", "b"]),
         ({"labels": ["z", "a"]}, ["q"], ["z", "a"]),
     ],
@@ -186,6 +187,26 @@ def test_labels_are_the_same_however_they_were_typed(tmp_path: Path) -> None:
     read = read_manifest(path)
     places = places_of(["tea", "cafe\u0301"])  # as a run of before may have them
     assert [int(config(path).target.parse(row.label, places)) for row in read] == [1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            ["low", "high", "3"],
+            "order of its classes, which are no numbers, '3', 'high', 'low'; list them in data.labels",
+        ),
+        (["3", "3"], "two classes or more (data.labels), got '3'"),
+    ],
+)
+def test_what_order_words_have_is_not_guessed(cells: list[str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("\n".join(["id,split,label,f", *(f"{n},train,{cell},x" for n, cell in enumerate(cells))]))
+    with pytest.raises(LabelError) as caught:
+        label_list(config(path, task="ordinal"))
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+    assert label_list(config(path, task="ordinal", labels=["low", "3", "high"])) == ["low", "3", "high"]
 
 
 def test_another_name_for_the_training_split_is_hinted_at(tmp_path: Path) -> None:

@@ -35,7 +35,10 @@ def label_list(config: DataConfig) -> list[str]:
             f"{config.manifest}: no row of split {config.train_split!r} (data.train_split) has a label; {there}list "
             "them in data.labels or name another split"
         )
-    return config.target.order(found)
+    try:
+        return config.target.order(found)
+    except LabelError as error:
+        raise LabelError(f"{config.manifest}: {error}") from None
 
 
 def _check_form(config: DataConfig, rows: Sequence[Row]) -> None:

@@ -46,9 +46,9 @@ class Multiclass(Task):
             return cross_entropy(logits, labels, label_smoothing=smoothing)
         return cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, label_smoothing=smoothing)
 
-    def blind_loss(self, outputs: int, labels: Iterable[Tensor]) -> float:
+    def blind_loss(self, classes: int, labels: Iterable[Tensor]) -> float:
         """All classes alike."""
-        return math.log(max(2, outputs))
+        return math.log(max(2, classes))
 
     def scores(self, labels: Sequence[str]) -> Scores:
         return MulticlassScores(labels)

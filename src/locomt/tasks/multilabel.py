@@ -43,7 +43,7 @@ class Multilabel(Task):
         targets = labels * (1 - smoothing) + smoothing / labels.shape[-1]
         return binary_cross_entropy_with_logits(logits.float(), targets)
 
-    def blind_loss(self, outputs: int, labels: Iterable[Tensor]) -> float:
+    def blind_loss(self, classes: int, labels: Iterable[Tensor]) -> float:
         """That of a yes or no."""
         return math.log(2)
 

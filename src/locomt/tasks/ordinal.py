@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot, pad, softplus
 
+from locomt.hints import listed
 from locomt.tasks.label_text import LabelError, number_of
 from locomt.tasks.multiclass import Multiclass
 from locomt.tasks.task import IGNORED, Scores, likeliest
@@ -45,15 +46,15 @@ class Ordinal(Multiclass):
         """From the lowest to the highest, where all are numbers.
 
         Raises:
-            LabelError: they are not: what order words have, nobody knows but who wrote them.
+            LabelError: they are not: what order words have, nobody knows but who wrote them. Or there are no two.
         """
+        self.num_outputs(list(names))
         try:
             return sorted(names, key=lambda name: (number_of(name), name))
         except LabelError:
-            words = ", ".join(map(repr, sorted(names)[:3]))
             raise LabelError(
-                f"data.labels: an ordinal task needs the order of its classes, and {words} are no numbers; list all of "
-                "them from the lowest to the highest"
+                f"an ordinal task needs the order of its classes, which are no numbers, {listed(sorted(names), 3)}; "
+                "list them in data.labels from the lowest to the highest"
             ) from None
 
     def num_outputs(self, labels: Sequence[str]) -> int:
@@ -63,7 +64,7 @@ class Ordinal(Multiclass):
             LabelError: there are no two classes.
         """
         if len(labels) < 2:
-            raise LabelError(f"data.labels: an ordinal task has two classes or more, got {len(labels)}")
+            raise LabelError(f"an ordinal task has two classes or more (data.labels), got {listed(labels)}")
         return len(labels) - 1
 
     def loss(
@@ -83,7 +84,7 @@ class Ordinal(Multiclass):
         shares = shares * (1 - smoothing) + smoothing / classes
         return binary_cross_entropy_with_logits(threshold_logits(logits.float()), _above(shares))
 
-    def blind_loss(self, outputs: int, labels: Iterable[Tensor]) -> float:
+    def blind_loss(self, classes: int, labels: Iterable[Tensor]) -> float:
         """That of a yes or no."""
         return math.log(2)
 

@@ -41,7 +41,7 @@ class Regression(Task):
         real = ~labels.isnan()
         return mse_loss(logits.float()[real], labels[real])
 
-    def blind_loss(self, outputs: int, labels: Iterable[Tensor]) -> float:
+    def blind_loss(self, classes: int, labels: Iterable[Tensor]) -> float:
         """The mean square of the labels, 0 being the answer, and 1 for what an untrained head says instead of 0."""
         squares = count = 0.0
         for label in labels:

@@ -170,11 +170,11 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def blind_loss(self, outputs: int, labels: Iterable[Tensor]) -> float:
+    def blind_loss(self, classes: int, labels: Iterable[Tensor]) -> float:
         """About the most that an answer without looking costs, be it the best of its kind or an untrained model's.
 
         Args:
-            outputs: of the model.
+            classes: how many there are.
             labels: of a split, read as far as they are needed.
         """
 

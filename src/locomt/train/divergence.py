@@ -14,9 +14,9 @@ TRAIN_TIMES, VAL_TIMES = 10, 100
 by heart may be sure and wrong about others."""
 
 
-def blind_loss(dataset: ManifestDataset, outputs: int) -> float:
+def blind_loss(dataset: ManifestDataset, classes: int) -> float:
     """About the most that an answer without looking at a sample of the split costs, see `Task.blind_loss`."""
-    return dataset.config.target.blind_loss(outputs, _labels(dataset))
+    return dataset.config.target.blind_loss(classes, _labels(dataset))
 
 
 def _labels(dataset: ManifestDataset) -> Iterator[Tensor]:
