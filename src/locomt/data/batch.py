@@ -11,7 +11,7 @@ from torch import Tensor
 
 from locomt.data.config import DataConfig
 from locomt.nn.timeline import reached
-from locomt.tasks import IGNORED as IGNORED  # it has always been a name of this room
+from locomt.tasks import IGNORED as IGNORED  # public as locomt.data.IGNORED
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, Shaped

@@ -137,7 +137,7 @@ class DataConfig:
         object.__setattr__(self, "steps", tuple(self.steps))
         _require(
             not self.steps or TASKS[self.task].takes_steps,
-            f"data.steps: labels of steps are of task {_those(takes_steps=True)}, got {self.task}",
+            f"data.steps: labels of steps are of task {_those('takes_steps')}, got {self.task}",
         )
         for name in self.steps:
             _require(name in sources, f"data.steps: {_unknown(name, sources, 'modality')}")
@@ -163,7 +163,7 @@ class DataConfig:
     def _check_time(self, sources: Mapping[str, Source]) -> None:
         if not TASKS[self.task].in_time:
             for name, default in (("seconds", None), ("step", None), ("smooth", 0)):
-                told = f"data.{name} is for data.task {_those(in_time=True)}; leave it out"
+                told = f"data.{name} is for data.task {_those('in_time')}; leave it out"
                 _require(getattr(self, name) == default, told)
             return
         _require(0 <= self.smooth < math.inf, f"data.smooth: expected seconds from 0, got {self.smooth}")
@@ -265,9 +265,9 @@ def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:
         raise ConfigError(f"{where}: {error}") from None
 
 
-def _those(**is_so: bool) -> str:
+def _those(are: str) -> str:
     """`multiclass or regression`: the tasks of which something is so."""
-    names = [name for name, task in TASKS.items() if all(getattr(task, key) is value for key, value in is_so.items())]
+    names = [name for name, task in TASKS.items() if getattr(task, are)]
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
