@@ -42,6 +42,13 @@ def test_multilabel_answers_how_frequent_each_label_is(tmp_path: Path) -> None:
     assert found["mAUC"] == pytest.approx(0.5)
 
 
+def test_ordinal_answers_the_median_class(tmp_path: Path) -> None:
+    recipe = load_recipe(make_project(tmp_path, "ordinal"))
+    relabel(tmp_path, {"train": ["0", "0", "0", "1", "1", "2", "2", "2"], "test": ["1", "1", "2", "0"]})
+    found = majority(recipe.data, label_list(recipe.data))
+    assert (found["mae"], found["accuracy"], found["kappa"]) == (0.5, 0.5, 0.0)
+
+
 def test_regression_answers_the_median(tmp_path: Path) -> None:
     recipe = load_recipe(make_project(tmp_path, "regression"))
     relabel(tmp_path, {"train": ["0", "1", "9"], "test": ["0", "4"]})

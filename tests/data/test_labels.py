@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from locomt.data import DataConfig, ManifestError, label_list, read_manifest
-from locomt.data.labels import LabelError, parse_events, parse_label
-from locomt.data.names import places_of
+from locomt.tasks import LabelError
+from locomt.tasks.events import parse_events
+from locomt.tasks.names import places_of
 
 PLACES = {"cat": 0, "dog": 1, "owl": 2}
 FEATURES = {"f": {"kind": "features", "column": "f", "dim": 2, "max_length": 9}}
@@ -34,7 +35,7 @@ def config(manifest: Path | str = "m.csv", **changes: Any) -> DataConfig:
     ],
 )
 def test_a_cell_as_a_tensor(changes: dict[str, Any], cell: str, wanted: torch.Tensor) -> None:
-    parsed = parse_label(cell, config(**changes), PLACES)
+    parsed = config(**changes).target.parse(cell, PLACES)
     assert torch.equal(parsed, wanted)
     assert parsed.dtype == wanted.dtype
 
@@ -58,7 +59,7 @@ TEMPORAL: dict[str, Any] = {"task": "temporal", "seconds": 2, "step": 0.5}
 )
 def test_events_on_time_steps(cell: str, changes: dict[str, Any], on: dict[str, list[int]]) -> None:
     made = config(**{**TEMPORAL, **changes})
-    target = parse_label(cell, made, PLACES)
+    target = made.target.parse(cell, PLACES)
     assert target.shape == (made.time_steps, 3)
     assert {label: target[:, i].nonzero().flatten().tolist() for label, i in PLACES.items()} == {
         label: on.get(label, []) for label in PLACES
@@ -120,7 +121,7 @@ def test_names_of_events_may_hold_signs() -> None:
 )
 def test_what_is_no_label(changes: dict[str, Any], cell: str, message: str) -> None:
     with pytest.raises(LabelError) as caught:
-        parse_label(cell, config(**changes), PLACES)
+        config(**changes).target.parse(cell, PLACES)
     assert message in str(caught.value)
 
 
@@ -132,6 +133,7 @@ def test_what_is_no_label(changes: dict[str, Any], cell: str, message: str) -> N
         ({"task": "multilabel"}, ["owl;cat", ";", "dog"], ["cat", "dog", "owl"]),
         ({"steps": ["f"]}, ["b;a;b"], ["a", "b"]),
         ({"task": "regression"}, ["1.5"], []),
+        ({"task": "ordinal"}, ["10", "-1", "2.5", "", "10"], ["-1", "2.5", "10"]),
         (TEMPORAL, ["b@0-1;a@0-2", ";", "no event", "a@1-2"], ["a", "b"]),
         ({"labels": ["z", "a"]}, ["q"], ["z", "a"]),
     ],
@@ -184,7 +186,27 @@ def test_labels_are_the_same_however_they_were_typed(tmp_path: Path) -> None:
     assert label_list(config(path, labels=["cafe\u0301 "])) == ["caf\u00e9"]
     read = read_manifest(path)
     places = places_of(["tea", "cafe\u0301"])  # as a run of before may have them
-    assert [int(parse_label(row.label, config(path), places)) for row in read] == [1, 1, 1, 1, 0]
+    assert [int(config(path).target.parse(row.label, places)) for row in read] == [1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            ["low", "high", "3"],
+            "order of its classes, which are no numbers, '3', 'high', 'low'; list them in data.labels",
+        ),
+        (["3", "3"], "two classes or more (data.labels), got '3'"),
+    ],
+)
+def test_what_order_words_have_is_not_guessed(cells: list[str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("\n".join(["id,split,label,f", *(f"{n},train,{cell},x" for n, cell in enumerate(cells))]))
+    with pytest.raises(LabelError) as caught:
+        label_list(config(path, task="ordinal"))
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+    assert label_list(config(path, task="ordinal", labels=["low", "3", "high"])) == ["low", "3", "high"]
 
 
 def test_another_name_for_the_training_split_is_hinted_at(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ ROWS = [
 LABELS: dict[str, list[str]] = {
     "multiclass": ["left", "right", "left", "right"],
     "multilabel": ["left;right", "right", ";", "left"],
+    "ordinal": ["1", "-2.5", "1", "3"],
     "regression": ["0.5", "-1e3", "2", "0"],
     "temporal": ["left@0-0.5;right@0.25-1", ";", "left@0.1-0.2", "right@0-1"],
     "steps": ["left;right;left", "left;left;left", "left", "right;right;right"],
@@ -43,6 +44,7 @@ SOURCES: dict[str, Any] = {
 KINDS: dict[str, dict[str, Any]] = {
     "multiclass": {},
     "multilabel": {"task": "multilabel"},
+    "ordinal": {"task": "ordinal"},
     "regression": {"task": "regression"},
     "temporal": {"task": "temporal", "seconds": 1.0, "step": 0.25},
     "steps": {"steps": ["motion"]},

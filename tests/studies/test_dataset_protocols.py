@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locomt.data import read_manifest
-from locomt.data.labels import parse_events
 from locomt.studies.datasets import TASKS, grounding, modalities, moments, qa, temporal
 from locomt.studies.datasets.digits import IMAGES, TAKES
 from locomt.studies.datasets.pictures import COLOURS, PIXELS, SHAPES, Thing, pairs_of
+from locomt.tasks.events import parse_events
 
 SPLITS = ("train", "val", "test")
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)

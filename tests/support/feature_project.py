@@ -22,6 +22,7 @@ def make_project(folder: Path, task: str = "multiclass", **train: Any) -> Path:
             label, name = i % 3, f"{split}{i}"
             text = {
                 "multiclass": LABELS[label],
+                "ordinal": str(label),
                 "multilabel": ";".join(sorted({LABELS[label], LABELS[0]})) if i % 2 else LABELS[label],
                 "regression": str(label / 2),
             }[task]

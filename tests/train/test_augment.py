@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from locomt.data import Batch, DataConfig
 from locomt.data.batch import within_samples
 from locomt.nn.config import ConfigError
+from locomt.tasks import TASKS
 from locomt.train import fit, load_recipe
 from locomt.train.augment import Augment
 from locomt.train.augment_config import AugmentConfig
@@ -149,7 +150,7 @@ def test_the_key_and_the_seed_settle_every_number() -> None:
 def test_inputs_and_labels_are_mixed_by_one_coefficient(share: float, seed: int, task: str) -> None:
     batch = make_batch(5, task, seed)
     partner = torch.from_numpy(np.random.default_rng(seed).permutation(5))
-    mixed = mix(batch, share, partner, CLASSES if task == "multiclass" else 0)
+    mixed = mix(replace(batch, labels=TASKS[task]().mixable(batch.labels, CLASSES)), share, partner)
     labels = torch.nn.functional.one_hot(batch.labels, CLASSES) if task == "multiclass" else batch.labels
     for i, j in enumerate(partner.tolist()):
         torch.testing.assert_close(mixed.labels[i], share * labels[i].float() + (1 - share) * labels[j].float())

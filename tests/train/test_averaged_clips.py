@@ -11,7 +11,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from locomt.data import DataConfig, ManifestDataset, collate
+from locomt.data import ManifestDataset, collate
+from locomt.tasks.multiclass import Multiclass
 from locomt.train import Run, evaluate, fit, load_recipe, predict
 from locomt.train.loading import CropSampler
 from locomt.train.recipe import Recipe
@@ -165,17 +166,15 @@ def test_evaluate_and_predict_average_the_logits(
     seen: list[Tensor] = []
     scores: Any = None
 
-    def spy(data: DataConfig, labels: tuple[str, ...]) -> Any:
+    def spy(task: Multiclass, labels: tuple[str, ...]) -> Any:
         nonlocal scores
-        scores = scores_of(data, labels)
+        scores = scores_of(task, labels)
         update = scores.update
         scores.update = lambda logits, labels: (seen.append(logits), update(logits, labels))
         return scores
 
-    from locomt.train import evaluation as module
-    from locomt.train.metrics import scores_of
-
-    monkeypatch.setattr(module, "scores_of", spy)
+    scores_of = Multiclass.scores
+    monkeypatch.setattr(Multiclass, "scores", spy)
     result = evaluate(run, device="cpu")
     torch.testing.assert_close(torch.cat(seen), expected, rtol=1e-4, atol=1e-5)
     assert result["samples"] == 5

@@ -8,8 +8,8 @@ import torch
 
 from locomt.cost.measured import peak_bytes
 from locomt.nn.model import FusionModel
+from locomt.tasks import TASKS
 from locomt.train import fit, memory
-from locomt.train.losses import task_loss
 from locomt.train.memory import Need, estimate, free_memory, shortage
 from locomt.train.optim import make_optimizer
 from locomt.train.recipe import Recipe
@@ -30,7 +30,7 @@ def test_the_estimate_is_near_what_steps_allocate(recipe: Recipe, optimizer: str
         rule = make_optimizer(model, recipe.train)
         inputs, labels = model.example_inputs(batch), torch.zeros(batch, dtype=torch.int64)
         for _ in range(3):
-            loss = task_loss("multiclass", model(inputs), labels)
+            loss = TASKS["multiclass"]().loss(model(inputs), labels)
             rule.zero_grad()
             loss.backward()
             rule.step()

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from feature_project import SIZES, make_project
+from locomt.ranks import LaunchError
 from locomt.train.loading import ShareSampler
-from locomt.train.ranks import LaunchError
 from locomt.train.recipe_file import load_recipe
 from locomt.train.sampling import EpochSampler
 
@@ -46,11 +46,11 @@ def test_shares_of_a_batch_are_the_batch(samples: int, count: int) -> None:
 
 def score(place: int, count: int) -> Any:
     """Metrics of large logits, of which a process has its share."""
-    from locomt.train.metrics import make_scores
+    from locomt.tasks import TASKS
 
     torch.manual_seed(0)
     logits, labels = torch.empty(40, 2).uniform_(-1e4, 1e4), torch.randint(0, 2, (40, 2)).float()
-    scores = make_scores("multilabel", ["a", "b"])
+    scores = TASKS["multilabel"]().scores(["a", "b"])
     scores.update(logits[place::count], labels[place::count])
     return scores.compute()["metrics"]
 

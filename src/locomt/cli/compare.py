@@ -17,6 +17,7 @@ EXAMPLE = "locomt compare clips.yaml --models locomt,mbt,audio --seeds 3 --tune 
 TAKES_OVERRIDES = True
 
 FEW = 10  # classes that a terminal shows one by one; all are in the JSON document
+OF_CLASSES = ("precision", "recall", "f1")  # shown where a task has them, of each and over all
 MIB = 2**20
 
 
@@ -199,7 +200,7 @@ def show(document: dict[str, Any]) -> None:
                 (f"({baseline['name']})", spread(baseline["value"], None), "", "", "", "", ""),
             ],
         )
-        if recipe["task"] == "multiclass" and 2 < len(recipe["labels"]) <= FEW:
+        if all(row["metrics"].keys() >= set(OF_CLASSES) for row in rows) and 2 < len(recipe["labels"]) <= FEW:
             _show_classes(recipe, rows)
         for row in (row for row in rows if row["skipped"]):
             skipped = f"{row['skipped']} were skipped: unreadable, or without what it looks at"
@@ -214,18 +215,18 @@ def _show_classes(recipe: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Precision, recall and F1 of every class, all models side by side."""
     from locomt.cli.output import print_table
 
-    names = ("precision", "recall", "f1")
     lines = [
-        (label, row["name"], *(spread(scores[label][name]["mean"], scores[label][name]["std"]) for name in names))
+        (label, row["name"], *(spread(scores[label][name]["mean"], scores[label][name]["std"]) for name in OF_CLASSES))
         for label in recipe["labels"]
         for row in rows
         if label in (scores := row["per_class"])
     ]
     macro = [
-        ("macro", row["name"], *(spread(row["metrics"][name]["mean"], row["metrics"][name]["std"]) for name in names))
+        ("macro", row["name"], *(spread(of[name]["mean"], of[name]["std"]) for name in OF_CLASSES))
         for row in rows
+        if (of := row["metrics"])
     ]
-    print_table(f"{recipe['name']}: per class", ("class", "model", *names), [*lines, *macro])
+    print_table(f"{recipe['name']}: per class", ("class", "model", *OF_CLASSES), [*lines, *macro])
 
 
 def spread(mean: float | None, std: float | None) -> str:

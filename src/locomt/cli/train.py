@@ -25,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    from locomt import ranks
     from locomt.cli.main import DIVERGED
     from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
-    from locomt.train import ranks
     from locomt.train.recipe_file import load_recipe
     from locomt.train.run_directory import RunDirectory
 

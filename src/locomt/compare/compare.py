@@ -17,7 +17,7 @@ from locomt.data import label_list, read_manifest
 from locomt.hints import did_you_mean, require_list
 from locomt.nn.config import FUSIONS
 from locomt.train.evaluation import Run
-from locomt.train.recipe import MONITORS, Recipe
+from locomt.train.recipe import Recipe
 from locomt.train.runs import Job, Outcome, do_all
 
 
@@ -84,7 +84,7 @@ class Comparison:
 
 def metric_of(recipe: Recipe) -> str:
     """What a recipe is judged by: what it monitors; a task's own metric where that is the loss, no test score."""
-    return next(m for m in (recipe.monitor, *MONITORS[recipe.data.task]) if m != "loss")
+    return next(m for m in (recipe.monitor, *recipe.data.target.monitors) if m != "loss")
 
 
 def model_recipe(recipe: Recipe, name: str) -> Recipe:

@@ -8,35 +8,23 @@ import torch
 from torch import Tensor
 
 from locomt.data import DataConfig
-from locomt.data.labels import LabelError, parse_label
 from locomt.data.manifest import read_manifest
-from locomt.data.names import places_of
-from locomt.train.metrics import scores_of
-
-NAMES = {"multiclass": "majority class", "multilabel": "label frequencies", "regression": "median"}
-NAMES["temporal"] = NAMES["multilabel"]
-"""What the answer is, a task each."""
+from locomt.tasks import LabelError
+from locomt.tasks.names import places_of
 
 
 def majority(data: DataConfig, labels: Sequence[str]) -> dict[str, float | None]:
     """The test split's metrics for the one best answer that the labels of the training split suggest.
 
-    That is the most frequent class, how frequent each label is (of events: in how many steps), or the median. No sample
-    is opened: those that turn out to be bad are among these, and those of a temporal task count in full length.
+    That is the most frequent class, say, or how frequent each is (of events: in how many steps), see `Task.floor`. No
+    sample is opened: those that turn out to be bad are among these, and those of a temporal task count in full length.
 
     Raises:
         ValueError: a split has no row with a label.
     """
     train, test = (_labels(data, split, labels) for split in (data.train_split, data.test_split))
-    if data.task == "multiclass":
-        answer = torch.bincount(train, minlength=len(labels)).float()
-    elif data.task in ("multilabel", "temporal"):
-        answer = train.flatten(0, -2).mean(dim=0).logit(eps=1e-6)
-    else:
-        answer = train.median(dim=0).values
-    scores = scores_of(data, labels)
-    answers = test.shape[: 2 if data.task == "temporal" else 1]
-    scores.update(answer.expand(*answers, -1), test)
+    answer, scores = data.target.floor(train, len(labels)), data.target.scores(labels)
+    scores.update(answer.expand(len(test), *([data.time_steps] if data.time_steps else []), -1), test)
     metrics: dict[str, float | None] = scores.compute()["metrics"]
     return metrics
 
@@ -49,7 +37,7 @@ def _labels(data: DataConfig, split: str, labels: Sequence[str]) -> Tensor:
         if row.split != split:
             continue
         try:
-            label = parse_label(row.label, data, places)
+            label = data.target.parse(row.label, places)
         except LabelError:
             continue  # the run names it and skips it
         if data.steps:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from locomt.compare.majority import NAMES, majority
+from locomt.compare.majority import majority
 from locomt.cost import flops, guarantee, parameters, token_counts, variants
 from locomt.cost.measured import measure
 from locomt.data import DataConfig
@@ -106,7 +106,7 @@ def baseline_entry(recipe: str, metric: str, data: DataConfig, labels: Sequence[
     metrics = majority(data, labels)
     return {
         "recipe": recipe,
-        "name": NAMES[data.task],
+        "name": data.target.floor_name,
         "metric": metric,
         "value": metrics[metric],
         "metrics": metrics,
@@ -122,7 +122,7 @@ def recipe_entry(name: str, metric: str, recipe: Recipe, labels: Sequence[str]) 
         "name": name,
         "task": recipe.data.task,
         "metric": metric,
-        "better": "less" if metric == "mae" else "more",
+        "better": recipe.data.target.better(metric),
         "manifest": recipe.data.manifest,
         "labels": list(labels),
         "device": str(device_of(recipe)),

@@ -11,12 +11,10 @@ from torch import Tensor
 
 from locomt.data.config import DataConfig
 from locomt.nn.timeline import reached
+from locomt.tasks import IGNORED as IGNORED  # public as locomt.data.IGNORED
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, Shaped
-
-IGNORED = -100
-"""The label of a padded step; where labels are numbers, it is NaN."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Sample:
     Attributes:
         id: as the manifest has it.
         inputs: modality -> `[steps, ...]`; those which the sample lacks are left out, one is there.
-        label: int64 `[]` (multiclass), float32 `[classes]` (multilabel) or `[1]` (regression); with labels for
+        label: int64 `[]` (multiclass, ordinal), float32 `[classes]` (multilabel) or `[1]` (regression); with labels for
             steps int64 `[steps]` or float32 `[steps, 1]`; of events float32 `[time steps, classes]`. None where it is
             not known.
         more: the inputs of its further clips, of the same modalities, where it is read as several.
@@ -71,8 +69,8 @@ class Batch:
             all samples lack is left out.
         lengths: for each of `inputs` int64 `[B]`: the real steps of each sample, 0 where it lacks the modality.
             They stay on the CPU, where the model wants them.
-        labels: int64 `[B]` (multiclass), float32 `[B, classes]` (multilabel) or `[B, 1]` (regression); with labels
-            for steps int64 `[B, T]` padded with -100 or float32 `[B, T, 1]` padded with NaN; of events float32
+        labels: int64 `[B]` (multiclass, ordinal), float32 `[B, classes]` (multilabel) or `[B, 1]` (regression); with
+            labels for steps int64 `[B, T]` padded with -100 or float32 `[B, T, 1]` padded with NaN; of events float32
             `[B, time steps, classes]`, NaN beyond the end of all of a sample's modalities. `[0]` where the samples have
             none.
         ids: of the samples, in their order.
@@ -128,13 +126,8 @@ def collate(samples: Sequence[Sample | BadSample], *, config: DataConfig) -> Bat
         inputs[name] = _pad(parts, steps, 0)
     labels = [sample.label for sample in good if sample.label is not None]
     assert len(labels) in (0, len(good)), "labels are known for all samples of a batch or for none"
-    if not labels:
-        stacked = torch.empty(0)
-    elif config.steps:
-        stacked = _pad(labels, labelled_steps, float("nan") if config.task == "regression" else IGNORED)
-    else:
-        stacked = torch.stack(labels)
-    if config.task == "temporal" and labels:
+    stacked = config.target.stack(labels, labelled_steps) if labels else torch.empty(0)
+    if config.time_steps and labels:
         stacked = within_samples(stacked, lengths, config)
     missing = {name: [sample.id for sample in good if name in sample.missing] for name in config.modalities}
     missing = {name: ids for name, ids in missing.items() if ids}

@@ -7,8 +7,8 @@ from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
-NONE_OF_THEM = ";"
-"""A cell of labels that says that there is none, as an empty one says that it is not known."""
+from locomt.tasks.label_text import NONE_OF_THEM
+
 EXACT = 2**53
 """Up to here a float tells every whole number from its neighbours."""
 

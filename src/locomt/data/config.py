@@ -6,17 +6,18 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from locomt.data.kinds import KINDS, AudioSource, Source, TextSource, VideoSource
-from locomt.data.names import clean
 from locomt.hints import did_you_mean
 from locomt.nn.config import ConfigError
 from locomt.require import require
+from locomt.tasks import TASKS, Task
+from locomt.tasks.names import clean
 from locomt.views import check_modalities
 
 __all__ = [
-    "TASKS",
     "AudioSource",
     "ConfigError",
     "DataConfig",
@@ -31,7 +32,6 @@ MOST_STEPS = 100_000
 """Answers along time of a sample: what a slip of the comma would ask for fits into no memory."""
 MOST = 1024
 """Of worker processes, and of crops of a sample: a slip of the key would have as many as it says."""
-TASKS = ("multiclass", "multilabel", "regression", "temporal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +40,13 @@ class DataConfig:
 
     Attributes:
         manifest: CSV, JSON lines or Parquet file with a row a sample.
-        task: `multiclass`, `multilabel`, `regression` or `temporal` (events in time).
+        task: one of `locomt.tasks.TASKS`: `multiclass`, say, or `temporal` (events in time).
         modalities: name -> source, in the order in which the model has them. A mapping such as
             `{"kind": "video", "column": "clip"}` is turned into the source of that kind.
-        labels: the names of the classes, in the order of the model's outputs, as `locomt.data.names.clean` has them.
-            Left out: the labels of the training split, sorted. Not for regression.
+        labels: the names of the classes, in the order of the model's outputs, as `locomt.tasks.names.clean` has them.
+            Left out: the labels of the training split, sorted; an ordinal task then needs numbers. Not for regression.
         steps: modalities whose every step carries a label; the label column then holds one a step, joined by
-            `;`. Multiclass or regression, features or text.
+            `;`. One class or number each, features or text.
         seconds: how much of a clip, from its beginning, the events of a `temporal` task lie in.
         step: seconds from one of its answers to the next.
         smooth: seconds of the median filter over a class's on and off, from which its events are read; 0 for none.
@@ -111,7 +111,7 @@ class DataConfig:
     def _check_labels(self) -> None:
         if self.labels is None:
             return
-        require(self.task != "regression", "data.labels: a regression has no list of labels; leave it out")
+        require(TASKS[self.task].has_classes, f"data.labels: a {self.task} has no list of labels; leave it out")
         require(
             not isinstance(self.labels, str) and all(isinstance(label, str) for label in self.labels),
             f"data.labels: expected a list of names (quote numbers), got {self.labels!r}",
@@ -131,8 +131,8 @@ class DataConfig:
         )
         object.__setattr__(self, "steps", tuple(self.steps))
         require(
-            not self.steps or self.task in ("multiclass", "regression"),
-            f"data.steps: labels of steps are of task multiclass or regression, got {self.task}",
+            not self.steps or TASKS[self.task].takes_steps,
+            f"data.steps: labels of steps are of task {_those('takes_steps')}, got {self.task}",
         )
         for name in self.steps:
             require(name in sources, f"data.steps: {_unknown(name, sources, 'modality')}")
@@ -157,15 +157,15 @@ class DataConfig:
         _check_room(sources, "crop", self.crop)
 
     def _check_time(self, sources: Mapping[str, Source]) -> None:
-        if self.task != "temporal":
-            for name in ("seconds", "step"):
-                require(getattr(self, name) is None, f"data.{name} is for data.task temporal; leave it out")
-            require(not self.smooth, "data.smooth is for data.task temporal; leave it out")
+        if not TASKS[self.task].in_time:
+            for name, default in (("seconds", None), ("step", None), ("smooth", 0)):
+                told = f"data.{name} is for data.task {_those('in_time')}; leave it out"
+                require(getattr(self, name) == default, told)
             return
         require(0 <= self.smooth < math.inf, f"data.smooth: expected seconds from 0, got {self.smooth}")
         for name, what in (("seconds", "how long a clip is"), ("step", "how far apart the answers are")):
             value = getattr(self, name)
-            require(value is not None, f"data.{name}: a temporal task needs it, {what} in seconds")
+            require(value is not None, f"data.{name}: a {self.task} task needs it, {what} in seconds")
             require(0 < value < math.inf, f"data.{name}: expected seconds above 0, got {value}")
         assert self.seconds is not None
         assert self.step is not None
@@ -179,22 +179,25 @@ class DataConfig:
         )
         require(
             self.crop is None,
-            "data.crop: the events of a temporal task are those of the whole of data.seconds; leave it out",
+            f"data.crop: the events of a {self.task} task are those of the whole of data.seconds; leave it out",
         )
         require(
             bool(self.pace),
-            "data.task temporal: expected a modality with a time axis "
+            f"data.task {self.task}: expected a modality with a time axis "
             f"({', '.join(kind for kind, source in KINDS.items() if source.has_time)}), "
             f"got {', '.join(source.kind for source in sources.values())}",
         )
         _check_room(sources, "seconds", self.seconds)
 
+    @cached_property
+    def target(self) -> Task:
+        """The task with what it needs to know of the data."""
+        return TASKS[self.task](stepwise=bool(self.steps), seconds=self.seconds, step=self.step, smooth=self.smooth)
+
     @property
     def time_steps(self) -> int:
-        """T, the answers of a temporal task; 0 for another task. The last one may reach beyond `seconds`."""
-        if self.seconds is None or self.step is None:
-            return 0
-        return math.ceil(round(self.seconds / self.step, 6))
+        """T, the answers of a task in time; 0 for another task. The last one may reach beyond `seconds`."""
+        return self.target.time_steps
 
     @property
     def pace(self) -> dict[str, float]:
@@ -253,6 +256,12 @@ def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:
         return source(**values)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
+
+
+def _those(are: str) -> str:
+    """`multiclass or regression`: the tasks of which something is so."""
+    names = [name for name, task in TASKS.items() if getattr(task, are)]
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _unknown(name: object, known: Iterable[str], what: str) -> str:

@@ -15,14 +15,14 @@ from locomt.data.batch import BadSample, Sample
 from locomt.data.config import DataConfig
 from locomt.data.errors import DataError, NoStreamError, SilentError
 from locomt.data.kinds.source import Excerpt
-from locomt.data.labels import LabelError, parse_label
 from locomt.data.manifest import is_shards, read_manifest, resolve
 from locomt.data.media.read import MediaFiles, file_class
-from locomt.data.names import places_of
 from locomt.data.row import Row
 from locomt.data.shards.reader import Shards
 from locomt.faults import tell_of_machine
 from locomt.hints import did_you_mean, require_list
+from locomt.tasks import LabelError
+from locomt.tasks.names import places_of
 
 
 class ManifestDataset(Dataset[Sample | BadSample]):
@@ -64,7 +64,7 @@ class ManifestDataset(Dataset[Sample | BadSample]):
 
     def _load(self, row: Row, places: tuple[float, ...], *, cache: bool) -> Sample | BadSample:
         try:
-            label = parse_label(row.label, self.config, self.places)
+            label = self.config.target.parse(row.label, self.places)
             steps = len(label) if self.config.steps else None
             parts: dict[str, Sequence[Tensor]] = {}
             missing: dict[str, str] = {}

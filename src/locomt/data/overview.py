@@ -8,11 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from locomt.data.config import DataConfig
-from locomt.data.labels import names_in
 from locomt.data.manifest import read_manifest
-from locomt.data.names import near_names
 from locomt.data.splits import meant_split
 from locomt.hints import listed
+from locomt.tasks.names import near_names
 
 FEW = 12
 """So many classes are shown one by one; of more the first and the last few by how many samples they have."""
@@ -30,8 +29,8 @@ class Overview:
 
     Attributes:
         samples: split -> its rows, of all splits of the manifest.
-        classes: class -> split in use -> samples that have it; those of `data.labels` without a sample too. Empty for
-            regression.
+        classes: class -> split in use -> samples that have it; those of `data.labels` without a sample too. Empty where
+            labels are numbers.
     """
 
     samples: Mapping[str, int]
@@ -50,8 +49,8 @@ def overview(config: DataConfig) -> Overview:
     used = _splits_in_use(config)
     for (split, cell), count in cells.items():
         samples[split] += count
-        if split in used and config.task != "regression":
-            for name in set(names_in(cell, config)):
+        if split in used and config.target.has_classes:
+            for name in set(config.target.names(cell)):
                 classes.setdefault(name, Counter())[split] += count
     return Overview(samples, classes)
 
@@ -68,7 +67,7 @@ def manifest_notes(config: DataConfig) -> list[str]:
     """
     found = overview(config)
     notes = _split_notes(config, found.samples)
-    if config.task != "regression":
+    if config.target.has_classes:
         notes += _class_notes(config, found)
     return notes
 
@@ -100,10 +99,8 @@ def _split_notes(config: DataConfig, samples: Mapping[str, int]) -> list[str]:
 def _class_notes(config: DataConfig, found: Overview) -> list[str]:
     splits = [split for split in _splits_in_use(config) if found.samples.get(split)]
     counts = {name: [of[split] for split in splits] for name, of in found.classes.items()}
-    notes = [_counts_line(splits, counts)]
+    notes = [_counts_line(splits, counts), *config.target.notes(counts.keys())]
     train = config.train_split
-    if len(counts) == 1 and config.task == "multiclass":
-        notes.append(f"there is one class alone, {next(iter(counts))!r}: nothing to tell it from")
     seen = {name: found.classes[name][train] for name in counts}
     fate = "nothing is learned of them" if config.labels else "their samples are bad"
     kinds: dict[str, Collection[str]] = {
@@ -144,17 +141,13 @@ def _name_notes(config: DataConfig, counts: Mapping[str, int]) -> list[str]:
         text = "; ".join(text for text, _ in pairs[:PAIRS])
         notes.append(f"classes that may be meant to be one: {text}{more}")
     if found := _joined(config, list(counts)):
-        advice = "" if config.task in ("multilabel", "temporal") else "with data.task multilabel, "
+        advice = "" if config.target.several else "with data.task multilabel, "
         notes.append(
             f"classes such as {found[0]!r} look like several joined by {found[1]!r}: {advice}labels are joined by ';'"
         )
     if absent := [name for name in counts if name.casefold() in MISSING]:
         notes.append(
             f"{listed(absent)} may stand for a missing value, and is taken for a class: leave such cells empty"
-        )
-    if config.task == "multilabel" and counts and set(counts) <= {"0", "1", "True", "False"}:
-        notes.append(
-            "the classes are 0 and 1: a label cell names those that are there, it is no vector of zeros and ones"
         )
     return notes
 
@@ -164,7 +157,7 @@ def _joined(config: DataConfig, names: Sequence[str]) -> tuple[str, str] | None:
 
     Where a sample may have several labels, a part of another name counts as a name. `;` and `|` are no part of any.
     """
-    known, several = set(names), config.task in ("multilabel", "temporal")
+    known, several = set(names), config.target.several
     for joint in JOINTS:
         if joint == ";" and (several or config.steps):
             continue

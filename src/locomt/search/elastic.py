@@ -20,8 +20,7 @@ from locomt.search.results import Entry, best, front
 from locomt.train.bad import BadSampleLog
 from locomt.train.evaluation import Run
 from locomt.train.loading import make_loader
-from locomt.train.losses import MeanLoss, task_loss
-from locomt.train.metrics import scores_of
+from locomt.train.mean_loss import MeanLoss
 from locomt.train.run_directory import RunError
 from locomt.views import ViewTable
 
@@ -44,7 +43,7 @@ def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.de
     assert own is not None
     dataset = ManifestDataset(recipe.data, recipe.data.val_split, run.labels)
     bad = BadSampleLog({recipe.data.val_split: len(dataset)}, recipe.data.max_bad)
-    scores = [scores_of(recipe.data, run.labels).to(device) for _ in tables]
+    scores = [recipe.data.target.scores(run.labels).to(device) for _ in tables]
     losses = [MeanLoss() for _ in tables]
     for batch in make_loader(dataset, recipe):
         bad.add(recipe.data.val_split, batch.bad)
@@ -55,7 +54,7 @@ def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.de
             model.set_views(table)
             logits = model(batch.inputs, batch.lengths)
             score.update(logits, batch.labels)
-            loss.update(task_loss(recipe.data.task, logits, batch.labels), len(batch.ids))
+            loss.update(recipe.data.target.loss(logits, batch.labels), len(batch.ids))
     model.set_views(own)
     found = [
         loss.compute() if recipe.monitor == "loss" else score.compute()["metrics"][recipe.monitor]

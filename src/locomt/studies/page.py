@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from locomt.studies.numbers import Difference, Mean, difference, false_discovery_rates, mean_of
+from locomt.tasks import TASKS
 
 Document = Mapping[str, Any]
 FEWEST = 5
@@ -63,7 +64,7 @@ def spread(mean: Mean, scale: float = 100.0) -> str:
 
 def scale_of(metric: str) -> float:
     """100 for shares, which stand in percent, 1 for errors in the label's own unit."""
-    return 1.0 if metric in ("mae", "loss") else 100.0
+    return 1.0 if any(task.monitors.get(metric) == "min" for task in TASKS.values()) else 100.0
 
 
 def arms_of(document: Document, task: str) -> list[Document]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from locomt.compare.compare import all_models, metric_of, model_recipe
-from locomt.compare.majority import NAMES, majority
+from locomt.compare.majority import majority
 from locomt.compare.tuning import Grid, folder_name, points, with_values
 from locomt.cost import CONVENTION, flops, fusion_pairs, parameters, token_counts
 from locomt.data import label_list
@@ -89,11 +89,11 @@ def task_entry(task: Task, recipe: Recipe) -> Document:
         "name": task.name,
         "about": task.about,
         "metric": metric,
-        "better": "less" if metric == "mae" else "more",
+        "better": recipe.data.target.better(metric),
         "tokens": token_counts(config),
         "fusion_layers": config.fusion_layers,
         "heads": config.num_heads,
-        "majority": {"name": NAMES[recipe.data.task], "metrics": constant},
+        "majority": {"name": recipe.data.target.floor_name, "metrics": constant},
         "settings": {**(settings := recipe.to_dict()), "data": settings["data"] | {"manifest": "manifest.csv"}},
     }
 

@@ -22,7 +22,7 @@ class Augment:
     Args:
         config: what to do.
         data: the kinds of the modalities, the task, and which modalities carry a label a step.
-        classes: outputs of the model.
+        classes: how many labels there are.
         seed: of the run.
 
     Raises:
@@ -37,7 +37,7 @@ class Augment:
     def __call__(self, batch: Batch, *key: int) -> Batch:
         """The batch, augmented: inputs keep their shapes, dtypes and device.
 
-        Multiclass labels become probabilities `[B, classes]` where there is mixup.
+        Labels that are classes become probabilities `[B, classes]` where there is mixup.
 
         Args:
             batch: from `locomt.data.collate`, on any device; it is left as it is.
@@ -58,14 +58,11 @@ class Augment:
             batch = replace(batch, inputs=inputs)
             if config.mixup:
                 share, partner = float(rng.beta(config.mixup, config.mixup)), rng.permutation(len(batch.ids))
-                batch = mix(batch, share, torch.from_numpy(partner), self.classes if self._names_a_class else 0)
+                batch = replace(batch, labels=self.data.target.mixable(batch.labels, self.classes))
+                batch = mix(batch, share, torch.from_numpy(partner))
         if config.drop_modality:
             needed = self.data.steps or tuple(self.data.pace) or tuple(self.data.modalities)
             batch = replace(batch, lengths=drop_modalities(batch.lengths, needed, config.drop_modality, rng))
-            if self.data.task == "temporal":  # what is left may end earlier
+            if self.data.time_steps:  # what is left may end earlier
                 batch = replace(batch, labels=within_samples(batch.labels, batch.lengths, self.data))
         return batch
-
-    @property
-    def _names_a_class(self) -> bool:
-        return self.data.task == "multiclass"

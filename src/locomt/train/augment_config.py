@@ -73,11 +73,5 @@ def check_augment(config: AugmentConfig, data: DataConfig) -> None:
             source.holds != "ids",
             f"train.augment.mixup: modality {name!r} is text, and a mean of token ids is no text; set mixup to 0",
         )
-    require(
-        not data.steps,
-        "train.augment.mixup: data.steps gives every step a label of its own, which are not mixed; set mixup to 0",
-    )
-    require(
-        data.task != "temporal",
-        "train.augment.mixup: the events of a temporal task are not mixed; set mixup to 0",
-    )
+    refusal = data.target.refuses_mixing
+    require(not refusal, f"train.augment.mixup: {refusal}; set mixup to 0")

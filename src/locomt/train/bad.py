@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from locomt import ranks
 from locomt.data import BadSample
 from locomt.files import to_json
-from locomt.train import ranks
 from locomt.train.run_directory import write_text
 
 FIELDS = ("id", "row", "file", "reason")

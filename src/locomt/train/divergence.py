@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import Tensor
 
 from locomt.data import ManifestDataset
-from locomt.data.labels import LabelError, parse_label
+from locomt.tasks import LabelError
 
 TRAIN_TIMES, VAL_TIMES = 10, 100
 """How often the loss of an answer without looking is beyond all reason. A model that has learned its training samples
 by heart may be sure and wrong about others."""
 
 
-def blind_loss(dataset: ManifestDataset, outputs: int) -> float:
-    """About the most that an answer without looking at a sample costs, the best of its kind or an untrained model's.
+def blind_loss(dataset: ManifestDataset, classes: int) -> float:
+    """About the most that an answer without looking at a sample of the split costs, see `Task.blind_loss`."""
+    return dataset.config.target.blind_loss(classes, _labels(dataset))
 
-    All classes alike is ln n of cross-entropy, and ln 2 of a yes or no. Of numbers it is the mean square of the labels,
-    0 being the answer, and 1 for what an untrained head says instead of 0.
-    """
-    config = dataset.config
-    if config.task == "multiclass":
-        return math.log(max(2, outputs))
-    if config.task != "regression":
-        return math.log(2)
-    squares = count = 0.0
+
+def _labels(dataset: ManifestDataset) -> Iterator[Tensor]:
     for row in dataset.rows:
         try:
-            label = parse_label(row.label, config, {}).double()
+            yield dataset.config.target.parse(row.label, dataset.places)
         except LabelError:
             continue  # the run names it and skips it
-        squares += label.square().sum().item()
-        count += label.numel()
-    return 1 + (squares / count if count else 0.0)
 
 
 def divergence(

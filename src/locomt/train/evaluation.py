@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from locomt.data import BadSample, FileDataset, ManifestDataset, average_clips, collate, read_manifest
 from locomt.data.batch import time_reached
@@ -17,9 +16,7 @@ from locomt.data.dataset import File
 from locomt.data.splits import others_there
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
-from locomt.train.events import find_events
 from locomt.train.loading import make_loader
-from locomt.train.metrics import scores_of
 from locomt.train.origin import refusal, trusting
 from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import read_recipe
@@ -126,7 +123,7 @@ def evaluate(
         raise ValueError(f"{data.manifest}: no row has split {split!r}; {there}")
     bad = BadSampleLog({split: len(dataset)}, data.max_bad)
     model = run.model.to(device).eval()
-    scores = scores_of(data, run.labels).to(device)
+    scores = data.target.scores(run.labels).to(device)
     loader = make_loader(dataset, run.recipe)
     samples = 0
     missing: Counter[str] = Counter()
@@ -167,56 +164,33 @@ def predict(
 
     Returns:
         For each item `{"file": name, "predictions": [{"label":, "score":}, ...]}`; the score is a probability
-        (of the label among all for `multiclass`, of the label being there for `multilabel`) or, with label
-        "value", the number of a regression. Where labels belong to steps, each prediction names its `step`. Of a
-        temporal task, `events` in place of `predictions`: `{"label":, "start":, "end":, "score":}` each, in seconds,
-        in the order of their starts, the score being the mean probability over the event. Where a file lacks a stream
-        or nothing is heard of its sound, the model answers without that modality: `missing` lists those, and `why` maps
-        each to the reason. An item that cannot be read has `error`.
+        (of the label among all for `multiclass` and `ordinal`, of the label being there for `multilabel`) or, with
+        label "value", the number of a regression. An `ordinal` answer, the class whose threshold is the last one
+        passed, comes before the likeliest of the others. Where labels belong to steps, each prediction names its
+        `step`. Of a temporal task, `events` in place of `predictions`: `{"label":, "start":, "end":, "score":}` each,
+        in seconds, in the order of their starts, the score being the mean probability over the event. Where a file
+        lacks a stream or nothing is heard of its sound, the model answers without that modality: `missing` lists
+        those, and `why` maps each to the reason. An item that cannot be read has `error`.
 
     Raises:
         ValueError: `top` is below 1, or a mapping names a modality that the run lacks.
     """
     if top < 1:
         raise ValueError(f"expected to give the top 1 or more labels, got {top}")
-    device = device or best_device()
+    data, device = run.recipe.data, device or best_device()
     model = run.model.to(device).eval()
-    dataset = FileDataset(run.recipe.data, items, clips=run.recipe.data.clips)
+    dataset = FileDataset(data, items, clips=data.clips)
     answers: list[dict[str, Any]] = []
     for index in range(len(dataset)):
         sample = dataset[index]
         if isinstance(sample, BadSample):
             answers.append({"file": sample.id, "error": sample.reason})
             continue
-        batch = collate([sample], config=run.recipe.data).to(device)
+        batch = collate([sample], config=data).to(device)
         logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)[0].cpu()
-        if run.recipe.data.task == "temporal":
-            length = int(time_reached(batch.lengths, run.recipe.data).sum())
-            answers.append({"file": sample.id, "events": _events(run, logits[:length].sigmoid())})
-        else:
-            answers.append({"file": sample.id, "predictions": _ranked(run, logits, top)})
+        if data.time_steps:
+            logits = logits[: int(time_reached(batch.lengths, data).sum())]
+        answers.append({"file": sample.id, **data.target.answer(logits, run.labels, top)})
         if sample.missing:
             answers[-1] |= {"missing": list(sample.missing), "why": dict(sample.missing)}
     return answers
-
-
-def _events(run: Run, scores: Tensor) -> list[dict[str, Any]]:
-    data = run.recipe.data
-    assert data.step is not None
-    assert data.seconds is not None
-    events = [
-        {"label": label, "start": found.start, "end": min(found.end, data.seconds), "score": found.score}
-        for i, label in enumerate(run.labels)
-        for found in find_events(scores[:, i], data.step, data.smooth)
-    ]
-    return sorted(events, key=lambda event: event["start"])
-
-
-def _ranked(run: Run, logits: Tensor, top: int) -> list[dict[str, Any]]:
-    if logits.ndim == 2:
-        return [{"step": i, **answer} for i, row in enumerate(logits) for answer in _ranked(run, row, top)]
-    if run.recipe.data.task == "regression":
-        return [{"label": "value", "score": logits.item()}]
-    scores = logits.softmax(-1) if run.recipe.data.task == "multiclass" else logits.sigmoid()
-    order = logits.argsort(descending=True, stable=True)[:top]  # by logits: likely labels may all round to 1
-    return [{"label": run.labels[i], "score": scores[i].item()} for i in order.tolist()]

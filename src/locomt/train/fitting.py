@@ -20,13 +20,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from locomt import ranks
 from locomt.data import label_list
 from locomt.faults import telling
 from locomt.lock import locked
 from locomt.nn.config import FusionConfig
 from locomt.nn.model import FusionModel
 from locomt.nn.pretrained import fill_towers
-from locomt.train import ranks
 from locomt.train.bad import BadSampleLog
 from locomt.train.datamodule import SplitsModule
 from locomt.train.divergence import blind_loss, divergence

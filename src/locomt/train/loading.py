@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
 
+from locomt import ranks
 from locomt.data import Batch, collate
-from locomt.train import ranks
 from locomt.train.recipe import Recipe
 
 

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from locomt import ranks
 from locomt.data import Batch
 from locomt.nn.model import FusionModel
-from locomt.train import ranks
 from locomt.train.augment import Augment
 from locomt.train.bad import BadSampleLog
-from locomt.train.losses import MeanLoss, answers, task_loss
-from locomt.train.metrics import scores_of
+from locomt.train.mean_loss import MeanLoss
 from locomt.train.optim import make_optimizer, make_schedule
 from locomt.train.recipe import Recipe
 
@@ -48,7 +47,7 @@ class FusionModule(pl.LightningModule):
     def __init__(self, recipe: Recipe, model: FusionModel, labels: Sequence[str], bad: BadSampleLog) -> None:
         super().__init__()
         self.recipe, self.model, self.bad = recipe, model, bad
-        self.scores = scores_of(recipe.data, labels)
+        self.scores = recipe.data.target.scores(labels)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.validated: float | None = None
         self.empty = False
@@ -90,7 +89,7 @@ class FusionModule(pl.LightningModule):
     def _loss(self, batch: Batch, mean: MeanLoss, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
         """The loss and the logits of a batch."""
         logits = self._logits(batch)
-        loss = task_loss(self.recipe.data.task, logits, batch.labels, smoothing)
+        loss = self.recipe.data.target.loss(logits, batch.labels, smoothing)
         mean.update(loss, len(batch.ids))
         return loss, logits
 
@@ -104,7 +103,7 @@ class FusionModule(pl.LightningModule):
         """
         if not ranks.in_use():
             return 1.0 if batch.ids else None
-        own = answers(batch.labels)
+        own = self.recipe.data.target.count(batch.labels)
         everywhere = int(ranks.total(torch.tensor(own, device=self.device)))
         return own * self.trainer.world_size / everywhere if everywhere else None
 

@@ -19,13 +19,6 @@ from locomt.train.config import RecipeError, TrainConfig, require
 SECTIONS: dict[str, type] = {"model": Architecture, "data": DataConfig, "train": TrainConfig}
 PARTS = ("fusion", "head")
 """Parts of every model that are no modality's."""
-MONITORS = {
-    "multiclass": {"accuracy": "max", "f1": "max", "precision": "max", "recall": "max", "loss": "min"},
-    "multilabel": {"mAP": "max", "mAUC": "max", "loss": "min"},
-    "regression": {"mae": "min", "pearson": "max", "loss": "min"},
-    "temporal": {"mAP": "max", "event_f1": "max", "loss": "min"},
-}
-"""What a run may be judged by, a task each: name -> whether more or less is better. The first is the default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +36,7 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        choices = MONITORS[self.data.task]
+        choices = self.data.target.monitors
         require(
             self.train.monitor is None or self.train.monitor in choices,
             f"train.monitor: a {self.data.task} run knows {', '.join(choices)}, got {self.train.monitor!r}",
@@ -106,12 +99,12 @@ class Recipe:
     @property
     def monitor(self) -> str:
         """The validation metric that chooses the best epoch."""
-        return self.train.monitor or next(iter(MONITORS[self.data.task]))
+        return self.train.monitor or next(iter(self.data.target.monitors))
 
     @property
     def monitor_mode(self) -> str:
         """`max` where more of `monitor` is better, else `min`."""
-        return MONITORS[self.data.task][self.monitor]
+        return self.data.target.monitors[self.monitor]
 
     def fusion_config(self, labels: Sequence[str] | None = None) -> FusionConfig:
         """The model that the recipe describes.
@@ -127,7 +120,7 @@ class Recipe:
         return FusionConfig(
             **{f.name: getattr(self.model, f.name) for f in fields(Architecture)},
             modalities={name: source.spec() for name, source in self.data.modalities.items()},
-            num_outputs=1 if self.data.task == "regression" else len(labels),
+            num_outputs=self.data.target.num_outputs(labels),
             steps=self.data.steps,
             time_steps=self.data.time_steps,
             pace=self.data.pace,

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from locomt.data import ManifestDataset
-from locomt.data.labels import LabelError, parse_label
-from locomt.data.names import places_of
+from locomt.tasks import LabelError
+from locomt.tasks.names import places_of
 
 
 class EpochSampler(Sampler[int]):
@@ -58,19 +58,16 @@ def balancing_weights(dataset: ManifestDataset, labels: Sequence[str]) -> Tensor
         ValueError: the labels are numbers.
     """
     config = dataset.config
-    if config.task == "regression":
-        raise ValueError("train.sampling 'balanced' needs classes, and data.task is regression; use 'shuffled'")
+    if not config.target.has_classes:
+        raise ValueError(f"train.sampling 'balanced' needs classes, and data.task is {config.task}; use 'shuffled'")
     places = places_of(labels)
     samples, classes = array("q"), array("q")  # an entry a label of a sample: AudioSet as a table would take 8 GB
     for row, manifest_row in enumerate(dataset.rows):
         try:
-            label = parse_label(manifest_row.label, config, places)
+            has = config.target.classes_in(config.target.parse(manifest_row.label, places))
         except LabelError:
             continue
-        if config.task == "temporal":
-            label = label.amax(dim=0)  # as many events as it may have of a class, it has the class
-        has = label.nonzero() if config.task in ("multilabel", "temporal") else label
-        classes.extend(has.flatten().tolist())
+        classes.extend(has.tolist())
         samples.extend([row] * has.numel())
     weights = torch.zeros(len(dataset), dtype=torch.float64)
     if samples:

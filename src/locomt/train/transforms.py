@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, one_hot
+from torch.nn.functional import affine_grid, grid_sample
 
 from locomt.data.batch import Batch
 
@@ -26,25 +26,23 @@ AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
 """Values turned into floats at a time: as many as caches hold on a CPU, 256 MiB of them on a GPU."""
 
 
-def mix(batch: Batch, share: float, partner: Tensor, classes: int = 0) -> Batch:
+def mix(batch: Batch, share: float, partner: Tensor) -> Batch:
     """Mixup: `share` of every sample and 1 - `share` of its partner, in all modalities and in the label alike.
 
     The shorter of the two, or the one that lacks a modality, counts as 0 beyond its end, which for frames is grey; the
     longer one's length is that of both. A modality is missing from a pair where both lack it.
 
     Args:
-        batch: of float or uint8 inputs.
+        batch: of float or uint8 inputs, and of labels that are numbers.
         share: in [0, 1].
         partner: int64 `[B]` on the CPU, a permutation.
-        classes: of labels that are the indices of classes; 0 leaves labels as they are before they are mixed.
     """
     inputs, lengths = {}, {}
     for name, tensor in batch.inputs.items():
         own = batch.lengths[name]
         inputs[name] = _mix_streams(tensor, own, share, partner)
         lengths[name] = torch.maximum(own, own[partner])
-    labels = one_hot(batch.labels, classes).float() if classes else batch.labels
-    labels = share * labels + (1 - share) * labels[partner.to(labels.device)]
+    labels = share * batch.labels + (1 - share) * batch.labels[partner.to(batch.labels.device)]
     return replace(batch, inputs=inputs, lengths=lengths, labels=labels)
 
 

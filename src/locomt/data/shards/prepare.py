@@ -18,9 +18,8 @@ from typing import Any
 import torch
 
 from locomt.data.config import DataConfig
-from locomt.data.labels import LabelError, label_list, parse_label
+from locomt.data.labels import label_list
 from locomt.data.manifest import is_shards, read_manifest
-from locomt.data.names import places_of
 from locomt.data.row import Row
 from locomt.data.shards.index import INDEX, SAMPLES, VERSION, stored_fields
 from locomt.data.shards.plan import Job, PrepareError, begin, begun_in, lay_out
@@ -31,6 +30,8 @@ from locomt.faults import MachineError
 from locomt.files import replacing, to_json, write_text
 from locomt.nn.config import ConfigError
 from locomt.processes import workers as worker_pool
+from locomt.tasks import LabelError
+from locomt.tasks.names import places_of
 
 REPORT = "report.json"
 Report = dict[str, Any]
@@ -265,7 +266,7 @@ def _failures(
             if not (left and config.modalities[name].leaves_out(failure.get("kind", ""))):
                 yield _entry(row, name, failure["file"], failure["reason"])
         try:
-            if labels or config.task == "regression":
-                parse_label(row.label, config, labels)
+            if labels or not config.target.has_classes:
+                config.target.parse(row.label, labels)
         except LabelError as error:
             yield _entry(row, None, manifest.name, str(error))

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locomt.train.events import Counts, Span, count_events, find_events, smoothed
-from locomt.train.metrics import make_scores
+from locomt.tasks import TASKS
+from locomt.tasks.events import Counts, Span, count_events, find_events, smoothed
 
 
 def spans(*times: tuple[float, float]) -> list[Span]:
@@ -100,7 +100,7 @@ def test_scores_of_a_split_count_the_events_of_all_classes() -> None:
     logits[1, 1:2, 1] = 2.0
     logits[1, 7:9, 1] = 2.0  # behind the end
     labels[1, 6:] = float("nan")
-    scores = make_scores("temporal", ["a", "b"], step=0.5)
+    scores = TASKS["temporal"](step=0.5, seconds=9).scores(["a", "b"])
     for sample in range(2):
         scores.update(logits[sample, None], labels[sample, None])
     result = scores.compute()

@@ -1,7 +1,9 @@
-"""Events out of what a model says of each time step, and how many of them are right."""
+"""Events: out of a label cell and on time steps, out of what a model says of each step, and how many are right."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,6 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+from locomt.tasks.label_text import NOTHING, LabelError, split_labels
+from locomt.tasks.names import clean
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -19,7 +24,60 @@ COLLAR = 0.2
 SHARE = 0.5
 """Of a true event's length, by which the end may be off where that is more."""
 TICK = 1e-6
-"""Seconds by which times that are meant to be equal may differ."""
+"""Seconds, or share of a step, by which times that are meant to be equal may differ."""
+_NUMBER = r"[0-9.]+(?:e[-+]?[0-9]+)?"
+_TIMES = rf"@\s*(?P<start>{_NUMBER})\s*-\s*(?P<end>{_NUMBER})"
+_EVENT = re.compile(rf"(?P<label>.+){_TIMES}", re.IGNORECASE)
+_ANOTHER = re.compile(rf"{_TIMES}(?![\w.])", re.IGNORECASE)
+"""Within the name of an event: the times of another one, joined to it by something else than `;`."""
+
+
+class Event(NamedTuple):
+    """Something that happens from one second of a clip to another."""
+
+    label: str
+    start: float
+    end: float
+
+
+def parse_events(cell: str) -> list[Event]:
+    """`"dog@0.5-1.25; speech@0-2"` -> both events, in the order of the cell; none of a lone `;`.
+
+    Raises:
+        LabelError: something in the cell is no event, or one ends before it starts.
+    """
+    return [] if cell in NOTHING else [_event(entry) for entry in split_labels(cell)]
+
+
+def _event(text: str) -> Event:
+    found = _EVENT.fullmatch(text)
+    try:
+        start, end = (float(found[name]) for name in ("start", "end")) if found else (math.nan, math.nan)
+    except ValueError:  # two points in a number
+        found = None
+    if not found:
+        raise LabelError(f"expected events such as dog@0.5-1.25, from and to seconds, joined by ';', got {text!r}")
+    if _ANOTHER.search(found["label"]):
+        raise LabelError(f"expected events joined by ';', as in dog@0.5-1.25;speech@0-2, got {text!r:.80}")
+    if not math.isfinite(start + end):
+        raise LabelError(f"event {text!r}: expected finite seconds")
+    if not start < end:
+        raise LabelError(f"event {text!r}: expected it to end after it starts, at {start:g} s")
+    return Event(clean(found["label"]), start, end)
+
+
+def steps_of(event: Event, step: float, steps: int) -> list[int]:
+    """The steps of which an event takes up at least half.
+
+    If it takes up half of none, being shorter than one, that which has most of it (the first of equals): no event is
+    lost.
+    """
+    first, last = min(int(event.start / step), steps - 1), min(math.ceil(event.end / step), steps)
+    shares = [
+        (t, min(event.end / step, t + 1) - max(event.start / step, t)) for t in range(first, max(last, first + 1))
+    ]
+    on = [t for t, share in shares if share >= 0.5 - TICK]
+    return on or [max(shares, key=lambda entry: entry[1])[0]]
 
 
 class Span(NamedTuple):

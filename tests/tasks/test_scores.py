@@ -6,7 +6,7 @@ import sklearn.metrics as sk
 import torch
 from scipy.stats import norm
 
-from locomt.train.metrics import make_scores
+from locomt.tasks import TASKS
 
 LABELS = ("ant", "bee", "cat", "dog")
 
@@ -18,7 +18,7 @@ def batches(*tensors, size=7):
 def test_multiclass_agrees_with_scikit_learn():
     torch.manual_seed(0)
     logits, labels = torch.randn(50, 4), torch.randint(0, 4, (50,))
-    scores = make_scores("multiclass", LABELS)
+    scores = TASKS["multiclass"]().scores(LABELS)
     for part in batches(logits, labels):
         scores.update(*part)
     result, guesses = scores.compute(), logits.argmax(-1)
@@ -40,7 +40,7 @@ def test_padded_steps_do_not_count():
     torch.manual_seed(0)
     logits, labels = torch.randn(3, 5, 4), torch.randint(0, 4, (3, 5))
     labels[0, 2:] = labels[2, 4:] = -100
-    padded, flat = make_scores("multiclass", LABELS), make_scores("multiclass", LABELS)
+    padded, flat = TASKS["multiclass"]().scores(LABELS), TASKS["multiclass"]().scores(LABELS)
     padded.update(logits, labels)
     flat.update(logits[labels >= 0], labels[labels >= 0])
     assert padded.compute() == flat.compute()
@@ -52,7 +52,7 @@ def test_frames_of_events_agree_with_scikit_learn():
     logits, labels = torch.randn(9, 6, 4), torch.randint(0, 2, (9, 6, 4)).float()
     labels[..., 3] = 0
     labels[2, 4:] = labels[5, 1:] = float("nan")
-    scores = make_scores("temporal", LABELS, step=0.1)
+    scores = TASKS["temporal"](step=0.1, seconds=9).scores(LABELS)
     for part in batches(logits, labels, size=4):
         scores.update(*part)
     result, real = scores.compute(), ~labels[..., 0].isnan()
@@ -68,7 +68,7 @@ def test_frames_of_events_agree_with_scikit_learn():
 def test_multilabel_agrees_with_scikit_learn():
     torch.manual_seed(0)
     logits, labels = torch.randn(60, 4), torch.randint(0, 2, (60, 4)).float()
-    scores = make_scores("multilabel", LABELS)
+    scores = TASKS["multilabel"]().scores(LABELS)
     for part in batches(logits, labels):
         scores.update(*part)
     result, probabilities = scores.compute(), logits.sigmoid()
@@ -102,7 +102,7 @@ def test_large_logits_are_ranked_as_they_are(ties, dtype, shift):
     ranked = logits.double()
     area = sk.roc_auc_score(labels, ranked, average=None)
     precision = sk.average_precision_score(labels, ranked, average=None)
-    scores, steps = make_scores("multilabel", LABELS), make_scores("temporal", LABELS, step=0.1)
+    scores, steps = TASKS["multilabel"]().scores(LABELS), TASKS["temporal"](step=0.1, seconds=9).scores(LABELS)
     for part in batches(logits, labels):
         scores.update(*part)
     steps.update(logits.unflatten(0, (10, 20)), labels.unflatten(0, (10, 20)))
@@ -122,14 +122,14 @@ def test_confident_logits_in_the_right_order_score_1():
     """The float32 sigmoids of all of these but the last are 1."""
     logits = torch.tensor([[40.0], [30.0], [25.0], [20.0], [-3.0]])
     labels = torch.tensor([[1.0], [1.0], [0.0], [0.0], [0.0]])
-    scores = make_scores("multilabel", ["a"])
+    scores = TASKS["multilabel"]().scores(["a"])
     scores.update(logits, labels)
     assert scores.compute()["metrics"] == {"mAP": 1.0, "mAUC": 1.0, "d_prime": None, "classes_scored": 1}
 
 
 def test_events_are_still_those_of_probabilities():
     logits = torch.tensor([[[-1e4], [0.0], [1e4], [-0.1]]])
-    scores = make_scores("temporal", ["a"], step=0.5)
+    scores = TASKS["temporal"](step=0.5, seconds=9).scores(["a"])
     scores.update(logits, torch.tensor([[[0.0], [1.0], [1.0], [0.0]]]))
     assert scores.compute()["metrics"]["event_f1"] == 1.0
 
@@ -137,7 +137,7 @@ def test_events_are_still_those_of_probabilities():
 @pytest.mark.parametrize("task", ["multilabel", "temporal"])
 def test_what_is_no_number_has_no_rank(task):
     logits, labels = torch.tensor([[0.1, float("nan")], [0.2, 1.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]])
-    scores = make_scores(task, ["a", "b"], step=0.5)
+    scores = TASKS[task](step=0.5, seconds=9).scores(["a", "b"])
     scores.update(*((logits, labels) if task == "multilabel" else (logits[None], labels[None])))
     result = scores.compute()
     assert [entry["average_precision"] for entry in result["per_class"].values()] == [1.0, None]
@@ -149,7 +149,7 @@ def test_classes_without_positives_are_left_out_and_reported():
     logits, labels = torch.randn(20, 4), torch.randint(0, 2, (20, 4)).float()
     labels[:, 1] = 0
     labels[:, 2] = 1
-    scores = make_scores("multilabel", LABELS)
+    scores = TASKS["multilabel"]().scores(LABELS)
     scores.update(logits, labels)
     result = scores.compute()
     assert result["per_class"]["bee"] == {"average_precision": None, "auc": None, "d_prime": None, "positives": 0}
@@ -164,7 +164,7 @@ def test_regression_agrees_with_numpy(shape):
     torch.manual_seed(0)
     values, labels = torch.randn(shape), torch.randn(shape)
     labels[0] = float("nan")
-    scores = make_scores("regression", ())
+    scores = TASKS["regression"]().scores(())
     for part in batches(values, labels, size=3):
         scores.update(*part)
     result, real = scores.compute(), ~labels.isnan()
@@ -179,7 +179,7 @@ def test_regression_agrees_with_numpy(shape):
 
 
 def test_a_constant_answer_has_no_correlation():
-    scores = make_scores("regression", ())
+    scores = TASKS["regression"]().scores(())
     scores.update(torch.ones(5, 1), torch.arange(5.0)[:, None])
     assert scores.compute()["metrics"] == {"mae": pytest.approx(1.4), "pearson": None}
 
@@ -187,7 +187,7 @@ def test_a_constant_answer_has_no_correlation():
 @pytest.mark.parametrize(("task", "label"), [("multiclass", torch.tensor([1, 2])), ("multilabel", torch.eye(4)[:2])])
 def test_reset_forgets(task, label):
     torch.manual_seed(0)
-    once, twice = make_scores(task, LABELS), make_scores(task, LABELS)
+    once, twice = TASKS[task]().scores(LABELS), TASKS[task]().scores(LABELS)
     logits = torch.randn(2, 4)
     twice.update(-logits, label.flip(0))
     twice.reset()
