@@ -21,7 +21,7 @@ from locomt.data.config import DataConfig
 from locomt.data.labels import LabelError, label_list, parse_label
 from locomt.data.manifest import Row, is_shards, read_manifest
 from locomt.data.names import places_of
-from locomt.data.shards.plan import Job, PrepareError, begin, begun_in, lay_out
+from locomt.data.shards.plan import PlannedShard, PrepareError, begin, begun_in, lay_out
 from locomt.data.shards.reader import INDEX, SAMPLES, VERSION, stored_fields
 from locomt.data.shards.tar import sha256
 from locomt.data.shards.writer import LONGEST_NAME, Storage, write_shard
@@ -103,14 +103,14 @@ def _has_failed(note: dict[str, Any], config: DataConfig) -> bool:
     )
 
 
-def _write(job: Job, config: DataConfig, storage: Storage, tell: Callable[[], None]) -> None:
+def _write(job: PlannedShard, config: DataConfig, storage: Storage, tell: Callable[[], None]) -> None:
     job.note.unlink(missing_ok=True)  # of a shard that is written again, before the shard is another
     note = write_shard(job.tar, job.rows, config, storage, tell)
     write_text(job.note, to_json(note) + "\n")
 
 
 def _write_all(
-    jobs: Sequence[Job], config: DataConfig, storage: Storage, workers: int, tell: Callable[[int], None]
+    jobs: Sequence[PlannedShard], config: DataConfig, storage: Storage, workers: int, tell: Callable[[int], None]
 ) -> None:
     done = 0
 
@@ -155,7 +155,7 @@ def _begin_worker(counter: Any, config: DataConfig, storage: Storage) -> None:
     torch.set_num_threads(1)
 
 
-def _write_in_worker(job: Job) -> None:
+def _write_in_worker(job: PlannedShard) -> None:
     counter, config, storage = _worker
 
     def count() -> None:
@@ -171,7 +171,7 @@ def _finish(
     labels: dict[str, int],
     storage: Storage,
     rows: Sequence[Row],
-    jobs: Sequence[Job],
+    jobs: Sequence[PlannedShard],
 ) -> Report:
     """Put together what the notes say: the samples, the report, and last the index."""
     places: dict[str, Any] = {}
