@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from locomt.search.method import Candidate, Work, with_table
-from locomt.search.results import Entry
+from locomt.search.candidate import Candidate, with_table
+from locomt.search.front import Entry
+from locomt.search.work import Work
 from locomt.views import ViewTable
 
 NEAR = 1 / 8
@@ -34,7 +35,7 @@ def decide(work: Work, found: Sequence[tuple[Candidate, Entry]], runs: int) -> l
         replace(candidate, recipe=with_table(work.recipe, candidate.table), facts={})
         for candidate, _ in _apart(ahead, _places(runs))
     ]
-    seeds = len(work.wanted.all_seeds) if found[0][1]["start"] == work.recipe.train.start else 0
+    seeds = len(work.question.all_seeds) if found[0][1]["start"] == work.recipe.train.start else 0
     entries: list[Entry] = []
     while len(left) > 1:
         rounds = (len(left) - 1).bit_length()

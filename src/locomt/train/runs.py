@@ -182,8 +182,9 @@ class Runner:
         for job in jobs:
             if job.recipe.train.devices > 1 and not RunDirectory(job.directory).finished:
                 raise ValueError(
-                    f"train.devices is {job.recipe.train.devices}, but many runs are done with one device each; leave "
-                    f"it out, or train {job.label} first by `locomt train`, into {job.directory}, where it will be found"
+                    f"train.devices is {job.recipe.train.devices}, but many runs are done with one device each; "
+                    f"leave it out, or train {job.label} first by `locomt train`, into {job.directory}, where it will "
+                    "be found"
                 )
         key()  # before any process is started: what they make is this one's own, wherever the key is kept
         outcomes: dict[int, Outcome] = {}

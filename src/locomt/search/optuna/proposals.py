@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from locomt.search.budget import SearchError, Space
-from locomt.search.candidates import strategies, table_of, within
-from locomt.search.method import Candidate, Work, with_table
+from locomt.search.budget import SearchError
+from locomt.search.candidate import Candidate, with_table
 from locomt.search.optuna.study import (
     STORAGE,
     Watch,
@@ -28,6 +27,9 @@ from locomt.search.optuna.study import (
     storage_url,
     take_over,
 )
+from locomt.search.space import Space
+from locomt.search.tables import strategies, table_of, within
+from locomt.search.work import Work
 from locomt.train.runs import Job, Outcome
 from locomt.views import LayerViews, View, ViewTable
 
@@ -59,19 +61,20 @@ def steer(work: Work, name: str, steering: Steering) -> None:
         SearchError: Optuna is not installed, the storage cannot be used, or all is left to other machines.
     """
     study = open_study(work, name, with_cost=steering.with_cost)
-    shared = work.wanted.option("storage")
+    shared = work.question.option("storage")
     # a file of its own has no other workers, and may be moved
     worker = f"{socket.gethostname()}:{work.out.absolute()}" if shared else STORAGE
     _enqueue_hand_made(study, work)
     batch, begun = _take_up(study, work, worker)
-    wanted, told = work.wanted.option("tables"), set[int]()
+    wanted, told = work.question.option("tables"), set[int]()
     take_over(study)
     _recall(study, work, told)
+    at_once = work.runner.at_once
     while True:
         done = _finished(study)
         begun = begun if batch else done
-        room = min(work.at_once - (done - begun) - len(batch), wanted - _counted(study))
-        while len(batch) < work.at_once and room > 0 and (found := _propose(study, work, steering, worker, begun)):
+        room = min(at_once - (done - begun) - len(batch), wanted - _counted(study))
+        while len(batch) < at_once and room > 0 and (found := _propose(study, work, steering, worker, begun)):
             batch.append(found)
             room -= 1
         if not batch:
@@ -126,12 +129,12 @@ def _recall(study: Any, work: Work, told: set[int]) -> None:
         told.add(trial.number)
         cost = trial.user_attrs["cost"]
         if trial.state == state.PRUNED:
-            work.before += cost
+            work.ledger.other_runs += cost
             continue
         candidate = _candidate(work, _table(trial.params, work.space), trial.number)
-        runs = [candidate.job(work.runs, seed).directory for seed in work.wanted.all_seeds]
+        runs = [candidate.job(work.runs, seed).directory for seed in work.question.all_seeds]
         here = [run for run in runs if run.is_dir()]
-        work.tell(candidate, trial.user_attrs["scores"], training_runs=cost, runs=here)
+        work.ledger.record(candidate, trial.user_attrs["scores"], training_runs=cost, runs=here)
 
 
 def _finished(study: Any) -> int:
@@ -193,13 +196,13 @@ def _is_asked(trial: Any, space: Space) -> bool:
 
 def _train(study: Any, work: Work, batch: list[tuple[Any, ViewTable]], steering: Steering) -> None:
     """Have the runs of a batch, and tell the study: where runs may be given up, the other seeds after the first."""
-    optuna, (first, *others) = import_optuna(), work.wanted.all_seeds
+    optuna, (first, *others) = import_optuna(), work.question.all_seeds
     found: dict[int, list[tuple[Job, Outcome]]] = {trial.number: [] for trial, _ in batch}
     left = batch
     with beating(study, [trial for trial, _ in batch]):
         for seeds in [[first], others] if steering.prune and others else [[first, *others]]:
             jobs = [(trial, _job(study, work, trial, table, seed, steering)) for trial, table in left for seed in seeds]
-            for (trial, job), outcome in zip(jobs, work.do([job for _, job in jobs]), strict=True):
+            for (trial, job), outcome in zip(jobs, work.runner.do([job for _, job in jobs]), strict=True):
                 found[trial.number].append((job, outcome))
             left = [(trial, table) for trial, table in left if not found[trial.number][0][1].stopped]
     for trial, table in batch:
@@ -231,7 +234,7 @@ def cost_in_runs(outcome: Outcome, epochs: int) -> float:
 
 
 def _candidate(work: Work, table: ViewTable, number: int) -> Candidate:
-    return Candidate(table=table, names=(f"{work.wanted.method} {number}",), recipe=with_table(work.recipe, table))
+    return Candidate(table=table, names=(f"{work.question.method} {number}",), recipe=with_table(work.recipe, table))
 
 
 def _hand_made(work: Work, cross: float, seed: int) -> Iterator[ViewTable]:

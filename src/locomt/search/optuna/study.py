@@ -17,8 +17,8 @@ from typing import Any
 
 from locomt.files import make_directory
 from locomt.search.budget import SearchError
-from locomt.search.method import Work
-from locomt.search.results import samples_of
+from locomt.search.ledger import samples_of
+from locomt.search.work import Work
 
 STORAGE = "study.db"
 STARTUP = 4  # runs that are had whole before any is given up
@@ -47,7 +47,7 @@ def import_optuna() -> Any:
 
 def storage_url(work: Work) -> str:
     """Of the study's storage."""
-    return str(work.wanted.option("storage") or f"sqlite:///{work.out / STORAGE}")
+    return str(work.question.option("storage") or f"sqlite:///{work.out / STORAGE}")
 
 
 def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
@@ -63,7 +63,7 @@ def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
         recipe.to_dict() | {"data": recipe.to_dict()["data"] | {"manifest": None}},
         samples_of(recipe.data, recipe.data.train_split, recipe.data.val_split),
         work.limit,
-        list(work.wanted.all_seeds),
+        list(work.question.all_seeds),
         [f"{view} {work.space.price(view)}" for view in work.space.views],
     )
     question = hashlib.sha256(repr(asked).encode()).hexdigest()[:12]

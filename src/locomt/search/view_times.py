@@ -16,7 +16,8 @@ from locomt.cost.timing import paired_seconds
 from locomt.files import to_json, write_text
 from locomt.layout import TokenLayout
 from locomt.ops import view_attention
-from locomt.search.budget import NANOSECONDS, SearchError, Space
+from locomt.search.budget import SearchError
+from locomt.search.space import NANOSECONDS, Space
 from locomt.train.recipe import Recipe
 from locomt.train.runs import device_of
 from locomt.views import LayerViews, View, ViewTable

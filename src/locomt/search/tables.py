@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from locomt.search.budget import SearchError, Space
+from locomt.search.budget import SearchError
+from locomt.search.space import Space
 from locomt.views import SELF, STRATEGIES, LayerViews, View, ViewTable
 
 ALL_CROSS = "all cross"
