@@ -69,11 +69,11 @@ def tune(models: Sequence[Model], root: Path, runner: Runner) -> list[list[Point
             jobs.append([model.job(root, values, seed, test=False) for seed in seeds])
     outcomes = iter(runner.do([job for own in jobs for job in own]) if jobs else [])
     found: list[list[Point]] = [[] for _ in models]
-    for (place, values), own in zip(tried, jobs, strict=True):
+    for (place, point), own in zip(tried, jobs, strict=True):
         name = f"val_{models[place].recipe.monitor}"
         scores = [next(outcomes).summary.get(name) for _ in own]
         defined = [score for score in scores if score is not None]
-        found[place].append(Point(values, statistics.fmean(defined) if len(defined) == len(scores) else None))
+        found[place].append(Point(point, statistics.fmean(defined) if len(defined) == len(scores) else None))
     return found
 
 

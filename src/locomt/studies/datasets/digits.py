@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from locomt.studies.datasets.data_set import DataSet, DataSetError, Settings, real_data, write_manifest
+from locomt.studies.datasets.data_set import DataSet, DataSetError, Settings, real_data, training, write_manifest
 
 RATE = 8000
 TAKES = {"train": range(10, 50), "val": range(5, 10), "test": range(5)}
@@ -158,16 +158,7 @@ def recipe(full: bool) -> dict[str, Any]:
             },
             "cache": True,
         },
-        "train": {
-            "epochs": 12 if full else 1,
-            "batch_size": 64,
-            "optimizer": "adamw",
-            "learning_rate": 1e-2,
-            "weight_decay": 0.05,
-            "warmup_epochs": 1,
-            "accelerator": "cpu",
-            "tensorboard": False,
-        },
+        "train": training(full, epochs=12, batch_size=64) | {"learning_rate": 1e-2, "warmup_epochs": 1},
     }
 
 
