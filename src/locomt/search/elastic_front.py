@@ -1,4 +1,4 @@
-"""Many view tables on one set of weights: their validation scores, and the choice of one when the model is used."""
+"""The front of an elastic run, `front.json`: kept by searches, and read to choose a table when the model is used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRONT = "front.json"
 
 
 def keep_front(folder: Path, scored: Entry, entries: Sequence[Entry]) -> None:
-    """Put down the front of these tables and of those put down before, unless their scores do not compare.
+    """Write the front of these tables, and of those in `front.json` where their scores compare.
 
     Args:
         folder: of the run.
@@ -41,7 +41,7 @@ def keep_front(folder: Path, scored: Entry, entries: Sequence[Entry]) -> None:
 
 
 def set_budget(run: Run, budget: str) -> None:
-    """Have a run's model follow the best of its tables within a budget; errors as of `Budget.parse`, `table_within`."""
+    """Set the views of a run's model to its best table within a budget; errors as of `Budget.parse`, `table_within`."""
     run.model.set_views(table_within(run, Budget.parse(budget)), regroup=True)
 
 

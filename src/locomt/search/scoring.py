@@ -18,7 +18,7 @@ from locomt.views import ViewTable
 
 @torch.inference_mode()
 def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.device) -> list[float]:
-    """What `train.monitor` is for each table on the validation split, as training computes it.
+    """Score each table on the validation split by `train.monitor`, as training does.
 
     The split is loaded once, and each batch goes through the model once a table.
 

@@ -20,7 +20,7 @@ def arms(data_set: DataSet, fresh: Recipe, found: Document) -> list[Arm]:
 
     Args:
         data_set, fresh: what they are trained on, with seeds that no search has seen.
-        found: what the search among them came to.
+        found: the results of the search among them.
     """
     others = {e["views"]: e["names"] for e in found["tables"] if e["views"] != found["chosen"]["views"]}
     return [
@@ -35,7 +35,7 @@ def arms(data_set: DataSet, fresh: Recipe, found: Document) -> list[Arm]:
 
 
 def alike(document: Document, task: Document, views: str) -> list[str]:
-    """What is to be said of a found table that is a hand-made one, be it but for the order of a layer's heads."""
+    """Say which hand-made tables a found one equals, in this or another order of a layer's heads."""
     names, modalities = [], tuple(task["tokens"])
     for arm in _by_hand(document, task):
         facts = arm["facts"]

@@ -1,4 +1,4 @@
-"""How a study is to be made: how large, of what data, where, and by whom its runs are done."""
+"""The settings of a study: how large it is, its data, its directory, and what does its runs."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def baselines(data_set: DataSet, recipe: Recipe) -> list[Arm]:
 
 
 def alone(data_set: DataSet, recipe: Recipe, *, most: int | None = None) -> list[Arm]:
-    """Each modality alone that can answer for itself, beside which fused models are to be seen."""
+    """Each modality alone that can answer for itself, to compare fused models with."""
     return [
         Arm(group=data_set.name, name=name, recipe=model_recipe(recipe, name), facts={"alone": True}, most=most)
         for name in all_models(recipe)
@@ -157,7 +157,7 @@ def _score(plan: Plan, arms: Sequence[Arm], chosen: Sequence[Values], document: 
     planned = [
         (place, own[turn]) for turn in range(max(map(len, seeds))) for place, own in enumerate(seeds) if turn < len(own)
     ]
-    jobs: dict[str, Job] = {}  # arms may turn out the same model, whose runs are had once
+    jobs: dict[str, Job] = {}  # arms may turn out the same model, which is trained once
     takers: dict[Path, list[int]] = {}
     for place, seed in planned:
         own = arms[place].job(plan.runs, chosen[place], seed)

@@ -1,4 +1,4 @@
-"""A dense model that is trained on for all tables; then hundreds are scored with its weights, without training."""
+"""Train one model for all tables, then score hundreds of tables with its weights."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ LENGTH = 7 / 3
 GENERATION = 25
 """Tables bred at a time, from all that are known by then."""
 FRESH = 0.1
-"""How many of them are random ones all the same, lest all come from one family."""
+"""The share of random ones among them, so that not all come from one family."""
 TRIES = 50
-"""How often to breed for each table that is wanted, before it is taken that there are no more."""
+"""Attempts for each table that is wanted; after so many there are taken to be no more."""
 
 
 def run(work: Work) -> None:
@@ -41,7 +41,7 @@ def run(work: Work) -> None:
 
 
 class Elastic:
-    """The trained models, one a seed, and what is known about tables so far."""
+    """The trained models, one a seed, and the tables scored so far."""
 
     def __init__(self, work: Work) -> None:
         self.work, self.space = work, work.space
@@ -71,7 +71,7 @@ class Elastic:
             keep_front(run.path, self._scored(place), list(kept))
 
     def _scored(self, place: int) -> Entry:
-        """What the scores of a model are of; where this differs, they do not compare."""
+        """What the scores of a model depend on; where this differs, they do not compare."""
         data = self.work.recipe.data
         common = {name: self.common[name] for name in ("metric", "better")}
         samples = samples_of(data, data.val_split)
@@ -139,7 +139,7 @@ class Elastic:
 
 
 def _train(work: Work) -> list[Path]:
-    """A run a seed, from a dense one; the best epoch is that of the recipe's own table."""
+    """Train a model for each seed, from a dense one; the best epoch is that of the recipe's own table."""
     source, seeds = work.question.source, work.question.all_seeds
     epochs = work.question.epochs or round(LENGTH * work.recipe.train.epochs)
     elastic_recipe(work.recipe, epochs)  # what cannot serve is told before anything is trained
@@ -171,7 +171,7 @@ def elastic_job(recipe: Recipe, dense: Path, epochs: int, seed: int, root: Path)
 
 
 def _digest(path: Path) -> str:
-    """What tells the weights of a finished run from those of another."""
+    """A hash of the weights of a finished run."""
     found = hashlib.sha256()
     for file in sorted(RunDirectory(path).model.glob("*.safetensors")):
         found.update(file.read_bytes())

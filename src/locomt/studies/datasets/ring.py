@@ -70,7 +70,7 @@ def _codes(seed: int, modality: int) -> NDArray[np.float64]:
 
 
 def ceiling(count: int, own: float, pair: float) -> float:
-    """The best accuracy that there is, for one who reads every symbol without fault."""
+    """The accuracy of reading every symbol without fault: the best there is."""
     # Each piece of evidence votes for a label; a vote weighs the logarithm of how much likelier it is when true.
     weights = [np.log(1 + 4 * reliability / (1 - reliability)) for reliability in (own, pair)]
     right = 0.0
