@@ -10,6 +10,7 @@ import pytest
 
 from feature_project import make_project
 from locomt.cost import flops
+from locomt.search import methods
 from locomt.search.budget import Budget, SearchError
 from locomt.search.front import best, front, merged
 from locomt.search.ledger import RESULTS, read_results
@@ -132,6 +133,11 @@ def test_what_is_no_result_is_told(made: tuple[Question, Path, dict[str, Any]], 
 def test_settings_that_cannot_be(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SearchError, match=message):
         wanted(recipe_in(tmp_path), **changes)
+
+
+def test_every_method_is_registered() -> None:
+    files = Path(methods.__file__).parent.glob("[!_]*.py")
+    assert {file.stem for file in files} == set(methods.METHODS)
 
 
 def test_a_validation_split_is_needed(tmp_path: Path) -> None:

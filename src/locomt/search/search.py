@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from locomt.search.candidate import with_table
 from locomt.search.final import decide
 from locomt.search.front import key
 from locomt.search.ledger import RESULTS, Ledger, read_tables, write_results
-from locomt.search.methods import load_method
 from locomt.search.question import Question
 from locomt.search.space import Space
 from locomt.search.view_times import DEVICE, table_times, view_times
@@ -57,7 +57,7 @@ def _search(question: Question, out: Path, runner: Runner) -> dict[str, Any]:
     space = space if times is None else replace(space, times=times.views)
     ledger = Ledger(question, space, out, known)
     work = Work(ledger, runner)
-    load_method(question.method)(work)
+    import_module(f"locomt.search.methods.{question.method}").run(work)
     if not ledger.found:
         raise SearchError(f"method {question.method} found no table within budget {question.budget}")
     last = decide(work, list(ledger.found.values()), question.final) if question.final else []

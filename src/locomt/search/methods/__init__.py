@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from locomt.search.work import Work
 
 METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -23,9 +18,3 @@ METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Method -> the options of `Question` that it takes. A method is a module of its name here, with a function
 `run(work: Work) -> None`. It is imported when it is asked for: some need packages that others do not."""
-
-
-def load_method(name: str) -> Callable[[Work], None]:
-    """The function `run` of a method."""
-    run: Callable[[Work], None] = import_module(f"locomt.search.methods.{name}").run
-    return run
