@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from feature_project import make_project
-from locomt.cli.compare import spread
 from locomt.cli.main import main
+from locomt.compare.report import spread
 from locomt.lock import locked
 from locomt.train import load_recipe
 

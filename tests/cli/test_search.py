@@ -7,7 +7,7 @@ import pytest
 
 from feature_project import make_project
 from locomt.cli.main import main
-from locomt.search.results import read_results
+from locomt.search.ledger import read_results
 
 WIDER = ["--data.modalities.motion.max_length", "8"]
 

@@ -15,7 +15,7 @@ from locomt.cost import flops, parameters
 from locomt.train.evaluation import Run
 from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import load_recipe
-from locomt.train.runs import SCORES, Job, Outcome, do_all
+from locomt.train.runs import SCORES, Job, Outcome, Runner
 
 
 def recipe_in(folder: Path, *overrides: str) -> Recipe:
@@ -97,7 +97,7 @@ def test_what_is_done_is_not_done_again(made: tuple[Comparison, Path, dict[str, 
     wanted, root, before = made
     weights = {path: path.stat().st_mtime_ns for path in root.rglob("model.safetensors")}
     seen = Seen()
-    after = compare([wanted], root, on_run=seen)
+    after = compare([wanted], root, Runner(on_run=seen))
     assert len(seen) == 6
     assert all(found for _, found in seen)
     assert weights == {path: path.stat().st_mtime_ns for path in root.rglob("model.safetensors")}
@@ -118,9 +118,9 @@ def test_a_comparison_that_was_stopped_goes_on(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare([comparison(recipe)], tmp_path / "runs", on_run=stop)
+        compare([comparison(recipe)], tmp_path / "runs", Runner(on_run=stop))
     seen = Seen()
-    compare([comparison(recipe)], tmp_path / "runs", on_run=seen)
+    compare([comparison(recipe)], tmp_path / "runs", Runner(on_run=seen))
     assert [found for _, found in seen] == [True, False, False, False]
 
 
@@ -131,10 +131,15 @@ def test_processes_change_nothing_and_tell_mistakes(
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
     names = {"one": "locomt", "other": "sound", "taken": "locomt"}
-    jobs = [replace(wanted.job(root, name, {}, 0), directory=tmp_path / folder) for folder, name in names.items()]
-    do_all(jobs[:2], at_once=2)
+    jobs = [
+        replace(part.job(root, {}, 0), directory=tmp_path / folder)
+        for folder, name in names.items()
+        for part in wanted.parts
+        if part.name == name
+    ]
+    Runner(at_once=2).do(jobs[:2])
     with pytest.raises(ValueError, match="is no empty directory and holds no run"):
-        do_all(jobs, at_once=2)
+        Runner(at_once=2).do(jobs)
     for folder, name in list(names.items())[:2]:
         (entry,) = (run for run in document["runs"] if (run["name"], run["seed"]) == (name, 0))
         for file in ("model/model.safetensors", SCORES):
@@ -146,7 +151,7 @@ def test_every_model_is_tuned_on_the_same_points_by_validation_alone(
 ) -> None:
     wanted = comparison(recipe_in(tmp_path / "project"), seeds=(0, 1), grid={"train.learning_rate": ("1e-6", "0.05")})
     seen = Seen()
-    document = compare([wanted], tmp_path / "runs", on_run=seen)
+    document = compare([wanted], tmp_path / "runs", Runner(on_run=seen))
     labels = [label for label, _ in seen]
     for name, entry in zip(("locomt", "mbt"), document["tuning"], strict=True):
         assert (entry["name"], entry["metric"], entry["seeds"]) == (name, "val_accuracy", [0])
@@ -231,14 +236,14 @@ def test_recipes_of_one_name_would_share_their_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("counts", [{"at_once": 0}, {"threads": 0}])
 def test_nothing_can_be_done_by_nobody(counts: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected 1 or more, got 0"):
-        do_all([], **counts)
+        Runner(**counts)
 
 
 def test_several_devices_are_for_one_run(tmp_path: Path) -> None:
     recipe = recipe_in(tmp_path / "project", "--train.devices", "2")
     with pytest.raises(ValueError, match=r"train\.devices is 2, .* train a first by `locomt train`, into .*here"):
-        do_all([Job(label="a", recipe=recipe, directory=tmp_path / "here")])
+        Runner().do([Job(label="a", recipe=recipe, directory=tmp_path / "here")])
     alone = replace(recipe, train=replace(recipe.train, devices=1))
-    do_all([Job(label="a", recipe=alone, directory=tmp_path / "here")])
-    (found,) = do_all([Job(label="a", recipe=recipe, directory=tmp_path / "here")])
+    Runner().do([Job(label="a", recipe=alone, directory=tmp_path / "here")])
+    (found,) = Runner().do([Job(label="a", recipe=recipe, directory=tmp_path / "here")])
     assert found.seconds == 0

@@ -14,24 +14,25 @@ from feature_project import make_project
 from locomt.cli.main import main
 from locomt.data import read_manifest
 from locomt.search.budget import Budget, SearchError
+from locomt.search.ledger import RESULTS, read_results
 from locomt.search.methods.mass import MASS
-from locomt.search.question import Search
-from locomt.search.results import read_results
-from locomt.search.search import ANEW, CHOSEN, RESULTS, search
+from locomt.search.question import Question
+from locomt.search.search import ANEW, CHOSEN, search
 from locomt.train import Run, evaluate, load_recipe
+from locomt.train.runs import Runner
 
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "2")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Path, dict[str, Any]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Question, Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("convert")
     recipe = load_recipe(make_project(folder / "project"), WIDER)
-    plan = Search(recipe=recipe, budget=Budget.parse("0.5"), method="mass", finetune=0.25)
+    plan = Question(recipe=recipe, budget=Budget.parse("0.5"), method="mass", finetune=0.25)
     return plan, folder / "out", search(plan, folder / "out")
 
 
-def test_the_chosen_table_is_fine_tuned_from_the_dense_model(made: tuple[Search, Path, dict[str, Any]]) -> None:
+def test_the_chosen_table_is_fine_tuned_from_the_dense_model(made: tuple[Question, Path, dict[str, Any]]) -> None:
     _, out, document = made
     chosen = document["chosen"]
     assert chosen["share"] <= 0.5
@@ -50,7 +51,7 @@ def test_the_chosen_table_is_fine_tuned_from_the_dense_model(made: tuple[Search,
 
 
 def test_the_chosen_table_can_be_trained_anew(
-    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: tuple[Question, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, out, document = made
     anew = load_recipe(out / ANEW)
@@ -64,7 +65,7 @@ def test_the_chosen_table_can_be_trained_anew(
 
 @pytest.mark.parametrize("method", ["mass", "learned"])
 def test_without_a_solver_nothing_is_trained(
-    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    made: tuple[Question, Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(ValueError, match=r"needs scipy: pip install 'locomt\[search\]'"):
@@ -72,7 +73,7 @@ def test_without_a_solver_nothing_is_trained(
     assert not list(tmp_path.rglob("metrics.csv"))
 
 
-def test_no_table_within_the_budget_keeps_more_mass(made: tuple[Search, Path, dict[str, Any]]) -> None:
+def test_no_table_within_the_budget_keeps_more_mass(made: tuple[Question, Path, dict[str, Any]]) -> None:
     _, out, document = made
     (blocks,) = torch.tensor(json.loads((out / MASS).read_text())["blocks"])
     assert blocks.shape == (2, 2, 2, 2)
@@ -87,7 +88,7 @@ def test_no_table_within_the_budget_keeps_more_mass(made: tuple[Search, Path, di
     assert document["chosen"]["mass_kept"] == pytest.approx(best / 4)
 
 
-def test_the_score_before_fine_tuning_is_that_of_the_dense_weights(made: tuple[Search, Path, dict[str, Any]]) -> None:
+def test_the_score_before_fine_tuning_is_that_of_the_dense_weights(made: tuple[Question, Path, dict[str, Any]]) -> None:
     plan, out, document = made
     run = Run.load(out / "runs" / "multiall" / "seed-0")
     model = type(run.model)(replace(run.model.config, fusion="locomt", views=document["chosen"]["views"]))
@@ -97,7 +98,7 @@ def test_the_score_before_fine_tuning_is_that_of_the_dense_weights(made: tuple[S
 
 
 def test_a_finished_run_is_converted_from_the_command_line(
-    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: tuple[Question, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, out, document = made
     dense = out / "runs" / "multiall" / "seed-0"
@@ -109,7 +110,7 @@ def test_a_finished_run_is_converted_from_the_command_line(
     assert converted["chosen"]["scores"] == document["chosen"]["scores"]
 
 
-def test_models_of_several_seeds_have_a_table_each(made: tuple[Search, Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_models_of_several_seeds_have_a_table_each(made: tuple[Question, Path, dict[str, Any]], tmp_path: Path) -> None:
     plan, out, one = made
     document = search(replace(plan, seeds=2), tmp_path / "two")
     entries = {tuple(entry["names"]): entry for entry in document["tables"]}
@@ -126,7 +127,7 @@ def test_models_of_several_seeds_have_a_table_each(made: tuple[Search, Path, dic
 
 
 def test_what_cannot_be_converted_is_told(
-    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: tuple[Question, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, _, document = made
     (sparse,) = document["chosen"]["runs"]
@@ -138,7 +139,7 @@ def test_what_cannot_be_converted_is_told(
 
 @pytest.mark.parametrize("method", ["mass", "elastic"])
 def test_a_model_of_another_size_is_told_before_anything_is_trained(
-    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+    made: tuple[Question, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
 ) -> None:
     dense = made[1] / "runs" / "multiall" / "seed-0"
     line = ["search", "--from", str(dense), "--budget", "0.9", "--method", method, "--out", str(tmp_path / "out")]
@@ -163,9 +164,9 @@ def test_a_search_may_be_moved_with_its_data(method: str, tmp_path: Path) -> Non
         seen: list[str] = []
         recipe = load_recipe(place / config.relative_to(tmp_path / "here"), WIDER)
         options: dict[str, Any] = {"finetune": 0.5} if method == "mass" else {"tables": 3}
-        plan = Search(recipe=recipe, budget=Budget.parse("0.5"), method=method, **options)
+        plan = Question(recipe=recipe, budget=Budget.parse("0.5"), method=method, **options)
         document = search(
-            plan, place / "out", on_run=lambda job, outcome: seen.append(job.label) if outcome.seconds else None
+            plan, place / "out", Runner(on_run=lambda job, outcome: seen.append(job.label) if outcome.seconds else None)
         )
         return seen, document
 

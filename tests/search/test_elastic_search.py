@@ -13,11 +13,12 @@ import torch
 from feature_project import make_project
 from locomt.cli.main import main
 from locomt.nn.model import FusionModel
-from locomt.search import device
+from locomt.search import view_times as device
 from locomt.search.budget import Budget, SearchError
-from locomt.search.elastic import FRONT, keep_front, table_within, validation_scores
-from locomt.search.method import with_table
-from locomt.search.question import Search
+from locomt.search.candidate import with_table
+from locomt.search.elastic_front import FRONT, keep_front, table_within
+from locomt.search.question import Question
+from locomt.search.scoring import validation_scores
 from locomt.search.search import CHOSEN, search
 from locomt.train import Run, evaluate, load_recipe
 from locomt.train.config import RecipeError
@@ -32,15 +33,15 @@ CHEAPEST = 90 / 196
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Path, dict[str, Any]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Question, Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("elastic")
     recipe = load_recipe(make_project(folder / "project"), WIDER)
-    plan = Search(recipe=recipe, budget=Budget.parse("0.52"), method="elastic", tables=60, epochs=1)
+    plan = Question(recipe=recipe, budget=Budget.parse("0.52"), method="elastic", tables=60, epochs=1)
     return plan, folder / "out", search(plan, folder / "out")
 
 
 @pytest.fixture(scope="module")
-def trained(made: tuple[Search, Path, dict[str, Any]]) -> Path:
+def trained(made: tuple[Question, Path, dict[str, Any]]) -> Path:
     return made[1] / "runs" / "elastic" / "seed-0"
 
 
@@ -58,7 +59,7 @@ def put(recipe: Recipe, run: Path) -> None:
     (run / MARK).write_text(mark_of(config.encode()) + "\n")
 
 
-def test_one_training_serves_many_tables(made: tuple[Search, Path, dict[str, Any]], trained: Path) -> None:
+def test_one_training_serves_many_tables(made: tuple[Question, Path, dict[str, Any]], trained: Path) -> None:
     _, out, document = made
     assert len({entry["views"] for entry in document["tables"]}) == 60
     assert document["training_runs"] == 1 + 3
@@ -71,14 +72,16 @@ def test_one_training_serves_many_tables(made: tuple[Search, Path, dict[str, Any
     assert load_recipe(trained / "config.yaml").train.start == str((out / "runs" / "multiall" / "seed-0").absolute())
 
 
-def test_scores_are_those_of_the_tables_own_models(made: tuple[Search, Path, dict[str, Any]], trained: Path) -> None:
+def test_scores_are_those_of_the_tables_own_models(made: tuple[Question, Path, dict[str, Any]], trained: Path) -> None:
     run = Run.load(trained)
     for entry in made[2]["tables"][::20]:
         run.model.set_views(ViewTable.parse(entry["views"], ("motion", "sound")))
         assert entry["scores"] == [evaluate(run, "val", device="cpu")["metrics"]["accuracy"]]
 
 
-def test_a_table_is_scored_as_training_scores_its_own(made: tuple[Search, Path, dict[str, Any]], trained: Path) -> None:
+def test_a_table_is_scored_as_training_scores_its_own(
+    made: tuple[Question, Path, dict[str, Any]], trained: Path
+) -> None:
     run, summary = Run.load(trained), json.loads((trained / "summary.json").read_text())
     own = run.model.table
     assert own is not None
@@ -89,7 +92,7 @@ def test_a_table_is_scored_as_training_scores_its_own(made: tuple[Search, Path, 
 
 
 def test_the_chosen_recipe_goes_on_from_the_elastic_weights(
-    made: tuple[Search, Path, dict[str, Any]], trained: Path
+    made: tuple[Question, Path, dict[str, Any]], trained: Path
 ) -> None:
     _, out, document = made
     chosen = load_recipe(out / CHOSEN)
@@ -100,7 +103,7 @@ def test_the_chosen_recipe_goes_on_from_the_elastic_weights(
 
 
 def test_the_same_search_finds_the_same_tables(
-    made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path
+    made: tuple[Question, Path, dict[str, Any]], trained: Path, tmp_path: Path
 ) -> None:
     plan, _, document = made
     again = search(replace(plan, source=copy(trained, tmp_path / "run"), epochs=None), tmp_path / "out")
@@ -113,7 +116,7 @@ def test_what_is_known_of_the_same_weights_is_not_scored_again(
 ) -> None:
     run = copy(trained, tmp_path / "run")
     recipe = load_recipe(run / "config.yaml")
-    plan = Search(recipe=recipe, budget=Budget.parse("1"), method="elastic", tables=6, source=run)
+    plan = Question(recipe=recipe, budget=Budget.parse("1"), method="elastic", tables=6, source=run)
     scored: list[int] = []
 
     def counted(run: Run, tables: list[ViewTable], *, device: torch.device) -> list[float]:
@@ -136,7 +139,7 @@ def test_what_is_known_of_the_same_weights_is_not_scored_again(
 
 
 def test_breeding_climbs(
-    made: tuple[Search, Path, dict[str, Any]], trained: Path, monkeypatch: Any, tmp_path: Path
+    made: tuple[Question, Path, dict[str, Any]], trained: Path, monkeypatch: Any, tmp_path: Path
 ) -> None:
     """Scored by how many heads of the upper layer are cross and of the lower self, the best possible is found."""
 
@@ -175,7 +178,7 @@ def test_a_budget_of_time_is_for_the_device_it_is_used_on(
 
 
 def test_the_front_serves_predictions_within_a_budget(
-    made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: tuple[Question, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, front = Run.load(trained), json.loads((trained / FRONT).read_text())["front"]
     assert front[0]["share"] == pytest.approx(CHEAPEST)
@@ -222,7 +225,9 @@ def test_only_scores_that_compare_share_a_front(
 
     def front(out: str, *overrides: str) -> dict[str, Any]:
         recipe = load_recipe(run / "config.yaml", overrides)
-        search(Search(recipe=recipe, budget=Budget.parse("1"), method="elastic", tables=2, source=run), tmp_path / out)
+        search(
+            Question(recipe=recipe, budget=Budget.parse("1"), method="elastic", tables=2, source=run), tmp_path / out
+        )
         return dict(json.loads((run / FRONT).read_text()))
 
     known = {"views": "known", "gflops": 0.0, "share": 0.0, "mean": 0.0}
@@ -238,7 +243,7 @@ def test_only_scores_that_compare_share_a_front(
 
 
 def test_what_cannot_serve_is_told(
-    made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: tuple[Question, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def message(*line: str) -> str:
         assert main(list(line)) == 2
@@ -265,7 +270,7 @@ def test_what_cannot_serve_is_told(
 
 
 def test_a_dense_run_becomes_elastic(
-    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: tuple[Question, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dense = made[1] / "runs" / "multiall" / "seed-0"
     line = ["search", "--from", str(dense), "--method", "elastic", "--budget", "1", "--tables", "4", "--json"]
@@ -276,7 +281,7 @@ def test_a_dense_run_becomes_elastic(
 
 
 def test_an_elastic_run_is_searched_from_the_command_line(
-    made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: tuple[Question, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = copy(trained, tmp_path / "run")
     line = ["search", "--from", str(run), "--method", "elastic", "--budget", "1", "--tables", "12", "--json"]
@@ -285,11 +290,11 @@ def test_an_elastic_run_is_searched_from_the_command_line(
     assert document["training_runs"] == 0
     assert len(document["tables"]) == 12
     with pytest.raises(SearchError, match="takes no option --one-way; it is for random, mass,"):
-        Search(recipe=made[0].recipe, budget=Budget.parse("1"), method="elastic", one_way=True)
+        Question(recipe=made[0].recipe, budget=Budget.parse("1"), method="elastic", one_way=True)
 
 
 def test_what_cannot_be_elastic_is_told_before_anything_is_trained(
-    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path
+    made: tuple[Question, Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     recipe = made[0].recipe
     compiled = replace(recipe, train=replace(recipe.train, compile=True))
@@ -299,7 +304,7 @@ def test_what_cannot_be_elastic_is_told_before_anything_is_trained(
 
 
 def test_an_elastic_run_alone_is_searched_with_the_recipe_it_was_made_for(
-    made: tuple[Search, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    made: tuple[Question, Path, dict[str, Any]], trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = copy(trained, tmp_path / "run")
     line = ["--from", str(run), "--method", "elastic", "--budget", "1", "--tables", "3", "--json"]

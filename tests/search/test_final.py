@@ -2,21 +2,24 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from feature_project import make_project
 from locomt.cli.main import main
-from locomt.search.budget import Budget, SearchError, Space
+from locomt.search.budget import Budget, SearchError
+from locomt.search.candidate import Candidate, named
 from locomt.search.final import decide, differing
-from locomt.search.method import Candidate, Work, named
-from locomt.search.question import Search
-from locomt.search.results import Entry
+from locomt.search.front import Entry
+from locomt.search.ledger import Ledger
+from locomt.search.question import Question
 from locomt.search.search import CHOSEN, search
+from locomt.search.space import Space
+from locomt.search.work import Work
 from locomt.train import load_recipe
-from locomt.train.runs import Job, Outcome
+from locomt.train.runs import Job, Outcome, Runner
 from locomt.views import ViewTable
 
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "1")
@@ -30,21 +33,19 @@ def table(*crosses: int) -> ViewTable:
 
 
 @pytest.fixture(scope="module")
-def wanted(tmp_path_factory: pytest.TempPathFactory) -> Search:
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> Question:
     recipe = load_recipe(make_project(tmp_path_factory.mktemp("final")), (*WIDER, "--model.heads", "8"))
-    return Search(recipe=recipe, budget=Budget.parse("1"))
+    return Question(recipe=recipe, budget=Budget.parse("1"))
 
 
-class Trained:
+@dataclass(frozen=True, kw_only=True)
+class Scores(Runner):
     """Takes the place of training: a run scores what `worth` says of its table and seed."""
 
-    def __init__(self, wanted: Search, worth: Callable[[str, int], float]) -> None:
-        space = Space(wanted.recipe.fusion_config(("left", "right", "up")))
-        self.had: list[tuple[str, int]] = []
-        self.work = Work(wanted, space, 10**9, Path("out"), self.do, lambda candidate, entry: None)
-        self.worth = worth
+    worth: Callable[[str, int], float]
+    had: list[tuple[str, int]] = field(default_factory=list)
 
-    def do(self, jobs: Sequence[Job], on_done: Callable[[Job, Outcome], object]) -> list[Outcome]:
+    def do(self, jobs: Sequence[Job], on_done: Callable[[Job, Outcome], object] = print) -> list[Outcome]:
         outcomes = []
         for job in jobs:
             one = job.label.split(" seed ")[0], job.recipe.train.seed
@@ -55,6 +56,15 @@ class Trained:
             on_done(job, outcomes[-1])
         return outcomes
 
+
+class Trained:
+    """A search among tables of which `Scores` knows what they are worth."""
+
+    def __init__(self, wanted: Question, worth: Callable[[str, int], float], out: Path) -> None:
+        space = Space(wanted.recipe.fusion_config(("left", "right", "up")))
+        runner = Scores(worth=worth)
+        self.had, self.work = runner.had, Work(Ledger(wanted, space, out), runner)
+
     def search(self, tables: dict[str, ViewTable]) -> list[tuple[Candidate, Entry]]:
         candidates = named(tables, self.work.recipe)
         return list(zip(candidates, self.work.train(candidates), strict=True))
@@ -63,10 +73,10 @@ class Trained:
 TABLES = {f"{k}": table(k % 3 * 4, k // 3 * 4) for k in range(9)}
 
 
-def test_the_better_half_goes_on_with_more_seeds(wanted: Search) -> None:
+def test_the_better_half_goes_on_with_more_seeds(wanted: Question, tmp_path: Path) -> None:
     """Seed 0 is misled: by it alone the worst tables look best among the first four."""
     worth = lambda name, seed: 0.5 + int(name) / 100 if seed == 0 else 0.9 - int(name) / 100  # noqa: E731
-    trained = Trained(wanted, worth)
+    trained = Trained(wanted, worth, tmp_path)
     found = trained.search(TABLES)
     assert len(trained.had) == 9
     last = decide(trained.work, found, 16)
@@ -83,16 +93,16 @@ def test_the_better_half_goes_on_with_more_seeds(wanted: Search) -> None:
 @pytest.mark.parametrize(
     ("runs", "counts"), [(2, [2, 2]), (7, [4, 4]), (8, [2, 2, 4, 4]), (24, [2] * 4 + [4, 4, 8, 8])]
 )
-def test_what_there_is_is_spent(wanted: Search, runs: int, counts: list[int]) -> None:
-    trained = Trained(wanted, lambda name, seed: int(name) / 10)
+def test_what_there_is_is_spent(wanted: Question, tmp_path: Path, runs: int, counts: list[int]) -> None:
+    trained = Trained(wanted, lambda name, seed: int(name) / 10, tmp_path)
     decide(trained.work, trained.search(TABLES), runs)
     own = sorted(sum(name == other for other, _ in trained.had) for name in TABLES)
     assert [count for count in own if count > 1] == counts
     assert runs - 1 <= len(trained.had) - 9 <= runs
 
 
-def test_tables_that_are_nearly_the_same_take_part_once(wanted: Search) -> None:
-    trained = Trained(wanted, lambda name, seed: {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6}[name])
+def test_tables_that_are_nearly_the_same_take_part_once(wanted: Question, tmp_path: Path) -> None:
+    trained = Trained(wanted, lambda name, seed: {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6}[name], tmp_path)
     tables = {"a": table(4, 4), "b": table(5, 3), "c": table(5, 5), "d": table(7, 4)}
     assert [differing(tables["a"], other) for other in tables.values()] == [0, 2 / 16, 2 / 16, 3 / 16]
     last = decide(trained.work, trained.search(tables), 4)
@@ -100,9 +110,9 @@ def test_tables_that_are_nearly_the_same_take_part_once(wanted: Search) -> None:
     assert decide(trained.work, trained.search({"a": tables["a"], "b": tables["b"]}), 4) == []
 
 
-def test_less_is_better_where_it_is(wanted: Search) -> None:
+def test_less_is_better_where_it_is(wanted: Question, tmp_path: Path) -> None:
     recipe = replace(wanted.recipe, train=replace(wanted.recipe.train, monitor="loss"))
-    trained = Trained(replace(wanted, recipe=recipe), lambda name, seed: int(name) / 10)
+    trained = Trained(replace(wanted, recipe=recipe), lambda name, seed: int(name) / 10, tmp_path)
     assert {name for entry in decide(trained.work, trained.search(TABLES), 2) for name in entry["names"]} == {"0", "1"}
 
 
@@ -118,12 +128,12 @@ def test_scores_of_other_weights_are_put_aside(tmp_path: Path, capsys: pytest.Ca
     assert document["training_runs"] == 1 + 3 * 2 + 4  # two epochs of three passes, where the recipe has one
     assert load_recipe(out / CHOSEN).train.start is None
     again = search(
-        Search(recipe=load_recipe(config, (*WIDER, "--model.heads", "8")), budget=Budget.parse("1"), method="elastic",
+        Question(recipe=load_recipe(config, (*WIDER, "--model.heads", "8")), budget=Budget.parse("1"), method="elastic",
                tables=8, final=4), out
     )  # fmt: skip
     assert again["chosen"]["scores"] == document["chosen"]["scores"]
 
 
-def test_one_run_chooses_nothing(wanted: Search) -> None:
+def test_one_run_chooses_nothing(wanted: Question) -> None:
     with pytest.raises(SearchError, match="final: expected 2 training runs or more, to choose among tables, got 1"):
         replace(wanted, final=1)

@@ -12,14 +12,16 @@ from feature_project import make_project
 from locomt import FusionModel
 from locomt.cli.main import main
 from locomt.nn.attention import ViewMixture
-from locomt.search.budget import Budget, Space
-from locomt.search.method import Work
+from locomt.search.budget import Budget
+from locomt.search.ledger import Ledger, read_results
 from locomt.search.methods.learned import cost_in_runs, learned_recipe
-from locomt.search.question import Search
-from locomt.search.results import read_results
+from locomt.search.question import Question
 from locomt.search.search import search
+from locomt.search.space import Space
+from locomt.search.work import Work
 from locomt.train import Run, load_recipe
 from locomt.train.run_directory import RunDirectory
+from locomt.train.runs import Runner
 
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "3")
 
@@ -86,7 +88,7 @@ def test_a_budget_of_time_is_kept_by_the_times_of_the_views(tmp_path: Path) -> N
     out = tmp_path / "out"
     out.mkdir()
     (out / "device.json").write_text(json.dumps(document))
-    found = search(Search(recipe=recipe, budget=Budget.parse("0.005ms"), method="learned"), out)
+    found = search(Question(recipe=recipe, budget=Budget.parse("0.005ms"), method="learned"), out)
     views = found["chosen"]["views"].split()
     crosses = sum(int(item.partition(":")[2]) for item in views if item.startswith("motion~sound"))
     assert found["chosen"]["ms"] == pytest.approx((999 * (4 - crosses) + 2003 * crosses) / 1e6)
@@ -114,9 +116,9 @@ def test_each_seed_learns_a_table(made: tuple[list[str], Path], tmp_path: Path) 
 @pytest.mark.parametrize("one_way", [False, True])
 def test_its_cost_is_that_of_counted_flops(tmp_path: Path, one_way: bool) -> None:
     recipe = load_recipe(make_project(tmp_path), [*WIDER, "--train.learn_views.until", "0.34"])
-    wanted = Search(recipe=recipe, budget=Budget.parse("0.5"), method="learned", one_way=one_way)
+    wanted = Question(recipe=recipe, budget=Budget.parse("0.5"), method="learned", one_way=one_way)
     space = Space(recipe.fusion_config(("left", "right", "up")), one_way)
-    work = Work(wanted, space, space.limit(wanted.budget), tmp_path, lambda *_: [], lambda *_: None, at_once=1)
+    work = Work(Ledger(wanted, space, tmp_path), Runner())
     learning = learned_recipe(work)
     model = FusionModel(space.config)
     assert model.table is not None

@@ -12,20 +12,20 @@ import pytest
 from feature_project import make_project
 from locomt.cli.main import main
 from locomt.search.budget import Budget, SearchError
+from locomt.search.ledger import read_results
 from locomt.search.optuna import study as study_of_search
 from locomt.search.optuna.proposals import _canonical, _parameters, _table, cost_in_runs
 from locomt.search.optuna.study import GRACE, STARTUP, STORAGE, Watch, beating
-from locomt.search.question import Search
-from locomt.search.results import read_results
+from locomt.search.question import Question
 from locomt.search.search import search
 from locomt.train import load_recipe
-from locomt.train.runs import Job, Outcome, do
+from locomt.train.runs import Job, Outcome, Runner, do
 from locomt.views import ViewTable
 from search_spaces import make_space
 
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "1")
 METHODS = ("evolutionary", "bayesian")
-Made = dict[str, tuple[Search, Path, dict[str, Any]]]
+Made = dict[str, tuple[Question, Path, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     recipe = load_recipe(make_project(folder / "project"), WIDER)
     found: Made = {}
     for name in METHODS:
-        plan = Search(recipe=recipe, budget=Budget.parse("0.52"), method=name, tables=5)
+        plan = Question(recipe=recipe, budget=Budget.parse("0.52"), method=name, tables=5)
         found[name] = plan, folder / name, search(plan, folder / name)
     return found
 
@@ -82,9 +82,9 @@ def test_a_stopped_study_goes_on_with_what_it_would_have_done(made: Made, tmp_pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(plan, tmp_path / "out", on_run=stop)
+        search(plan, tmp_path / "out", Runner(on_run=stop))
     seen: list[str] = []
-    again = search(plan, tmp_path / "out", on_run=lambda job, outcome: seen.append(job.label))
+    again = search(plan, tmp_path / "out", Runner(on_run=lambda job, outcome: seen.append(job.label)))
     assert {entry["views"]: entry["mean"] for entry in again["tables"]} == {
         entry["views"]: entry["mean"] for entry in document["tables"]
     }
@@ -96,7 +96,7 @@ def test_a_stopped_study_goes_on_with_what_it_would_have_done(made: Made, tmp_pa
 def test_when_there_are_no_more_tables_the_search_ends(tmp_path: Path, name: str) -> None:
     recipe = load_recipe(make_project(tmp_path / "project"), ["--train.epochs", "1", "--model.fusion_layers", "1"])
     assert recipe.model.num_heads == 2  # so that there are three tables
-    found = search(Search(recipe=recipe, budget=Budget.parse("0.9"), method=name, tables=4), tmp_path / "out")
+    found = search(Question(recipe=recipe, budget=Budget.parse("0.9"), method=name, tables=4), tmp_path / "out")
     assert len(found["tables"]) == 3
 
 
@@ -110,7 +110,7 @@ def test_other_data_are_another_study(made: Made, tmp_path: Path) -> None:
     def trained(out: str) -> list[str]:
         seen: list[str] = []
         other = replace(plan, recipe=moved, tables=1, storage=url)
-        search(other, tmp_path / out, on_run=lambda job, outcome: seen.append(job.label))
+        search(other, tmp_path / out, Runner(on_run=lambda job, outcome: seen.append(job.label)))
         return seen
 
     assert trained("there") == []  # the same samples, in another folder
@@ -125,7 +125,7 @@ def test_machines_share_a_storage(made: Made, tmp_path: Path) -> None:
     here = search(replace(plan, tables=2, storage=url), tmp_path / "here")
     seen: list[str] = []
     there = search(
-        replace(plan, tables=3, storage=url), tmp_path / "there", on_run=lambda job, _: seen.append(job.label)
+        replace(plan, tables=3, storage=url), tmp_path / "there", Runner(on_run=lambda job, _: seen.append(job.label))
     )
     assert len(seen) == 1  # the others are known from the first machine
     assert {entry["views"] for entry in here["tables"]} <= {entry["views"] for entry in there["tables"]}
@@ -200,7 +200,7 @@ def test_what_other_machines_finish_meanwhile_is_told(made: Made, tmp_path: Path
         if not there:  # while the first table is trained here
             there.append(search(plan, tmp_path / "there"))
 
-    here = search(plan, tmp_path / "here", on_run=elsewhere)
+    here = search(plan, tmp_path / "here", Runner(on_run=elsewhere))
     assert len(there[0]["tables"]) == 2
     assert len(here["tables"]) == 3
     assert {entry["views"] for entry in there[0]["tables"]} < {entry["views"] for entry in here["tables"]}
@@ -211,7 +211,7 @@ def test_the_table_of_a_dead_machine_is_trained_by_another(made: Made, tmp_path:
     plan, _, document = made["evolutionary"]
     plan = replace(plan, storage=f"sqlite:///{tmp_path / 'shared.db'}")
     with pytest.raises(KeyboardInterrupt):
-        search(plan, tmp_path / "here", on_run=stop)
+        search(plan, tmp_path / "here", Runner(on_run=stop))
     with pytest.raises(SearchError, match="other machines are at work on all 1 tables"):
         search(replace(plan, tables=1), tmp_path / "there")
     with sqlite3.connect(tmp_path / "shared.db") as base:
@@ -230,7 +230,7 @@ def test_a_table_that_kills_its_machines_is_given_up(
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     plan = replace(made["evolutionary"][0], tables=2, storage=url)
     with pytest.raises(KeyboardInterrupt):
-        search(plan, tmp_path / "here", on_run=stop)
+        search(plan, tmp_path / "here", Runner(on_run=stop))
     with sqlite3.connect(tmp_path / "shared.db") as base:
         base.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', ?)", (f"-{GRACE + 60} seconds",))
     base.close()
@@ -258,7 +258,7 @@ def test_a_machine_that_wakes_too_late_leaves_its_table_to_others(made: Made, tm
         watch = Watch(url, name, trial._trial_id, "val_accuracy")
         assert watch({"epoch": 2, "val_accuracy": 1.0})  # a run of it that goes on is stopped
 
-    names = [name for entry in search(plan, tmp_path / "out", on_run=take)["tables"] for name in entry["names"]]
+    names = [name for entry in search(plan, tmp_path / "out", Runner(on_run=take))["tables"] for name in entry["names"]]
     assert len(names) == 2
     assert f"bayesian {taken[0]}" not in names
 
@@ -281,7 +281,9 @@ def test_other_seeds_are_for_tables_whose_first_run_is_not_given_up(
     monkeypatch.setattr(Watch, "__call__", lambda watch, row: watch.trial > 1)  # all but the first
     seen: list[tuple[str, bool]] = []
     plan = replace(made["bayesian"][0], tables=2, seeds=2)
-    document = search(plan, tmp_path / "out", on_run=lambda job, outcome: seen.append((job.label, outcome.stopped)))
+    document = search(
+        plan, tmp_path / "out", Runner(on_run=lambda job, outcome: seen.append((job.label, outcome.stopped)))
+    )
     (entry,) = document["tables"]
     assert entry["seeds"] == [0, 1]
     assert [stopped for _, stopped in seen] == [False, False, True]

@@ -17,14 +17,14 @@ from optuna.storages import InMemoryStorage
 from feature_project import LABELS, make_project
 from locomt.files import write_text
 from locomt.search.budget import Budget
-from locomt.search.question import Search
-from locomt.search.results import read_results
+from locomt.search.ledger import read_results
+from locomt.search.question import Question
 from locomt.search.search import search
 from locomt.train import load_recipe
 from locomt.train.epoch_keeper import as_csv
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory
-from locomt.train.runs import do
+from locomt.train.runs import Runner, do
 
 EPOCHS = 3
 CHANGES = (
@@ -81,14 +81,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         clock.tick()
         return run.read_summary()
 
-    def do_all(jobs: Any, *, on_done: Callable[..., object], **options: Any) -> list[Any]:
+    def do_jobs(self: Runner, jobs: Any, on_done: Callable[..., object] = lambda job, outcome: None) -> list[Any]:
         outcomes = [do(job) for job in jobs]
         for job, outcome in zip(jobs, outcomes, strict=True):
             on_done(job, outcome)
         return outcomes
 
     monkeypatch.setattr("locomt.train.fitting.fit", fit)
-    monkeypatch.setattr("locomt.search.search.do_all", do_all)
+    monkeypatch.setattr(Runner, "do", do_jobs)
     monkeypatch.setattr("locomt.search.plot.plot_front", lambda document, path: None)
     studies: dict[str, Memory] = {}
 
@@ -118,10 +118,10 @@ def ticking(function: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
     return call
 
 
-def plan(folder: Path, method: str, **options: Any) -> Search:
+def plan(folder: Path, method: str, **options: Any) -> Question:
     wider = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", str(EPOCHS))
     recipe = load_recipe(make_project(folder), wider)
-    return Search(recipe=recipe, budget=Budget.parse("0.9"), method=method, one_way=True, **options)
+    return Question(recipe=recipe, budget=Budget.parse("0.9"), method=method, one_way=True, **options)
 
 
 def outcome(document: dict[str, Any]) -> Any:
@@ -139,12 +139,12 @@ def order(document: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize(("at_once", "seeds"), [(1, 1), (2, 2)])
 def test_killed_again_and_again(clock: Clock, tmp_path: Path, method: str, at_once: int, seeds: int) -> None:
     wanted = plan(tmp_path / "project", method, tables=14, seeds=seeds)
-    whole = search(wanted, tmp_path / "whole", at_once=at_once)
+    whole = search(wanted, tmp_path / "whole", Runner(at_once=at_once))
     gaps, deaths = random.Random(f"{method} {at_once}"), 0
     while True:
         clock.left = gaps.randint(3, 90)
         try:
-            document = search(wanted, tmp_path / "killed", at_once=at_once)
+            document = search(wanted, tmp_path / "killed", Runner(at_once=at_once))
         except Killed:
             deaths += 1
         else:

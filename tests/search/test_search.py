@@ -10,13 +10,15 @@ import pytest
 
 from feature_project import make_project
 from locomt.cost import flops
+from locomt.search import methods
 from locomt.search.budget import Budget, SearchError
-from locomt.search.question import Search
-from locomt.search.results import best, front, merged, read_results
-from locomt.search.search import CHOSEN, PLOT, RESULTS, search
+from locomt.search.front import best, front, merged
+from locomt.search.ledger import RESULTS, read_results
+from locomt.search.question import Question
+from locomt.search.search import CHOSEN, PLOT, search
 from locomt.train import Run, load_recipe
 from locomt.train.recipe import Recipe
-from locomt.train.runs import SCORES, Job, Outcome
+from locomt.train.runs import SCORES, Job, Outcome, Runner
 
 # 9 and 5 tokens: a self head takes 106 score pairs, a cross head 90, a multi head 196.
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "1")
@@ -26,8 +28,8 @@ def recipe_in(folder: Path, *overrides: str) -> Recipe:
     return load_recipe(make_project(folder), (*WIDER, *overrides))
 
 
-def wanted(recipe: Recipe, **changes: Any) -> Search:
-    return Search(**{"recipe": recipe, "budget": Budget.parse("0.5")} | changes)
+def wanted(recipe: Recipe, **changes: Any) -> Question:
+    return Question(**{"recipe": recipe, "budget": Budget.parse("0.5")} | changes)
 
 
 class Seen(list[tuple[str, bool]]):
@@ -36,13 +38,13 @@ class Seen(list[tuple[str, bool]]):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Path, dict[str, Any]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Question, Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("made")
     plan = wanted(recipe_in(folder / "project"))
     return plan, folder / "out", search(plan, folder / "out")
 
 
-def test_every_table_is_scored_on_validation(made: tuple[Search, Path, dict[str, Any]]) -> None:
+def test_every_table_is_scored_on_validation(made: tuple[Question, Path, dict[str, Any]]) -> None:
     plan, out, document = made
     assert {name for entry in document["tables"] for name in entry["names"]} == {
         *("spread", "bottleneck", "alternating", "random", "ascending", "descending", "all cross")
@@ -62,7 +64,7 @@ def test_every_table_is_scored_on_validation(made: tuple[Search, Path, dict[str,
     assert not list(out.rglob(SCORES))  # the test split has no part in it
 
 
-def test_the_best_is_chosen_and_its_recipe_trains(made: tuple[Search, Path, dict[str, Any]]) -> None:
+def test_the_best_is_chosen_and_its_recipe_trains(made: tuple[Question, Path, dict[str, Any]]) -> None:
     plan, out, document = made
     assert document["chosen"]["mean"] == max(entry["mean"] for entry in document["tables"])
     assert document["chosen"] in document["front"]
@@ -73,7 +75,7 @@ def test_the_best_is_chosen_and_its_recipe_trains(made: tuple[Search, Path, dict
 
 
 def test_a_stopped_search_goes_on_and_comes_out_the_same(
-    made: tuple[Search, Path, dict[str, Any]], tmp_path: Path
+    made: tuple[Question, Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     plan, out, document = made
 
@@ -81,17 +83,17 @@ def test_a_stopped_search_goes_on_and_comes_out_the_same(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(plan, tmp_path / "out", on_run=stop)
+        search(plan, tmp_path / "out", Runner(on_run=stop))
     kept = json.loads((tmp_path / "out" / RESULTS).read_text())
     assert (len(kept["tables"]), kept["complete"]) == (1, False)
     assert not (tmp_path / "out" / CHOSEN).exists()
     seen = Seen()
-    again = search(plan, tmp_path / "out", on_run=seen)
+    again = search(plan, tmp_path / "out", Runner(on_run=seen))
     assert [found for _, found in seen] == [True] + [False] * (len(seen) - 1)
     assert json.dumps(again).replace(str(tmp_path), str(out.parent)) == json.dumps(document)
 
 
-def test_methods_share_a_folder_and_its_front(made: tuple[Search, Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_methods_share_a_folder_and_its_front(made: tuple[Question, Path, dict[str, Any]], tmp_path: Path) -> None:
     plan, _, _ = made
     search(plan, tmp_path / "out")
     drawn = replace(plan, method="random", tables=2, seeds=2, budget=Budget.parse("0.46"))
@@ -105,14 +107,14 @@ def test_methods_share_a_folder_and_its_front(made: tuple[Search, Path, dict[str
     assert document["front"][0] == chosen  # the cheapest
 
 
-def test_scores_of_another_recipe_are_not_mixed_in(made: tuple[Search, Path, dict[str, Any]]) -> None:
+def test_scores_of_another_recipe_are_not_mixed_in(made: tuple[Question, Path, dict[str, Any]]) -> None:
     plan, out, _ = made
     other = replace(plan.recipe, train=replace(plan.recipe.train, learning_rate=0.01))
     with pytest.raises(SearchError, match=r"holds a search with train.learning_rate 0.05, the recipe now says 0.01"):
         search(replace(plan, recipe=other), out)
 
 
-def test_what_is_no_result_is_told(made: tuple[Search, Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_what_is_no_result_is_told(made: tuple[Question, Path, dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / RESULTS).write_text("[]")
     with pytest.raises(SearchError, match="expected what `locomt search` wrote"):
         search(made[0], tmp_path)
@@ -131,6 +133,11 @@ def test_what_is_no_result_is_told(made: tuple[Search, Path, dict[str, Any]], tm
 def test_settings_that_cannot_be(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SearchError, match=message):
         wanted(recipe_in(tmp_path), **changes)
+
+
+def test_every_method_is_registered() -> None:
+    files = Path(methods.__file__).parent.glob("[!_]*.py")
+    assert {file.stem for file in files} == set(methods.METHODS)
 
 
 def test_a_validation_split_is_needed(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locomt.data import read_manifest
-from locomt.studies.datasets import TASKS, grounding, modalities, moments, qa, temporal
+from locomt.studies.datasets import DATA_SETS, grounding, moments, qa, ring, temporal
 from locomt.studies.datasets.digits import IMAGES, TAKES
 from locomt.studies.datasets.pictures import COLOURS, PIXELS, SHAPES, Thing, pairs_of
 from locomt.tasks.events import parse_events
@@ -139,16 +139,16 @@ def test_every_phrase_is_of_its_split_and_means_one_run_of_cells(
 
 @pytest.mark.parametrize(("count", "expected"), [(2, [(0, 1)]), (3, [(0, 1), (0, 2), (1, 2)])])
 def test_modalities_stand_in_a_ring(count: int, expected: list[tuple[int, int]]) -> None:
-    assert modalities.edges(count) == expected
+    assert ring.edges(count) == expected
     for more in (4, 5):
-        assert Counter(i for edge in modalities.edges(more) for i in edge) == dict.fromkeys(range(more), 2)
+        assert Counter(i for edge in ring.edges(more) for i in edge) == dict.fromkeys(range(more), 2)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_symbols_alone_tell_nothing_but_both_ends_do(count: int) -> None:
     random = np.random.default_rng(0)
-    drawn = [(n % 4, modalities.draw_symbols(count, n % 4, 0.15, 0.6, random)) for n in range(4000)]
-    for i, j in modalities.edges(count):
+    drawn = [(n % 4, ring.draw_symbols(count, n % 4, 0.15, 0.6, random)) for n in range(4000)]
+    for i, j in ring.edges(count):
         table = np.zeros((4, 4))
         for label, symbols in drawn:
             table[label, symbols[i, j]] += 1
@@ -163,27 +163,27 @@ def test_the_ceiling_is_what_one_who_reads_all_symbols_reaches() -> None:
     random, right = np.random.default_rng(0), 0
     weights = {True: np.log(1 + 4 * 0.15 / 0.85), False: np.log(1 + 4 * 0.6 / 0.4)}
     for n in range(4000):
-        symbols = modalities.draw_symbols(3, n % 4, 0.15, 0.6, random)
+        symbols = ring.draw_symbols(3, n % 4, 0.15, 0.6, random)
         scores = np.zeros(4)
         for (i, j), symbol in symbols.items():
             if i <= j:
                 scores[symbol if i == j else symbol ^ symbols[j, i]] += weights[i == j]
         right += scores.argmax() == n % 4
-    assert right / 4000 == pytest.approx(modalities.ceiling(3, 0.15, 0.6), abs=0.025)
+    assert right / 4000 == pytest.approx(ring.ceiling(3, 0.15, 0.6), abs=0.025)
 
 
 def test_more_modalities_raise_the_ceiling() -> None:
-    ceilings = [modalities.ceiling(count, 0.15, 0.6) for count in (2, 3, 4, 5)]
+    ceilings = [ring.ceiling(count, 0.15, 0.6) for count in (2, 3, 4, 5)]
     assert ceilings == sorted(ceilings)
     assert ceilings[0] < 0.75 < 0.9 < ceilings[-1] < 1
 
 
 def test_vectors_show_every_symbol_of_a_modality_in_a_shuffled_order() -> None:
-    settings = modalities.settings(5, True) | {"noise": 0.0}
+    settings = ring.settings(5, True) | {"noise": 0.0}
     random = np.random.default_rng(0)
-    symbols = modalities.draw_symbols(5, 1, 0.15, 0.6, random)
-    sequences = modalities.draw_vectors(symbols, settings, random)
-    assert [s.shape for s in sequences] == list(zip(modalities.LENGTHS, modalities.WIDTHS, strict=True))
+    symbols = ring.draw_symbols(5, 1, 0.15, 0.6, random)
+    sequences = ring.draw_vectors(symbols, settings, random)
+    assert [s.shape for s in sequences] == list(zip(ring.LENGTHS, ring.WIDTHS, strict=True))
     for vectors in sequences:
         counts = Counter(map(bytes, vectors))
         assert len(counts) == 3  # its own symbol and one for each neighbour
@@ -229,7 +229,7 @@ def test_neither_track_alone_tells_what_an_event_is() -> None:
 
 
 def test_events_can_be_read_and_lie_in_the_clip(tmp_path: Path) -> None:
-    TASKS["tones"].prepare(tmp_path / "data", False)
+    DATA_SETS["tones"].prepare(tmp_path / "data", False)
     cells = [row.label for row in read_manifest(tmp_path / "data" / "manifest.csv")]
     events = [event for cell in cells for event in parse_events(cell)]
     assert {event.label for event in events} == set(temporal.NAMES)
@@ -255,7 +255,7 @@ def test_recordings_and_images_are_of_one_split() -> None:
 @pytest.mark.shared_data
 def test_spoken_digits_in_time(shared_data: Path, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
-    recipe = TASKS["temporal"].prepare(tmp_path / "data", False, shared_data)
+    recipe = DATA_SETS["temporal"].prepare(tmp_path / "data", False, shared_data)
     rows = read_manifest(recipe.data.manifest)
     sound = np.concatenate([np.load(tmp_path / "data" / row.cells["sound"])[:, : temporal.MELS] for row in rows])
     assert (abs(sound.astype(float).mean()) < 0.3, 0.7 < sound.astype(float).std() < 1.3) == (True, True)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from locomt.studies import hand_made, load_study, search
+from locomt.studies import found_tables, hand_made, load_study
 from locomt.studies.index import SECTIONS, write_index
 from locomt.studies.page import arm_table
 
@@ -112,7 +112,7 @@ def test_an_answer_that_is_not_in_the_results_has_no_section(tmp_path: Path) -> 
     document = of_learned()
     document["arms"].pop()
     (tmp_path / "search.json").write_text(json.dumps(document))
-    assert search.changing(document) == ""
+    assert found_tables.changing(document) == ""
     assert write_index(tmp_path).read_text().count("## ") == 1
 
 

@@ -8,7 +8,7 @@ import pytest
 from locomt.cli.main import main
 from locomt.studies import load_study
 
-TASKS = {
+DATA_SETS = {
     "baselines": "modalities2",
     "tradeoff": "grounding",
     "layerwise": "qa",
@@ -19,14 +19,14 @@ TASKS = {
 """Of each study some that need no real data."""
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", DATA_SETS)
 def test_a_study_in_small_form(tmp_path: Path, name: str) -> None:
-    line = ["experiment", name, "--tasks", TASKS[name], "--seeds", "1", "--out", str(tmp_path)]
+    line = ["experiment", name, "--data-sets", DATA_SETS[name], "--seeds", "1", "--out", str(tmp_path)]
     assert main(line) == 0
     document = json.loads((tmp_path / "results.json").read_text())
     assert document["complete"]
     assert not document["full"]
     page = (tmp_path / f"{name}.md").read_text()
     assert page.startswith(f"# {load_study(name).TITLE}\n")
-    assert [task["name"] for task in document["tasks"]] == TASKS[name].split(",")
+    assert [task["name"] for task in document["tasks"]] == DATA_SETS[name].split(",")
     assert all(len(arm["runs"]) == 1 and arm["runs"][0]["score"] is not None for arm in document["arms"])

@@ -11,23 +11,23 @@ import pytest
 
 from locomt.cli.main import main
 from locomt.studies import STUDIES, Plan, StudyError, hand_made, load_study, read_results, render
-from locomt.studies.datasets import TASKS, Task
+from locomt.studies.datasets import DATA_SETS, DataSet
 from locomt.studies.page import compared, verdict
 from locomt.studies.study import Arm, study
 from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import load_recipe
 from locomt.views import STRATEGIES
-from tiny_task import make_task
+from tiny_data_set import make_data_set
 
 Made = dict[str, tuple[Path, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    task = make_task(tmp_path_factory.mktemp("tiny"))
-    TASKS["tiny"] = task
+    task = make_data_set(tmp_path_factory.mktemp("tiny"))
+    DATA_SETS["tiny"] = task
     yield task
-    del TASKS["tiny"]
+    del DATA_SETS["tiny"]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     found: Made = {}
     for name in STUDIES:
         seeds = "5" if name == "baselines" else "1"
-        own = [] if name == "lengths" else ["--tasks", "tiny", "--seeds", seeds, "--train.batch_size", "6"]
+        own = [] if name == "lengths" else ["--data-sets", "tiny", "--seeds", seeds, "--train.batch_size", "6"]
         assert main(["experiment", name, *own, "--out", str(root / name)]) == 0
         found[name] = root / name, json.loads((root / name / "results.json").read_text())
     return found
@@ -78,11 +78,11 @@ def test_every_model_is_tuned_alike_and_scored_with_every_seed(made: Made) -> No
 def test_arms_that_are_one_model_share_its_runs(tmp_path: Path) -> None:
     """And one may have fewer seeds than the others."""
 
-    def arms(task: Task, recipe: Recipe) -> list[Arm]:
-        dense = Arm(task=task.name, name="dense", recipe=recipe.fused("multiall"), most=1)
-        return [*(Arm(task=task.name, name=name, recipe=recipe) for name in ("one", "same")), dense]
+    def arms(data_set: DataSet, recipe: Recipe) -> list[Arm]:
+        dense = Arm(group=data_set.name, name="dense", recipe=recipe.fused("multiall"), most=1)
+        return [*(Arm(group=data_set.name, name=name, recipe=recipe) for name in ("one", "same")), dense]
 
-    plan = Plan(out=tmp_path, seeds=2, tasks=("tiny",))
+    plan = Plan(out=tmp_path, seeds=2, data_sets=("tiny",))
     found = {arm["name"]: arm["runs"] for arm in study(plan, "baselines", (), arms, lambda recipe: {})["arms"]}
     assert found["one"] == found["same"]
     assert {name: [run["seed"] for run in runs] for name, runs in found.items()} == {
@@ -94,10 +94,10 @@ def test_arms_that_are_one_model_share_its_runs(tmp_path: Path) -> None:
 
 
 def test_tasks_without_their_real_data_are_told(
-    tiny: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(TASKS, "real", replace(tiny, name="real", needs="recordings"))
-    monkeypatch.setattr(load_study("baselines"), "TASKS", ("tiny", "real"))
+    monkeypatch.setitem(DATA_SETS, "real", replace(tiny, name="real", needs="recordings"))
+    monkeypatch.setattr(load_study("baselines"), "DATA_SETS", ("tiny", "real"))
     assert main(["experiment", "baselines", "--seeds", "1", "--out", str(tmp_path), "--train.batch_size", "6"]) == 0
     told = "Left out, for want of real data (--data DIR): real."
     assert told in capsys.readouterr().out
@@ -134,7 +134,18 @@ def test_the_page_says_what_the_results_say(made: Made) -> None:
 
 def test_what_is_done_is_not_done_again(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     out, document = made["baselines"]
-    line = ["experiment", "baselines", "--tasks", "tiny", "--seeds", "5", "--out", str(out), "--train.batch_size", "6"]
+    line = [
+        "experiment",
+        "baselines",
+        "--data-sets",
+        "tiny",
+        "--seeds",
+        "5",
+        "--out",
+        str(out),
+        "--train.batch_size",
+        "6",
+    ]
     assert main([*line, "--json"]) == 0
     captured = capsys.readouterr()
     again = json.loads(captured.out)
@@ -283,10 +294,13 @@ def test_elastic_models_meet_models_of_their_own_at_each_budget(made: Made) -> N
     ("line", "message"),
     [
         (["layerwize"], "expected a study out of"),
-        (["layerwise", "--tasks", "tinny"], "expected a task, got 'tinny'; did you mean 'tiny'"),
-        (["layerwise", "--tasks", "tiny", "--seeds", "0"], "seeds: expected 1 or more, got 0"),
+        (["layerwise", "--data-sets", "tinny"], "expected a data set, got 'tinny'; did you mean 'tiny'"),
+        (["layerwise", "--data-sets", "tiny", "--seeds", "0"], "seeds: expected 1 or more, got 0"),
         (["layerwise", "--data", "nowhere"], "--data: expected a folder, there is none at nowhere"),
-        (["lengths", "--tasks", "tiny"], "study lengths trains nothing: it takes no --tasks, --seeds or fields"),
+        (
+            ["lengths", "--data-sets", "tiny"],
+            "study lengths trains nothing: it takes no --data-sets, --seeds or fields",
+        ),
         (["layerwise", "--render"], "make the study first, without --render"),
     ],
 )
@@ -320,6 +334,6 @@ def test_without_scipy_nothing_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)
-    assert main(["experiment", "baselines", "--tasks", "tiny", "--out", str(tmp_path)]) == 2
+    assert main(["experiment", "baselines", "--data-sets", "tiny", "--out", str(tmp_path)]) == 2
     assert "need scipy: pip install 'locomt[experiments]'" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()

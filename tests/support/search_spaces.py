@@ -4,7 +4,7 @@ from typing import Any
 
 from locomt import FusionConfig
 from locomt.nn import FeatureSpec
-from locomt.search.budget import Space
+from locomt.search.space import Space
 
 
 def make_space(lengths: dict[str, int], *, one_way: bool = False, **model: Any) -> Space:

@@ -5,20 +5,19 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from feature_project import make_project
 from locomt.train import load_recipe
-from locomt.train.runs import Job, do, do_all
+from locomt.train.runs import Job, Runner, do
 
 SCRIPT = """
 import sys, time
 from pathlib import Path
 from locomt.train import load_recipe
-from locomt.train.runs import Job, do_all
+from locomt.train.runs import Job, Runner
 
 def wait(row):
     (Path(sys.argv[2]) / str(__import__("os").getpid())).touch()
@@ -26,7 +25,8 @@ def wait(row):
 
 if __name__ == "__main__":
     recipe = load_recipe(sys.argv[1])
-    do_all([Job(label=name, recipe=recipe, directory=Path(sys.argv[2]) / name, watch=wait) for name in "ab"], at_once=2)
+    jobs = [Job(label=name, recipe=recipe, directory=Path(sys.argv[2]) / name, watch=wait) for name in "ab"]
+    Runner(at_once=2).do(jobs)
 """
 
 
@@ -64,15 +64,15 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
 
 def test_what_is_done_starts_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load_recipe(make_project(tmp_path / "project"))
-    jobs = [
-        Job(label=f"{n}", recipe=replace(recipe, train=replace(recipe.train, seed=n)), directory=tmp_path / f"{n}")
-        for n in range(3)
-    ]
+    jobs = [Job.seeded("tiny", recipe, seed, tmp_path / "runs") for seed in range(3)]
     before = [do(job) for job in jobs[:2]]
     monkeypatch.setattr("locomt.train.runs.workers", None)
     seen: list[str] = []
-    found = do_all(jobs[:2], at_once=2, on_done=lambda job, outcome: seen.append(job.label))
+    plans: list[int] = []
+    runner = Runner(at_once=2, on_plan=plans.append, on_run=lambda job, outcome: seen.append(job.label))
+    found = runner.do(jobs[:2], lambda job, outcome: seen.append("done"))
     assert [outcome.scores for outcome in found] == [outcome.scores for outcome in before]
     assert [outcome.seconds for outcome in found] == [0, 0]
-    assert do_all(jobs, at_once=2, on_done=lambda job, outcome: seen.append(job.label))[2].seconds > 0
-    assert seen == ["0", "1", "0", "1", "2"]
+    assert runner.do(jobs)[2].seconds > 0
+    assert seen == ["done", "tiny seed 0", "done", "tiny seed 1", *(f"tiny seed {seed}" for seed in range(3))]
+    assert plans == [2, 3]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from locomt.train.runs import Job, Outcome
+    from locomt.train.runs import Job, Outcome, Runner
 
 HELP = "train or load several models over several seeds; one table: metric with spread, GFLOPs, latency, memory"
 EXAMPLE = "locomt compare clips.yaml --models locomt,mbt,audio --seeds 3 --tune train.learning_rate=1e-3,3e-3 --jobs 2"
@@ -111,47 +111,47 @@ def _options(args: argparse.Namespace) -> list[str]:
 def compare_aloud(
     comparisons: list[Any], out: Path, *, jobs: int, threads: int, before: Callable[[], object] = lambda: None
 ) -> dict[str, Any]:
-    """Make comparisons, with their progress on stderr and `results.json` in `out`; `before` as in `runs_progress`."""
+    """Make comparisons, with their progress on stderr and `results.json` in `out`; `before` as in `telling_runner`."""
     import json
 
     from locomt.compare.compare import compare
     from locomt.train.run_directory import write_text
-    from locomt.train.runs import check_counts
 
-    check_counts(jobs, threads)  # before anything is said
-    with runs_progress(before) as (on_plan, on_run):
-        document = compare(comparisons, out / "runs", at_once=jobs, threads=threads, on_plan=on_plan, on_run=on_run)
+    with telling_runner(jobs, threads, before) as runner:
+        document = compare(comparisons, out / "runs", runner)
     write_text(out / "results.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return document
 
 
 @contextmanager
-def runs_progress(
-    before: Callable[[], object] = lambda: None,
-) -> Iterator[tuple[Callable[[int], object], Callable[[Job, Outcome], object]]]:
-    """A bar on stderr, and a line for every run: what to tell of how many runs there will be, and of each one done.
+def telling_runner(jobs: int, threads: int, before: Callable[[], object] = lambda: None) -> Iterator[Runner]:
+    """What does runs and shows how far it is, on stderr: a bar, and a line for every run.
 
-    `before` is called once, when nothing speaks against the runs any more.
+    Args:
+        jobs, threads: runs done at a time, and CPU threads of each.
+        before: called once, when nothing speaks against the runs any more.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from locomt.cli.output import console
+    from locomt.train.runs import Runner
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(), disable=not console().is_terminal, transient=True) as bar:
-        task = bar.add_task("runs", total=None)
+    bar = Progress(*columns, console=console(), disable=not console().is_terminal, transient=True)
+    task = bar.add_task("runs", total=None)
+    begin = cache(before)
 
-        def on_run(job: Job, outcome: Outcome) -> None:
-            bar.advance(task)
-            bar.console.print(_done(job, outcome), highlight=False, soft_wrap=True, markup=False)
+    def on_plan(runs: int) -> None:
+        begin()
+        bar.reset(task, total=runs)
 
-        begin = cache(before)
+    def on_run(job: Job, outcome: Outcome) -> None:
+        bar.advance(task)
+        bar.console.print(_done(job, outcome), highlight=False, soft_wrap=True, markup=False)
 
-        def on_plan(runs: int) -> None:
-            begin()
-            bar.reset(task, total=runs)
-
-        yield on_plan, on_run
+    runner = Runner(at_once=jobs, threads=threads, on_plan=on_plan, on_run=on_run)
+    with bar:
+        yield runner
 
 
 def check_folder(out: Path) -> None:
@@ -174,6 +174,7 @@ def _done(job: Job, outcome: Outcome) -> str:
 def show(document: dict[str, Any]) -> None:
     """The table on stdout, one a recipe."""
     from locomt.cli.output import print_table
+    from locomt.compare.report import spread
 
     for recipe in document["recipes"]:
         rows = [row for row in document["models"] if row["recipe"] == recipe["name"]]
@@ -214,6 +215,7 @@ def show(document: dict[str, Any]) -> None:
 def _show_classes(recipe: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Precision, recall and F1 of every class, all models side by side."""
     from locomt.cli.output import print_table
+    from locomt.compare.report import spread
 
     lines = [
         (label, row["name"], *(spread(scores[label][name]["mean"], scores[label][name]["std"]) for name in OF_CLASSES))
@@ -227,13 +229,6 @@ def _show_classes(recipe: dict[str, Any], rows: list[dict[str, Any]]) -> None:
         if (of := row["metrics"])
     ]
     print_table(f"{recipe['name']}: per class", ("class", "model", *OF_CLASSES), [*lines, *macro])
-
-
-def spread(mean: float | None, std: float | None) -> str:
-    """`0.953 ± 0.012`, the sample standard deviation over the seeds where there are several."""
-    if mean is None:
-        return "undefined"
-    return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"
 
 
 def _list(text: str | None, option: str) -> tuple[str, ...]:

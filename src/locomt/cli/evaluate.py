@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
     trained = Run.load(args.run_dir, overrides)
     if args.budget:
-        from locomt.search.elastic import set_budget
+        from locomt.search.elastic_front import set_budget
 
         set_budget(trained, args.budget)
     with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:

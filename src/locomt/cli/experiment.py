@@ -16,8 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "name", metavar="NAME", help="baselines, tradeoff, layerwise, modalities, lengths, tasks or search"
     )
     parser.add_argument("--full", action="store_true", help="at full size; the small form takes minutes on two cores")
-    parser.add_argument("--data", metavar="DIR", type=Path, help="real data sets, for the tasks that need them")
-    parser.add_argument("--tasks", metavar="A,B", help="tasks to look at, instead of the study's own")
+    parser.add_argument("--data", metavar="DIR", type=Path, help="real data, for the data sets that need them")
+    parser.add_argument(
+        "--data-sets", "--tasks", metavar="A,B", help="data sets to look at, instead of the study's own"
+    )
     parser.add_argument("--seeds", metavar="N", type=int, help="runs of everything (5 in full, 2 in small)")
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="runs done at a time (1)")
     parser.add_argument("--threads", metavar="N", type=int, default=1, help="CPU threads of each run (1)")
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
-    from locomt.cli.compare import check_folder, runs_progress
+    from locomt.cli.compare import check_folder, telling_runner
     from locomt.cli.output import print_json
     from locomt.lock import locked
     from locomt.studies import Plan, load_study, read_results, render
@@ -45,19 +47,16 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.render:
         document = read_results(out / "results.json", args.name)
     else:
-        with locked(out, "data", "runs", "searches"), runs_progress() as (on_plan, on_run):
+        with locked(out, "data", "runs", "searches"), telling_runner(args.jobs, args.threads) as runner:
             plan = Plan(
                 out=out,
                 full=args.full,
                 data=args.data,
                 seeds=args.seeds,
-                tasks=tuple(args.tasks.split(",")) if args.tasks else (),
+                data_sets=tuple(args.data_sets.split(",")) if args.data_sets else (),
                 overrides=overrides,
                 command=_command(args, overrides),
-                at_once=args.jobs,
-                threads=args.threads,
-                on_plan=on_plan,
-                on_run=on_run,
+                runner=runner,
             )
             document = study.run(plan)
     page = render(args.name, document, args.pages or out)
@@ -77,7 +76,7 @@ def _command(args: argparse.Namespace, overrides: list[str]) -> str:
     words = ["locomt", "experiment", args.name]
     words += ["--full"] if args.full else []
     words += ["--data", "DATA"] if args.data else []
-    for name in ("tasks", "seeds"):
-        if value := getattr(args, name):
+    for name in ("data-sets", "seeds"):
+        if value := getattr(args, name.replace("-", "_")):
             words += [f"--{name}", str(value)]
     return shlex.join([*words, *overrides])

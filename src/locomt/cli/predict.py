@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
     trained = Run.load(args.run_dir)
     if args.budget:
-        from locomt.search.elastic import set_budget
+        from locomt.search.elastic_front import set_budget
 
         set_budget(trained, args.budget)
     items = [parse_item(text, trained.recipe.data.modalities) for text in args.files]

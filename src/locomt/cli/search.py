@@ -82,7 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
-    from locomt.cli.compare import check_folder
+    from locomt.cli.compare import check_folder, telling_runner
+    from locomt.cli.notes import say_notes
     from locomt.cli.output import print_json
     from locomt.search.budget import Budget
     from locomt.search.source import recipe_of
@@ -97,13 +98,15 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     budget = Budget.parse(args.budget)
     recipe = load_recipe(args.config, overrides) if args.config else recipe_of(args.source, overrides)
 
-    from locomt.search.question import Search
-    from locomt.search.search import ANEW, CHOSEN, PLOT, RESULTS
+    from locomt.search.ledger import RESULTS
+    from locomt.search.question import Question
+    from locomt.search.search import ANEW, CHOSEN, PLOT, search
 
     names = ("tables", "seeds", "one_way", "epochs", "finetune", "source", "storage", "final")
     options = {name: getattr(args, name) for name in names}
-    wanted = Search(recipe=recipe, budget=budget, method=args.method, **options)
-    document = _search_aloud(wanted, out, jobs=args.jobs, threads=args.threads)
+    question = Question(recipe=recipe, budget=budget, method=args.method, **options)
+    with telling_runner(args.jobs, args.threads, lambda: say_notes(recipe.data)) as runner:
+        document = search(question, out, runner)
     if args.json:
         print_json(document)
     else:
@@ -111,18 +114,6 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         print(f"chosen recipe: {out / CHOSEN}\nto train it anew: {out / ANEW}")
         print(f"front: {out / PLOT}\nresults: {out / RESULTS}")
     return 0
-
-
-def _search_aloud(wanted: Any, out: Path, *, jobs: int, threads: int) -> dict[str, Any]:
-    """Make a search, with its progress on stderr."""
-    from locomt.cli.compare import runs_progress
-    from locomt.cli.notes import say_notes
-    from locomt.search.search import search
-    from locomt.train.runs import check_counts
-
-    check_counts(jobs, threads)  # before anything is said
-    with runs_progress(lambda: say_notes(wanted.recipe.data)) as (on_plan, on_run):
-        return search(wanted, out, at_once=jobs, threads=threads, on_plan=on_plan, on_run=on_run)
 
 
 def _show(document: dict[str, Any]) -> None:

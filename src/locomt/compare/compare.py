@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from locomt.compare.models import Model, Point, best_values, tune
 from locomt.compare.results import baseline_entry, model_rows, recipe_entry, run_entry
-from locomt.compare.tuning import Grid, Values, folder_name, points, with_values
+from locomt.compare.tuning import Grid, Values, points, with_values
 from locomt.cost import CONVENTION
 from locomt.data import label_list, read_manifest
 from locomt.hints import did_you_mean, require_list
 from locomt.nn.config import FUSIONS
 from locomt.train.evaluation import Run
 from locomt.train.recipe import Recipe
-from locomt.train.runs import Job, Outcome, do_all
+from locomt.train.runs import Runner
 
 
 class CompareError(ValueError):
-    """A comparison that cannot be made: says what was expected and what came."""
+    """A comparison that cannot be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,16 +70,20 @@ class Comparison:
     def metric(self) -> str:
         return metric_of(self.recipe)
 
-    def job(self, root: Path, model: str, values: Values, seed: int, *, test: bool = True) -> Job:
-        """The run of one model at one point of the grid with one seed."""
-        recipe = model_recipe(with_values(self.recipe, values), model)
-        tuned = [folder_name(values)] if self.grid else []
-        return Job(
-            label=" ".join([self.name, model, *tuned, f"seed {seed}"]),
-            recipe=replace(recipe, train=replace(recipe.train, seed=seed)),
-            directory=root.joinpath(self.name, model, *tuned, f"seed-{seed}"),
-            test=test,
-        )
+    @property
+    def parts(self) -> list[Model]:
+        """The models, to be tuned alike."""
+        return [
+            ComparedModel(group=self.name, name=name, recipe=self.recipe, grid=self.grid, tune_seeds=self.tune_seeds)
+            for name in self.models
+        ]
+
+
+class ComparedModel(Model):
+    """A model of a comparison: its recipe is made out of the common one, when that has the values."""
+
+    def recipe_at(self, values: Values) -> Recipe:
+        return model_recipe(with_values(self.recipe, values), self.name)
 
 
 def metric_of(recipe: Recipe) -> str:
@@ -125,15 +129,7 @@ def all_models(recipe: Recipe) -> tuple[str, ...]:
     return (*FUSIONS, *(recipe.data.steps or recipe.data.pace or names))
 
 
-def compare(
-    comparisons: Sequence[Comparison],
-    root: Path,
-    *,
-    at_once: int = 1,
-    threads: int = 1,
-    on_plan: Callable[[int], object] = lambda runs: None,
-    on_run: Callable[[Job, Outcome], object] = lambda job, outcome: None,
-) -> dict[str, Any]:
+def compare(comparisons: Sequence[Comparison], root: Path, runner: Runner | None = None) -> dict[str, Any]:
     """Make comparisons.
 
     Runs are kept under `root`, a directory each; those found finished there are not done again, those begun are gone
@@ -141,11 +137,9 @@ def compare(
 
     Args:
         comparisons: what to compare, by different names.
-        root: where runs are kept.
-        at_once: runs done at a time, each in a process of its own. The results do not depend on it.
-        threads: of each run.
-        on_plan: told how many runs are about to be had, before tuning and again before the runs that are compared.
-        on_run: told every run that was had.
+        root: of the runs.
+        runner: does the runs, of tuning and then those that are compared; one after the other, and without telling,
+            where left out.
 
     Returns:
         A document of plain JSON types: `models`, a row each; `baselines`, the scores of one answer for all samples;
@@ -154,6 +148,7 @@ def compare(
     Raises:
         ValueError: something in a recipe, its data or `root` cannot serve.
     """
+    runner = runner or Runner()
     names = [c.name for c in comparisons]
     if len(set(names)) < len(names):
         raise CompareError(f"expected recipes of different names, got {', '.join(names)}")
@@ -161,63 +156,47 @@ def compare(
     # Before anything is trained: what cannot serve shows here.
     baselines = [baseline_entry(c.name, c.metric, c.recipe.data, labels[c.name]) for c in comparisons]
     recipes = [recipe_entry(c.name, c.metric, c.recipe, labels[c.name]) for c in comparisons]
-
-    def have(jobs: Sequence[Job]) -> list[Outcome]:
-        on_plan(len(jobs))
-        return do_all(jobs, at_once=at_once, threads=threads, on_done=on_run)
-
-    tuning = _tune([c for c in comparisons if c.grid], root, have)
+    models = [model for c in comparisons for model in c.parts]
+    tried = tune(models, root, runner)
+    tuning = [_tuning_entry(model, own) for model, own in zip(models, tried, strict=True) if model.grid]
+    chosen = {(entry["recipe"], entry["name"]): entry["chosen"] for entry in tuning}
     jobs = {
-        (c.name, model, seed): c.job(root, model, tuning[c.name, model]["chosen"] if c.grid else {}, seed)
+        (c.name, model.name, seed): model.job(root, chosen.get((c.name, model.name), {}), seed)
         for c in comparisons
-        for model in c.models
+        for model in c.parts
         for seed in c.seeds
     }
-    outcomes = dict(zip(jobs, have(list(jobs.values())), strict=True))
+    outcomes = dict(zip(jobs, runner.do(list(jobs.values())), strict=True))
     runs = [run_entry(*key, jobs[key], outcome) for key, outcome in outcomes.items()]
     rows: list[dict[str, Any]] = []
     for c in comparisons:
         firsts = {model: Run.load(jobs[c.name, model, c.seeds[0]].directory) for model in c.models}
         own = [run for run in runs if run["recipe"] == c.name]
-        rows += model_rows(c.name, c.metric, firsts, own, threads=threads)
+        rows += model_rows(c.name, c.metric, firsts, own, threads=runner.threads)
     return {
         "models": rows,
         "baselines": baselines,
         "recipes": recipes,
-        "tuning": list(tuning.values()),
+        "tuning": tuning,
         "runs": runs,
         "convention": CONVENTION,
         "torch": torch.__version__,
-        "threads": threads,
+        "threads": runner.threads,
     }
 
 
-def _tune(
-    comparisons: Sequence[Comparison], root: Path, have: Callable[[Sequence[Job]], list[Outcome]]
-) -> dict[tuple[str, str], dict[str, Any]]:
-    """Every point of the grid for every model, and the best by the mean validation metric (the first among equals).
-
-    The runs are not scored on the test split: it has no part in the choice.
-    """
-    plan = [(c, model, values) for c in comparisons for model in c.models for values in points(c.grid)]
-    jobs = [c.job(root, model, values, seed, test=False) for c, model, values in plan for seed in c.tune_seeds]
-    outcomes = iter(have(jobs) if jobs else [])
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    for c, model, values in plan:
-        recipe = c.recipe
-        name = f"val_{recipe.monitor}"
-        found_scores = [next(outcomes).summary.get(name) for _ in c.tune_seeds]
-        scores = [score for score in found_scores if score is not None]
-        if len(scores) < len(found_scores):
-            raise CompareError(
-                f"{c.name}: a run of {model} has no {name}, by which to choose; tuning needs a validation split "
-                f"(data.val_split is {recipe.data.val_split!r})"
-            )
-        entry = found.setdefault(
-            (c.name, model),
-            {"recipe": c.name, "name": model, "metric": name, "seeds": list(c.tune_seeds), "points": []},
+def _tuning_entry(model: Model, tried: Sequence[Point]) -> dict[str, Any]:
+    name = f"val_{model.recipe.monitor}"
+    if any(point.score is None for point in tried):
+        raise CompareError(
+            f"{model.group}: a run of {model.name} has no {name}, by which to choose; tuning needs a validation split "
+            f"(data.val_split is {model.recipe.data.val_split!r})"
         )
-        entry["points"].append({"values": dict(values), "mean": statistics.fmean(scores)})
-        best = max if recipe.monitor_mode == "max" else min
-        entry["chosen"] = best(entry["points"], key=lambda point: point["mean"])["values"]
-    return found
+    return {
+        "recipe": model.group,
+        "name": model.name,
+        "metric": name,
+        "seeds": list(model.tune_seeds),
+        "points": [{"values": dict(point.values), "mean": point.score} for point in tried],
+        "chosen": best_values(model, tried),
+    }

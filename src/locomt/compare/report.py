@@ -198,7 +198,7 @@ def _table(rows: Sequence[Entry], blind: Entry, metric: str) -> str:
     for row in rows:
         cells = (
             row["name"],
-            _spread(row["mean"], row["std"]),
+            spread(row["mean"], row["std"]),
             row["seeds"],
             f"{row['gflops']:.4g}",
             f"{row['attention_gflops']:.4g}",
@@ -208,7 +208,7 @@ def _table(rows: Sequence[Entry], blind: Entry, metric: str) -> str:
         )
         lines.append("".join(f"<td>{escape(str(cell))}</td>" for cell in cells))
     blanks = "<td></td>" * (len(columns) - 2)
-    lines.append(f"<td>without looking: {escape(blind['name'])}</td><td>{_spread(blind['value'], None)}</td>{blanks}")
+    lines.append(f"<td>without looking: {escape(blind['name'])}</td><td>{spread(blind['value'], None)}</td>{blanks}")
     kinds = ["", *("own" if row["name"] == "locomt" else "" for row in rows), "blind"]
     marked = [f'<tr class="{kind}">{line}</tr>' for kind, line in zip(kinds, lines, strict=True)]
     skipped = "; ".join(
@@ -239,10 +239,10 @@ def _headline(recipe: Entry, document: Entry) -> str:
     where = f"{recipe['name']}: " if len(document["recipes"]) > 1 else ""
     if own is None:
         return f"{where}{len(rows)} models by test {metric}."
-    text = f"{where}LoCoMT reaches a test {metric} of {_spread(own['mean'], own['std'])}."
+    text = f"{where}LoCoMT reaches a test {metric} of {spread(own['mean'], own['std'])}."
     others = [
         f"{_more(rows[name]['attention_gflops'] / own['attention_gflops'])} in {label} "
-        f"({_spread(rows[name]['mean'], rows[name]['std'])})"
+        f"({spread(rows[name]['mean'], rows[name]['std'])})"
         for name, label in (("selfall", "Selfall"), ("mbt", "MBT"), ("multiall", "Multiall"))
         if name in rows
     ]
@@ -273,7 +273,8 @@ def _histories(runs: Sequence[Entry], metric: str) -> dict[str, list[list[tuple[
     return histories
 
 
-def _spread(mean: float | None, std: float | None) -> str:
+def spread(mean: float | None, std: float | None) -> str:
+    """`0.953 ± 0.012`, the sample standard deviation over the seeds where there are several."""
     if mean is None:
         return "undefined"
     return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"

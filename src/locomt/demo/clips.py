@@ -35,7 +35,7 @@ SQUARE = tuple(tuple(seen ^ heard for heard in range(4)) for seen in range(4))
 """The label of (seen, heard): the addition table of two bits, four times exclusive or."""
 
 ADDITIVE_LIMIT = Fraction(11, 16)
-"""The best accuracy to be had by adding up a score for what is seen and one for what is heard, as a model does that
+"""The best accuracy of adding up a score for what is seen and one for what is heard, as a model does that
 mixes its modalities nowhere but in the average of the [CLS] outputs. Found by integer programming."""
 
 VIDEO_ENCODERS = ("libx264", "libopenh264", "mpeg4")

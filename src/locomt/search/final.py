@@ -1,4 +1,4 @@
-"""The last choice of a search: the best tables are trained with more and more seeds, the better half staying each time.
+"""The last choice of a search: train the best tables with more and more seeds, and keep the better half each time.
 
 One run says little of a table where runs differ by their seeds more than by their tables. Successive halving (Jamieson
 & Talwalkar, AISTATS 2016) gives every round as many runs, so that the fewer tables are left, the better each is known.
@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from locomt.search.method import Candidate, Work, with_table
-from locomt.search.results import Entry
+from locomt.search.candidate import Candidate, with_table
+from locomt.search.front import Entry
+from locomt.search.work import Work
 from locomt.views import ViewTable
 
 NEAR = 1 / 8
@@ -19,14 +20,14 @@ NEAR = 1 / 8
 
 
 def decide(work: Work, found: Sequence[tuple[Candidate, Entry]], runs: int) -> list[Entry]:
-    """Train the best of what was found as the recipe says, whatever weights its scores come from.
+    """Train the best tables as the recipe says, whatever weights their scores come from.
 
     Args:
-        found: all that was scored. Runs from the recipe's own start count as the first ones here.
-        runs: to be had besides these, 2 or more; some may be left over.
+        found: all scored tables. Runs from the recipe's own start count as the first ones here.
+        runs: to train besides these, 2 or more; some may be left over.
 
     Returns:
-        What those of the last round came to; nothing where there were not two tables that differ.
+        The entries of the last round; none where no two tables differ.
     """
     sign = 1 if work.recipe.monitor_mode == "max" else -1
     ahead = sorted(found, key=lambda one: -sign * one[1]["mean"])
@@ -34,7 +35,7 @@ def decide(work: Work, found: Sequence[tuple[Candidate, Entry]], runs: int) -> l
         replace(candidate, recipe=with_table(work.recipe, candidate.table), facts={})
         for candidate, _ in _apart(ahead, _places(runs))
     ]
-    seeds = len(work.wanted.all_seeds) if found[0][1]["start"] == work.recipe.train.start else 0
+    seeds = len(work.question.all_seeds) if found[0][1]["start"] == work.recipe.train.start else 0
     entries: list[Entry] = []
     while len(left) > 1:
         rounds = (len(left) - 1).bit_length()
@@ -65,7 +66,7 @@ def _apart(ahead: Sequence[tuple[Candidate, Entry]], count: int) -> list[tuple[C
 
 
 def differing(table: ViewTable, other: ViewTable) -> float:
-    """The share of heads that would have to look elsewhere; a layer's heads are told apart by their views alone."""
+    """The share of heads with another view; the order of a layer's heads does not count."""
     changed = 0
     for own, layer in zip(table.layers, other.layers, strict=True):
         changed += sum((Counter(own.heads) - Counter(layer.heads)).values())

@@ -1,4 +1,4 @@
-"""What a search is asked for: the methods there are, and the options that each takes."""
+"""What a search is asked: the recipe, the budget, the method and its options."""
 
 from __future__ import annotations
 
@@ -12,21 +12,8 @@ from typing import Any
 from locomt.data import read_manifest
 from locomt.data.splits import others_there
 from locomt.search.budget import Budget, SearchError
+from locomt.search.methods import METHODS
 from locomt.train.recipe import Recipe
-
-METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "strategies": ("seeds",),
-        "random": ("seeds", "tables", "one_way"),
-        "mass": ("seeds", "one_way", "finetune", "source"),
-        "evolutionary": ("seeds", "tables", "one_way", "storage"),
-        "bayesian": ("seeds", "tables", "one_way", "storage"),
-        "elastic": ("seeds", "tables", "epochs", "finetune", "source"),
-        "learned": ("seeds", "one_way", "finetune"),
-    }
-)
-"""Method -> the options of `Search` that it takes. A method is a module of its name in `locomt.search.methods`, with a
-function `run(work: Work) -> None`, imported when it is wanted: some need packages that others do not."""
 
 DEFAULTS: Mapping[str, Any] = MappingProxyType({"seeds": 1, "tables": 8, "one_way": False, "finetune": 0.05})
 TABLES: Mapping[str, int] = MappingProxyType({"elastic": 300})
@@ -34,7 +21,7 @@ TABLES: Mapping[str, int] = MappingProxyType({"elastic": 300})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class Question:
     """What to search, and how.
 
     Attributes:

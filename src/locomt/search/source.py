@@ -48,8 +48,8 @@ def is_dense(path: Path) -> bool:
 def recipe_of(path: Path, overrides: str | Sequence[str] = ()) -> Recipe:
     """The recipe that a search from this run is about, where no other one is given.
 
-    An elastic run's own is that of its training alone, longer and from dense weights; what tables are to be trained
-    with is the recipe of the Multiall run that it began with.
+    That of an elastic run is for its own training, longer and from dense weights. Tables are trained with the recipe of
+    the Multiall run that it began with.
 
     Args:
         path: the run.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -13,7 +14,16 @@ from locomt.studies.plan import Plan, StudyError
 
 __all__ = ["STUDIES", "Plan", "Study", "StudyError", "load_study", "read_results", "render"]
 
-STUDIES = ("baselines", "tradeoff", "layerwise", "modalities", "lengths", "tasks", "search")
+STUDIES: Mapping[str, str] = {
+    "baselines": "baselines",
+    "tradeoff": "tradeoff",
+    "layerwise": "layerwise",
+    "modalities": "more_modalities",
+    "lengths": "lengths",
+    "tasks": "beyond_classification",
+    "search": "found_tables",
+}
+"""Name -> its module here."""
 
 
 class Study(Protocol):
@@ -44,7 +54,7 @@ def load_study(name: str) -> Study:
     if name not in STUDIES:
         hint = did_you_mean(name, STUDIES, "`locomt experiment --help` says more")
         raise StudyError(f"expected a study out of {', '.join(STUDIES)}, got {name!r}; {hint}")
-    return cast(Study, import_module(f"locomt.studies.{name}"))
+    return cast(Study, import_module(f"locomt.studies.{STUDIES[name]}"))
 
 
 def read_results(path: Path, name: str) -> dict[str, Any]:

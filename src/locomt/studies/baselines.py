@@ -22,12 +22,12 @@ QUESTION = (
     "Does LoCoMT keep the accuracy of full fusion at less attention cost than no fusion at all (the paper's first "
     "experiment)?"
 )
-TASKS = ("digits", "modalities2")
+DATA_SETS = ("digits", "modalities2")
 PAIRS = (("locomt", "selfall"), ("locomt", "multiall"), ("locomt", "mbt"))
 
 
 def run(plan: Plan) -> dict[str, Any]:
-    return study(plan, NAME, TASKS, baselines)
+    return study(plan, NAME, DATA_SETS, baselines)
 
 
 def summary(document: Document) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from locomt.search.candidate import with_table
 from locomt.search.final import differing
-from locomt.search.method import with_table
-from locomt.studies.datasets import Task
+from locomt.studies.datasets import DataSet
 from locomt.studies.numbers import mean_of
 from locomt.studies.page import Document, arms_of, comparisons, scores
 from locomt.studies.study import Arm
@@ -15,17 +15,17 @@ METHOD = "strategies"
 """The search among them, and the arm of the table that it chose."""
 
 
-def arms(task: Task, fresh: Recipe, found: Document) -> list[Arm]:
+def arms(data_set: DataSet, fresh: Recipe, found: Document) -> list[Arm]:
     """The hand-made tables that were not chosen.
 
     Args:
-        task, fresh: what they are trained on, with seeds that no search has seen.
-        found: what the search among them came to.
+        data_set, fresh: what they are trained on, with seeds that no search has seen.
+        found: the results of the search among them.
     """
     others = {e["views"]: e["names"] for e in found["tables"] if e["views"] != found["chosen"]["views"]}
     return [
         Arm(
-            task=task.name,
+            group=data_set.name,
             name=f"hand-made {', '.join(names)}",
             recipe=with_table(fresh, ViewTable.parse(views, tuple(fresh.data.modalities))),
             facts={"hand_made": names, "views": views},
@@ -35,7 +35,7 @@ def arms(task: Task, fresh: Recipe, found: Document) -> list[Arm]:
 
 
 def alike(document: Document, task: Document, views: str) -> list[str]:
-    """What is to be said of a found table that is a hand-made one, be it but for the order of a layer's heads."""
+    """Say which hand-made tables a found one equals, in this or another order of a layer's heads."""
     names, modalities = [], tuple(task["tokens"])
     for arm in _by_hand(document, task):
         facts = arm["facts"]

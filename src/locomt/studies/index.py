@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from locomt.files import write_text
-from locomt.studies import load_study, read_results, search, tasks
+from locomt.studies import beyond_classification, found_tables, load_study, read_results
 
 
 class Part(NamedTuple):
@@ -24,17 +24,16 @@ class Part(NamedTuple):
     figure: str
 
 
+EVENTS = Part(beyond_classification.EVENTS_QUESTION, beyond_classification.events, beyond_classification.EVENTS)
+CHANGING = Part(found_tables.CHANGING_QUESTION, found_tables.changing, found_tables.LEARNED)
+
 SECTIONS: tuple[tuple[str, str, Part | None], ...] = (
-    ("Open: which head should look where?", search.NAME, None),
+    ("Open: which head should look where?", found_tables.NAME, None),
     ("Open: more than two modalities", "modalities", None),
-    ("Open: events in time", tasks.NAME, Part(tasks.EVENTS_QUESTION, tasks.events, tasks.EVENTS)),
-    ("Next check: across tasks, beyond classification", tasks.NAME, None),
+    ("Open: events in time", beyond_classification.NAME, EVENTS),
+    ("Next check: across tasks, beyond classification", beyond_classification.NAME, None),
     ("Next check: length sensitivity", "lengths", None),
-    (
-        "Next check: view frequencies that change",
-        search.NAME,
-        Part(search.CHANGING_QUESTION, search.changing, search.LEARNED),
-    ),
+    ("Next check: view frequencies that change", found_tables.NAME, CHANGING),
     ("The paper's first experiment: against baselines", "baselines", None),
     ("The paper's second experiment: view frequencies and fusion layers", "tradeoff", None),
     ("The paper's third experiment: layer by layer", "layerwise", None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from locomt.studies.datasets import Task
+from locomt.studies.datasets import DataSet
 from locomt.studies.page import (
     Document,
     arm_table,
@@ -26,12 +26,12 @@ QUESTION = (
     "At the same number of cross heads, does it matter in which layers they are (the paper's third experiment)? The "
     "paper finds self below and cross above to be better; `descending` is the mirror of that."
 )
-TASKS = ("grounding", "qa", "modalities3", "digits", "mosi")
+DATA_SETS = ("grounding", "qa", "modalities3", "digits", "mosi")
 PAIRS = (("ascending", "descending"), ("ascending", "spread"), ("descending", "spread"), ("bottleneck", "spread"))
 
 
 def run(plan: Plan) -> dict[str, Any]:
-    def arms(task: Task, recipe: Recipe) -> list[Arm]:
+    def arms(data_set: DataSet, recipe: Recipe) -> list[Arm]:
         """One a strategy; those whose tables come out the same once, under all their names."""
         names: dict[ViewTable, list[str]] = {}
         model = recipe.model
@@ -47,16 +47,16 @@ def run(plan: Plan) -> dict[str, Any]:
             names.setdefault(table, []).append(strategy)
         by_hand = [
             Arm(
-                task=task.name,
+                group=data_set.name,
                 name=own[0],
                 recipe=replace(recipe, model=replace(model, fusion="locomt", views=str(table))),
                 facts={"strategies": own, "views": str(table)},
             )
             for table, own in names.items()
         ]
-        return by_hand + alone(task, recipe)
+        return by_hand + alone(data_set, recipe)
 
-    return study(plan, NAME, TASKS, arms)
+    return study(plan, NAME, DATA_SETS, arms)
 
 
 def summary(document: Document) -> str:

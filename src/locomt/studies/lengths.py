@@ -41,10 +41,10 @@ def run(plan: Plan) -> dict[str, Any]:
     On a CUDA device where there is one, else on the CPU. What `results.json` says of other devices stays.
 
     Raises:
-        StudyError: the plan names tasks, seeds or fields of a recipe, none of which it has.
+        StudyError: the plan names data sets, seeds or fields of a recipe, none of which it has.
     """
-    if plan.tasks or plan.seeds is not None or plan.overrides:
-        raise StudyError("study lengths trains nothing: it takes no --tasks, --seeds or fields of a recipe")
+    if plan.data_sets or plan.seeds is not None or plan.overrides:
+        raise StudyError("study lengths trains nothing: it takes no --data-sets, --seeds or fields of a recipe")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     total = 4160 if plan.full else 520
@@ -52,7 +52,7 @@ def run(plan: Plan) -> dict[str, Any]:
     batch, heads = (32, 12) if device == "cuda" and plan.full else (1, 4)
     made = machine()
     own: dict[str, Any] = {
-        "device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, threads {plan.threads}",
+        "device": torch.cuda.get_device_name() if device == "cuda" else f"CPU, threads {plan.runner.threads}",
         "dtype": str(dtype).removeprefix("torch."),
         "batch": batch,
         "heads": heads,
@@ -62,7 +62,7 @@ def run(plan: Plan) -> dict[str, Any]:
     document: dict[str, Any] = {"study": NAME, "command": plan.command, "full": plan.full, **made, "width": WIDTH}
     document |= {"total": total, "devices": _others(plan.out / RESULTS, own["device"], document | {"total": total})}
     document["devices"].append(own)
-    with torch_threads(plan.threads):
+    with torch_threads(plan.runner.threads):
         for ratio in RATIOS:
             own["cases"].append(_case(ratio, total, (batch, heads), device, dtype, seconds=2.0 if plan.full else 0.1))
             _keep(plan, document)

@@ -10,13 +10,14 @@ from typing import Any
 
 from locomt.compare.compare import metric_of
 from locomt.data import label_list
-from locomt.search.budget import Budget, Space
-from locomt.search.method import dense_job, with_table
+from locomt.search.budget import Budget
+from locomt.search.candidate import dense_job, with_table
+from locomt.search.front import best
 from locomt.search.methods.elastic import elastic_job
-from locomt.search.question import Search
-from locomt.search.results import best
+from locomt.search.question import Question
 from locomt.search.search import search
-from locomt.studies.datasets import Task
+from locomt.search.space import Space
+from locomt.studies.datasets import DataSet
 from locomt.studies.numbers import difference, mean_of
 from locomt.studies.page import Document, arms_of, scale_of, scores, spread, table, told
 from locomt.studies.plan import Plan
@@ -34,7 +35,7 @@ SANDWICH = ("self", "cross", "random")
 the recipe's are compared: by default the dear end is left to chance."""
 
 
-def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe, trained: Path) -> list[Arm]:
+def arms(plan: Plan, data_set: DataSet, recipe: Recipe, fresh: Recipe, trained: Path) -> list[Arm]:
     """For each budget an arm: the table in it that the elastic model scored best, trained alone.
 
     The budgets cut the range of costs, from the cheapest table to all self, into equal parts. So that each has a table
@@ -42,7 +43,7 @@ def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe, trained: Path) -
 
     Args:
         plan: the study's.
-        task, recipe: that were searched on.
+        data_set, recipe: that were searched on.
         fresh: the recipe with seeds that no search has seen, to train from.
         trained: the elastic model of a search, by which tables are chosen. Those of the other seeds are trained, and
             as many by the sandwich rule; the test score of each with a table is in the facts, as `shared` and
@@ -51,18 +52,18 @@ def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe, trained: Path) -
     space = Space(recipe.fusion_config(label_list(recipe.data)))
     places = space.layers * space.heads
     least, most = places * min(map(space.pairs, space.views)), places * space.pairs(SELF)
-    wanted = Search(
+    question = Question(
         recipe=recipe,
         budget=Budget(Fraction(most, space.multiall), "share"),
         method="elastic",
         tables=300 if plan.full else 12,
         source=trained,
     )
-    folder = plan.out / "searches" / task.name
-    found = search(wanted, folder / "elastic-front")
+    folder = plan.out / "searches" / data_set.name
+    found = search(question, folder / "elastic-front")
     own = trained.parent.parent
     dense = [dense_job(recipe, seed, own) for seed in plan.seeds_of(recipe)[:SEEDS]]
-    plan.have(dense)
+    plan.runner.do(dense)
     epochs = Run.load(trained).recipe.train.epochs
     sandwich = replace(recipe, train=replace(recipe.train, elastic_tables=SANDWICH))
     models = {
@@ -81,12 +82,12 @@ def arms(plan: Plan, task: Task, recipe: Recipe, fresh: Recipe, trained: Path) -
         scored = {kind: [_test_score(run, chosen, recipe) for run in runs] for kind, runs in models.items()}
         facts = {"budget": limit / space.multiall, **scored, "views": str(chosen)}
         name = f"trained at {limit / space.multiall:.3f}"
-        made.append(Arm(task=task.name, name=name, recipe=with_table(fresh, chosen), facts=facts, most=SEEDS))
+        made.append(Arm(group=data_set.name, name=name, recipe=with_table(fresh, chosen), facts=facts, most=SEEDS))
     return made
 
 
 def _elastic(plan: Plan, jobs: Sequence[Job]) -> list[Run]:
-    plan.have(jobs)
+    plan.runner.do(jobs)
     return [Run.load(job.directory) for job in jobs]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from locomt.studies.datasets import Task
+from locomt.studies.datasets import DataSet
 from locomt.studies.numbers import mean_of
 from locomt.studies.page import (
     Document,
@@ -27,7 +27,7 @@ QUESTION = (
     "How do accuracy and cost go with the share of cross heads and with the number of fusion layers (the paper's "
     "second experiment)?"
 )
-TASKS = ("digits", "grounding")
+DATA_SETS = ("digits", "grounding")
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SMALL_SHARES = (0.0, 0.5, 1.0)
 
@@ -44,10 +44,10 @@ def arm_name(layers: int, share: float) -> str:
 def run(plan: Plan) -> dict[str, Any]:
     shares = SHARES if plan.full else SMALL_SHARES
 
-    def arms(task: Task, recipe: Recipe) -> list[Arm]:
+    def arms(data_set: DataSet, recipe: Recipe) -> list[Arm]:
         grid = [
             Arm(
-                task=task.name,
+                group=data_set.name,
                 name=arm_name(layers, share),
                 recipe=replace(
                     recipe,
@@ -60,9 +60,9 @@ def run(plan: Plan) -> dict[str, Any]:
             for layers in layer_counts(recipe.model.num_layers)
             for share in shares
         ]
-        return grid + alone(task, recipe)
+        return grid + alone(data_set, recipe)
 
-    return study(plan, NAME, TASKS, arms)
+    return study(plan, NAME, DATA_SETS, arms)
 
 
 def _grid(document: Document) -> list[Document]:

@@ -1,4 +1,4 @@
-"""Doing many runs, one after the other or several at a time; what was finished before is not done again."""
+"""Do many runs, one after the other or several at a time; find those done that were finished before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,14 @@ SCORES = "test.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run to be had.
+    """A run to do.
 
     Attributes:
-        label: what to call it when telling how far things are.
+        label: its name in progress lines.
         recipe: what to train.
-        directory: where the run is, or goes.
+        directory: of the run, there already or not.
         test: whether to score it on the test split too.
-        watch: told the row of every epoch, in whatever process the run is; True stops the run, which can go on later.
+        watch: gets the row of every epoch, in the process of the run; True stops the run, which can go on later.
     """
 
     label: str
@@ -42,6 +42,16 @@ class Job:
     directory: Path
     test: bool = True
     watch: Callable[[Mapping[str, Any]], bool] | None = None
+
+    @classmethod
+    def seeded(cls, label: str, recipe: Recipe, seed: int, folder: Path, *, test: bool = True) -> Job:
+        """The run of a recipe with this seed, in `folder/seed-N`; other runs of the recipe may be beside it."""
+        return cls(
+            label=f"{label} seed {seed}",
+            recipe=replace(recipe, train=replace(recipe.train, seed=seed)),
+            directory=folder / f"seed-{seed}",
+            test=test,
+        )
 
     @property
     def found(self) -> bool:
@@ -51,12 +61,12 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         summary: what `locomt.train.fit` returned; of a stopped run, the row of its last epoch.
         scores: what `locomt.train.evaluate` returned for the test split; None where it was not asked for.
-        seconds: that it took; 0 where it was found.
+        seconds: that it took; 0 where it was found done.
         stopped: whether `Job.watch` stopped it.
     """
 
@@ -67,7 +77,7 @@ class Outcome:
 
 
 class StoppedError(Exception):
-    """A run that is not worth going on with."""
+    """Raised within a run to stop it."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         super().__init__(row)
@@ -112,17 +122,10 @@ def do(job: Job) -> Outcome:
     return Outcome(summary=summary, scores=scores, seconds=0.0 if found else time.monotonic() - start)
 
 
-def check_counts(at_once: int, threads: int) -> None:
-    """Refuse to do less than one run at a time, or to give it less than one thread."""
-    for name, value in (("jobs", at_once), ("threads", threads)):
-        if value < 1:
-            raise ValueError(f"{name}: expected 1 or more, got {value}")
-
-
 def _given_up(job: Job) -> Mapping[str, Any] | None:
-    """The epoch after which the run is to be stopped, among those that it had before its process was.
+    """The epoch after which `watch` stops the run, among those that an earlier process had.
 
-    Whoever watches may not have been told of the last one, or the answer was not heeded any more.
+    That process may have ended before it told `watch` of its last epoch, or before it heeded the answer.
     """
     run = RunDirectory(job.directory)
     if job.watch is None or run.finished or not run.last.exists():
@@ -136,68 +139,91 @@ def _stopped(job: Job, row: Mapping[str, Any], start: float) -> Outcome:
     return Outcome(summary=summary, scores=None, seconds=time.monotonic() - start, stopped=True)
 
 
-def do_all(
-    jobs: Sequence[Job],
-    *,
-    at_once: int = 1,
-    threads: int = 1,
-    on_done: Callable[[Job, Outcome], object] = lambda job, outcome: None,
-) -> list[Outcome]:
-    """The outcomes of the jobs, in their order.
+def _tell_nobody(*_: object) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Does runs, and tells how far it is.
 
     Every run has `threads` threads, whether it has the machine to itself or not, so that what comes out does not
     depend on `at_once`.
 
-    Args:
-        jobs: what to do.
+    Attributes:
         at_once: processes; with 1 the work is done in this one.
-        threads: of each.
-        on_done: told every job as it is done.
-
-    Raises:
-        ValueError: as `do`, or a run that is still to be done wants several devices.
-        MachineError: as `do`, or a process died.
+        threads: CPU threads of each.
+        on_plan: told how many runs are about to be done, each time that some are.
+        on_run: told every run that is done, or found done.
     """
-    check_counts(at_once, threads)
-    for job in jobs:
-        if job.recipe.train.devices > 1 and not RunDirectory(job.directory).finished:
-            raise ValueError(
-                f"train.devices is {job.recipe.train.devices}, but many runs are done with one device each; leave it "
-                f"out, or train {job.label} first by `locomt train`, into {job.directory}, where it will be found"
-            )
-    key()  # before any process is started: what they make is this one's own, wherever the key is kept
-    outcomes: dict[int, Outcome] = {}
-    left = [place for place, job in enumerate(jobs) if not job.found]
-    alone = min(at_once, len(left)) <= 1
-    with torch_threads(threads):
-        for place, job in enumerate(jobs):
-            if alone or place not in left:
-                outcomes[place] = do(job)
-                on_done(job, outcomes[place])
-    if alone:
-        return list(outcomes.values())
-    # Spawned, not forked: a fork of a process in which torch has started threads may hang.
-    context = multiprocessing.get_context("spawn")
-    try:
-        with workers(min(at_once, len(left)), context, torch.set_num_threads, threads) as pool:
-            places = {pool.submit(do, jobs[place]): place for place in left}
-            for _ in left:
-                ended = pool.ended()
-                assert ended is not None
-                place = places[ended]
-                outcomes[place] = ended.result()
-                on_done(jobs[place], outcomes[place])
-    except BrokenProcessPool:
-        raise MachineError(
-            f"a process that had a run died: the memory may be too small for {at_once} runs at a time (--jobs), or a "
-            "decoder crashed; with --jobs 1 it shows where. The same command goes on"
-        ) from None
-    return [outcomes[place] for place in range(len(jobs))]
+
+    at_once: int = 1
+    threads: int = 1
+    on_plan: Callable[[int], object] = _tell_nobody
+    on_run: Callable[[Job, Outcome], object] = _tell_nobody
+
+    def __post_init__(self) -> None:
+        for name, value in (("jobs", self.at_once), ("threads", self.threads)):
+            if value < 1:
+                raise ValueError(f"{name}: expected 1 or more, got {value}")
+
+    def do(self, jobs: Sequence[Job], on_done: Callable[[Job, Outcome], object] = _tell_nobody) -> list[Outcome]:
+        """The outcomes of the jobs, in their order.
+
+        Args:
+            jobs: what to do.
+            on_done: told every job as it is done, before `on_run` is.
+
+        Raises:
+            ValueError: as `do`, or a run that is still to be done wants several devices.
+            MachineError: as `do`, or a process died.
+        """
+        self.on_plan(len(jobs))
+        for job in jobs:
+            if job.recipe.train.devices > 1 and not RunDirectory(job.directory).finished:
+                raise ValueError(
+                    f"train.devices is {job.recipe.train.devices}, but many runs are done with one device each; "
+                    f"leave it out, or train {job.label} first by `locomt train`, into {job.directory}, where it will "
+                    "be found"
+                )
+        key()  # before any process is started: what they make is this one's own, wherever the key is kept
+        outcomes: dict[int, Outcome] = {}
+
+        def tell(place: int, outcome: Outcome) -> None:
+            outcomes[place] = outcome
+            on_done(jobs[place], outcome)
+            self.on_run(jobs[place], outcome)
+
+        left = [place for place, job in enumerate(jobs) if not job.found]
+        alone = min(self.at_once, len(left)) <= 1
+        with torch_threads(self.threads):
+            for place, job in enumerate(jobs):
+                if alone or place not in left:
+                    tell(place, do(job))
+        if not alone:
+            self._do_side_by_side({place: jobs[place] for place in left}, tell)
+        return [outcomes[place] for place in range(len(jobs))]
+
+    def _do_side_by_side(self, jobs: Mapping[int, Job], tell: Callable[[int, Outcome], None]) -> None:
+        # Spawned, not forked: a fork of a process in which torch has started threads may hang.
+        context = multiprocessing.get_context("spawn")
+        try:
+            with workers(min(self.at_once, len(jobs)), context, torch.set_num_threads, self.threads) as pool:
+                places = {pool.submit(do, job): place for place, job in jobs.items()}
+                for _ in jobs:
+                    ended = pool.ended()
+                    assert ended is not None
+                    tell(places[ended], ended.result())
+        except BrokenProcessPool:
+            raise MachineError(
+                f"a process that had a run died: the memory may be too small for {self.at_once} runs at a time "
+                "(--jobs), or a decoder crashed; with --jobs 1 it shows where. The same command goes on"
+            ) from None
 
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Give torch that many CPU threads for a while."""
+    """Give torch that many CPU threads within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

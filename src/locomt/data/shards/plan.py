@@ -26,7 +26,7 @@ class PrepareError(ValueError):
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedShard:
     """One shard: its path, the note of what it holds, its samples and their keys."""
 
     tar: Path
@@ -133,16 +133,16 @@ def begun_in(out: Path) -> Iterator[None]:
         yield
 
 
-def lay_out(rows: Iterable[Row], out: Path, storage: Storage) -> list[Job]:
+def lay_out(rows: Iterable[Row], out: Path, storage: Storage) -> list[PlannedShard]:
     """Which samples go to which shard, in which order: a split's own shards, shuffled within the split."""
     splits: dict[str, list[tuple[str, Row]]] = {}
     for number, row in enumerate(rows):
         splits.setdefault(row.split, []).append((key_of(number, row), row))
-    jobs: list[Job] = []
+    jobs: list[PlannedShard] = []
     for split, samples in splits.items():
         random.Random(f"{storage.seed} {split}").shuffle(samples)
         for first in range(0, len(samples), storage.samples):
             name = f"{re.sub(r'[^A-Za-z0-9_-]+', '_', split)[:64]}-{len(jobs):06d}"
             note = out / "journal" / f"{name}.json"
-            jobs.append(Job(out / f"{name}.tar", note, samples[first : first + storage.samples]))
+            jobs.append(PlannedShard(out / f"{name}.tar", note, samples[first : first + storage.samples]))
     return jobs

@@ -22,7 +22,7 @@ from locomt.data.labels import label_list
 from locomt.data.manifest import is_shards, read_manifest
 from locomt.data.row import Row
 from locomt.data.shards.index import INDEX, SAMPLES, VERSION, stored_fields
-from locomt.data.shards.plan import Job, PrepareError, begin, begun_in, lay_out
+from locomt.data.shards.plan import PlannedShard, PrepareError, begin, begun_in, lay_out
 from locomt.data.shards.storage import Storage
 from locomt.data.shards.tar import sha256
 from locomt.data.shards.writer import LONGEST_NAME, write_shard
@@ -105,14 +105,14 @@ def _has_failed(note: dict[str, Any], config: DataConfig) -> bool:
     )
 
 
-def _write(job: Job, config: DataConfig, storage: Storage, tell: Callable[[], None]) -> None:
+def _write(job: PlannedShard, config: DataConfig, storage: Storage, tell: Callable[[], None]) -> None:
     job.note.unlink(missing_ok=True)  # of a shard that is written again, before the shard is another
     note = write_shard(job.tar, job.rows, config, storage, tell)
     write_text(job.note, to_json(note) + "\n")
 
 
 def _write_all(
-    jobs: Sequence[Job], config: DataConfig, storage: Storage, workers: int, tell: Callable[[int], None]
+    jobs: Sequence[PlannedShard], config: DataConfig, storage: Storage, workers: int, tell: Callable[[int], None]
 ) -> None:
     done = 0
 
@@ -157,7 +157,7 @@ def _begin_worker(counter: Any, config: DataConfig, storage: Storage) -> None:
     torch.set_num_threads(1)
 
 
-def _write_in_worker(job: Job) -> None:
+def _write_in_worker(job: PlannedShard) -> None:
     counter, config, storage = _worker
 
     def count() -> None:
@@ -173,7 +173,7 @@ def _finish(
     labels: dict[str, int],
     storage: Storage,
     rows: Sequence[Row],
-    jobs: Sequence[Job],
+    jobs: Sequence[PlannedShard],
 ) -> Report:
     """Put together what the notes say: the samples, the report, and last the index."""
     places: dict[str, Any] = {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from locomt.search.method import Work
 from locomt.search.optuna.proposals import Steering, steer
+from locomt.search.work import Work
 
 
 def run(work: Work) -> None:

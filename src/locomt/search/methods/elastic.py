@@ -1,4 +1,4 @@
-"""A dense model that is trained on for all tables; then hundreds are scored with its weights, without training."""
+"""Train one model for all tables, then score hundreds of tables with its weights."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from locomt.search.budget import SearchError
-from locomt.search.candidates import cheapest_view, strategies, table_of, within
-from locomt.search.elastic import keep_front, validation_scores
-from locomt.search.method import Candidate, Work
-from locomt.search.results import Entry, best, describe, front, samples_of
+from locomt.search.candidate import Candidate
+from locomt.search.elastic_front import keep_front
+from locomt.search.front import Entry, best, front
+from locomt.search.ledger import describe, samples_of
+from locomt.search.scoring import validation_scores
 from locomt.search.source import is_dense, load_fitting
+from locomt.search.tables import cheapest_view, strategies, table_of, within
+from locomt.search.work import Work
 from locomt.train.evaluation import Run
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory
@@ -27,26 +30,26 @@ LENGTH = 7 / 3
 GENERATION = 25
 """Tables bred at a time, from all that are known by then."""
 FRESH = 0.1
-"""How many of them are random ones all the same, lest all come from one family."""
+"""The share of random ones among them, so that not all come from one family."""
 TRIES = 50
-"""How often to breed for each table that is wanted, before it is taken that there are no more."""
+"""Attempts for each table that is wanted; after so many there are taken to be no more."""
 
 
 def run(work: Work) -> None:
     """Half of the tables are made without looking at scores; the others are bred from the best ones."""
-    Elastic(work).search(work.wanted.option("tables"))
+    Elastic(work).search(work.question.option("tables"))
 
 
 class Elastic:
-    """The trained models, one a seed, and what is known about tables so far."""
+    """The trained models, one a seed, and the tables scored so far."""
 
     def __init__(self, work: Work) -> None:
         self.work, self.space = work, work.space
-        source, seeds = work.wanted.source, work.wanted.option("seeds")
+        source, seeds = work.question.source, work.question.option("seeds")
         if source and seeds > 1:
             raise SearchError(f"seeds: {source} is one run, of one seed; leave --seeds out, or --from to train {seeds}")
         if source and not is_dense(source):
-            if work.wanted.epochs:
+            if work.question.epochs:
                 raise SearchError(f"epochs: {source} is trained already; leave --epochs out, or --from to train anew")
             trained = [source]
         else:
@@ -68,15 +71,16 @@ class Elastic:
             keep_front(run.path, self._scored(place), list(kept))
 
     def _scored(self, place: int) -> Entry:
-        """What the scores of a model are of; where this differs, they do not compare."""
+        """What the scores of a model depend on; where this differs, they do not compare."""
         data = self.work.recipe.data
         common = {name: self.common[name] for name in ("metric", "better")}
         samples = samples_of(data, data.val_split)
         return {**common, "split": data.val_split, "samples": samples, "weights": self.weights[place]}
 
     def _score(self, tables: Mapping[ViewTable, list[str]]) -> None:
-        """Those that the same weights were scored with before are found in what the earlier search left."""
-        known = {entry["views"]: entry["scores"] for entry in self.work.known if entry.get("weights") == self.weights}
+        """Score tables; take the scores of the same weights from what an earlier search left."""
+        ledger = self.work.ledger
+        known = {entry["views"]: entry["scores"] for entry in ledger.known if entry.get("weights") == self.weights}
         new, device = [table for table in tables if str(table) not in known], device_of(self.work.recipe)
         if new:
             scores = zip(*(validation_scores(run, new, device=device) for run in self.runs), strict=True)
@@ -85,7 +89,7 @@ class Elastic:
             recipe, facts = self.work.tuned(table, self.runs[0].path), {"weights": self.weights}
             candidate = Candidate(table=table, names=tuple(names), recipe=recipe, facts=facts)
             runs = [run.path for run in self.runs]
-            self.entries[table] = self.work.tell(candidate, known[str(table)], training_runs=0.0, runs=runs)
+            self.entries[table] = ledger.record(candidate, known[str(table)], training_runs=0.0, runs=runs)
 
     def _made(self, count: int) -> dict[ViewTable, list[str]]:
         """The cheapest table, the hand-made ones and random ones."""
@@ -135,17 +139,17 @@ class Elastic:
 
 
 def _train(work: Work) -> list[Path]:
-    """A run a seed, from a dense one; the best epoch is that of the recipe's own table."""
-    source, seeds = work.wanted.source, work.wanted.all_seeds
-    epochs = work.wanted.epochs or round(LENGTH * work.recipe.train.epochs)
+    """Train a model for each seed, from a dense one; the best epoch is that of the recipe's own table."""
+    source, seeds = work.question.source, work.question.all_seeds
+    epochs = work.question.epochs or round(LENGTH * work.recipe.train.epochs)
     elastic_recipe(work.recipe, epochs)  # what cannot serve is told before anything is trained
     if source:
         load_fitting(source, work.space.config)
     dense = [source] if source else work.dense(seeds)
     jobs = [elastic_job(work.recipe, start, epochs, seed, work.runs) for start, seed in zip(dense, seeds, strict=True)]
-    work.do(jobs)
+    work.runner.do(jobs)
     passes = len(work.recipe.train.elastic_tables)
-    work.before += passes * len(jobs) * epochs / work.recipe.train.epochs
+    work.ledger.other_runs += passes * len(jobs) * epochs / work.recipe.train.epochs
     return [job.directory for job in jobs]
 
 
@@ -162,16 +166,12 @@ def elastic_recipe(recipe: Recipe, epochs: int) -> Recipe:
 def elastic_job(recipe: Recipe, dense: Path, epochs: int, seed: int, root: Path) -> Job:
     """The training of a dense model's weights for all tables."""
     recipe = elastic_recipe(recipe, epochs)
-    return Job(
-        label=f"elastic seed {seed}",
-        recipe=replace(recipe, train=replace(recipe.train, seed=seed, start=str(dense.absolute()))),
-        directory=root / "elastic" / f"seed-{seed}",
-        test=False,
-    )
+    recipe = replace(recipe, train=replace(recipe.train, start=str(dense.absolute())))
+    return Job.seeded("elastic", recipe, seed, root / "elastic", test=False)
 
 
 def _digest(path: Path) -> str:
-    """What tells the weights of a finished run from those of another."""
+    """A hash of the weights of a finished run."""
     found = hashlib.sha256()
     for file in sorted(RunDirectory(path).model.glob("*.safetensors")):
         found.update(file.read_bytes())

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from locomt.cost import flops
 from locomt.data import label_list
-from locomt.search.method import Candidate, Work
+from locomt.search.candidate import Candidate
+from locomt.search.work import Work
 from locomt.train.evaluation import Run
 from locomt.train.recipe import Recipe
 from locomt.train.runs import Job
@@ -20,21 +21,14 @@ def run(work: Work) -> None:
     settings = learning.train.learn_views
     asked = (settings.budget, settings.one_way, sorted(settings.prices.items()))
     folder = work.runs / f"learned-{hashlib.sha256(repr(asked).encode()).hexdigest()[:12]}"
-    jobs = [
-        Job(
-            label=f"learned seed {seed}",
-            recipe=replace(learning, train=replace(learning.train, seed=seed)),
-            directory=folder / f"seed-{seed}",
-            test=False,
-        )
-        for seed in work.wanted.all_seeds
-    ]
-    for job, outcome in zip(jobs, work.do(jobs), strict=True):
+    jobs = [Job.seeded("learned", learning, seed, folder, test=False) for seed in work.question.all_seeds]
+    for job, outcome in zip(jobs, work.runner.do(jobs), strict=True):
         table, seed = Run.load(job.directory).model.table, job.recipe.train.seed
         assert table is not None
         candidate = Candidate(table=table, names=(f"learned {seed}",), recipe=work.tuned(table, job.directory))
         cost = cost_in_runs(work, learning, table.score_pairs(work.space.tokens))
-        work.tell(candidate, [work.score(job, outcome)], seeds=[seed], training_runs=cost, runs=[job.directory])
+        score = work.score(job, outcome)
+        work.ledger.record(candidate, [score], seeds=[seed], training_runs=cost, runs=[job.directory])
 
 
 def learned_recipe(work: Work) -> Recipe:

@@ -12,9 +12,10 @@ from locomt.cost.knapsack import choose, need_solver
 from locomt.data import ManifestDataset
 from locomt.files import to_json, write_text
 from locomt.nn.model import FusionModel
-from locomt.search.mass import AttentionMass, measure_mass
-from locomt.search.method import Candidate, Work
+from locomt.search.attention_mass import AttentionMass, measure_mass
+from locomt.search.candidate import Candidate
 from locomt.search.source import load_fitting
+from locomt.search.work import Work
 from locomt.train.evaluation import Run, evaluate
 from locomt.train.loading import make_loader
 from locomt.train.recipe import Recipe
@@ -31,7 +32,7 @@ PASS = 3
 def run(work: Work) -> None:
     """A table of each dense model, which has a seed of its own, or of the one that is given, tuned with every seed."""
     need_solver()
-    seeds, source = work.wanted.all_seeds, work.wanted.source
+    seeds, source = work.question.all_seeds, work.question.source
     measured = []
     for dense, own in [(source, seeds)] if source else zip(work.dense(seeds), ([seed] for seed in seeds), strict=True):
         candidate, mass = _convert(work, dense, "mass" if source else f"mass {own[0]}")
@@ -46,7 +47,7 @@ def _convert(work: Work, dense: Path, name: str) -> tuple[Candidate, AttentionMa
     source = load_fitting(dense, work.space.config)
     samples = _spread(work.recipe, source)
     mass = measure_mass(source.model, make_loader(samples, work.recipe), device_of(work.recipe))
-    work.before += work.in_runs(len(samples) / PASS)
+    work.ledger.other_runs += work.in_runs(len(samples) / PASS)
     table = choose_table(work, mass)
     kept = mass.kept(work.space.views).numpy()
     recipe = work.tuned(table, dense)

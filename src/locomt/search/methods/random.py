@@ -1,9 +1,10 @@
 """Random draws."""
 
-from locomt.search.candidates import draws
-from locomt.search.method import Work, named
+from locomt.search.candidate import named
+from locomt.search.tables import draws
+from locomt.search.work import Work
 
 
 def run(work: Work) -> None:
-    tables = draws(work.space, work.limit, work.wanted.option("tables"), work.recipe.model.views_seed)
+    tables = draws(work.space, work.limit, work.question.option("tables"), work.recipe.model.views_seed)
     work.train(named(tables, work.recipe))

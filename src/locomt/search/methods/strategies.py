@@ -1,7 +1,8 @@
 """The hand-made strategies, all at one cost."""
 
-from locomt.search.candidates import strategies
-from locomt.search.method import Work, named
+from locomt.search.candidate import named
+from locomt.search.tables import strategies
+from locomt.search.work import Work
 
 
 def run(work: Work) -> None:

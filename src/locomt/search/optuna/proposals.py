@@ -1,4 +1,4 @@
-"""Searches that an Optuna study steers: it proposes tables, they are trained, it learns what they came to.
+"""Searches that an Optuna study steers: it proposes tables, they are trained, it gets their scores.
 
 Heads of a layer differ in nothing but their views, so a table is written with each layer's heads in the order of the
 space's views, and what a sampler proposes is brought into that form and within the budget before it counts: the study
@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from locomt.search.budget import SearchError, Space
-from locomt.search.candidates import strategies, table_of, within
-from locomt.search.method import Candidate, Work, with_table
+from locomt.search.budget import SearchError
+from locomt.search.candidate import Candidate, with_table
 from locomt.search.optuna.study import (
     STORAGE,
     Watch,
@@ -28,12 +27,15 @@ from locomt.search.optuna.study import (
     storage_url,
     take_over,
 )
+from locomt.search.space import Space
+from locomt.search.tables import strategies, table_of, within
+from locomt.search.work import Work
 from locomt.train.runs import Job, Outcome
 from locomt.views import LayerViews, View, ViewTable
 
 TRIES = 200  # proposals without a new table, before it is taken that there are none
 GIVEN = "given"
-"""The attribute of trials whose table nobody draws: what it is."""
+"""The attribute of trials whose table is given, not drawn: what it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,25 +55,26 @@ class Steering:
 
 
 def steer(work: Work, name: str, steering: Steering) -> None:
-    """Make a study of `--tables` trained tables, hand-made ones first, or go on with it.
+    """Train `--tables` tables, hand-made ones first, or go on where it was stopped.
 
     Raises:
         SearchError: Optuna is not installed, the storage cannot be used, or all is left to other machines.
     """
     study = open_study(work, name, with_cost=steering.with_cost)
-    shared = work.wanted.option("storage")
+    shared = work.question.option("storage")
     # a file of its own has no other workers, and may be moved
     worker = f"{socket.gethostname()}:{work.out.absolute()}" if shared else STORAGE
     _enqueue_hand_made(study, work)
     batch, begun = _take_up(study, work, worker)
-    wanted, told = work.wanted.option("tables"), set[int]()
+    wanted, told = work.question.option("tables"), set[int]()
     take_over(study)
     _recall(study, work, told)
+    at_once = work.runner.at_once
     while True:
         done = _finished(study)
         begun = begun if batch else done
-        room = min(work.at_once - (done - begun) - len(batch), wanted - _counted(study))
-        while len(batch) < work.at_once and room > 0 and (found := _propose(study, work, steering, worker, begun)):
+        room = min(at_once - (done - begun) - len(batch), wanted - _counted(study))
+        while len(batch) < at_once and room > 0 and (found := _propose(study, work, steering, worker, begun)):
             batch.append(found)
             room -= 1
         if not batch:
@@ -85,7 +88,7 @@ def steer(work: Work, name: str, steering: Steering) -> None:
 
 
 def _enqueue_hand_made(study: Any, work: Work) -> None:
-    """Put the hand-made tables into the study, those that a stopped process had not yet come to."""
+    """Queue the hand-made tables, without those that a stopped process queued before."""
     model, trials = work.recipe.model, study.get_trials(deepcopy=False)
     there = {trial.user_attrs.get(GIVEN) for trial in trials}
     if trials and "hand-made 0" not in there:  # the budget has none
@@ -96,9 +99,9 @@ def _enqueue_hand_made(study: Any, work: Work) -> None:
 
 
 def _take_up(study: Any, work: Work, worker: str) -> tuple[list[tuple[Any, ViewTable]], int]:
-    """The tables that this worker had begun when it was stopped, and how many were finished when it began with them.
+    """The tables that this worker had begun when it was stopped, and how many were finished when it began them.
 
-    A trial that was only half asked for is dropped: what it would have been is proposed once more.
+    A trial with only some of its heads drawn is dropped; the same table is proposed once more.
     """
     optuna = import_optuna()
     batch: list[tuple[Any, ViewTable]] = []
@@ -118,7 +121,7 @@ def _take_up(study: Any, work: Work, worker: str) -> tuple[list[tuple[Any, ViewT
 
 
 def _recall(study: Any, work: Work, told: set[int]) -> None:
-    """Put down what the study has come to know, be it from here or from another machine."""
+    """Record finished trials, whichever machine ran them."""
     state = import_optuna().trial.TrialState
     for trial in study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED)):
         if trial.number in told:
@@ -126,12 +129,12 @@ def _recall(study: Any, work: Work, told: set[int]) -> None:
         told.add(trial.number)
         cost = trial.user_attrs["cost"]
         if trial.state == state.PRUNED:
-            work.before += cost
+            work.ledger.other_runs += cost
             continue
         candidate = _candidate(work, _table(trial.params, work.space), trial.number)
-        runs = [candidate.job(work.runs, seed).directory for seed in work.wanted.all_seeds]
+        runs = [candidate.job(work.runs, seed).directory for seed in work.question.all_seeds]
         here = [run for run in runs if run.is_dir()]
-        work.tell(candidate, trial.user_attrs["scores"], training_runs=cost, runs=here)
+        work.ledger.record(candidate, trial.user_attrs["scores"], training_runs=cost, runs=here)
 
 
 def _finished(study: Any) -> int:
@@ -145,7 +148,7 @@ def _counted(study: Any) -> int:
 
 
 def _propose(study: Any, work: Work, steering: Steering, worker: str, begun: int) -> tuple[Any, ViewTable] | None:
-    """A new table; none where there seem to be no more.
+    """Propose a new table; None where there seem to be no more.
 
     What is drawn depends on how many tables there are, and on how many draws for this one came to nothing; not on what
     was waiting in the study. So a process that goes on draws what would have been drawn.
@@ -187,19 +190,19 @@ def _known(study: Any, space: Space, but: int | None = None) -> set[str]:
 
 
 def _is_asked(trial: Any, space: Space) -> bool:
-    """Whether it is settled which table a trial is about."""
+    """Whether all heads of a trial are drawn."""
     return len(trial.params) == space.layers * space.heads
 
 
 def _train(study: Any, work: Work, batch: list[tuple[Any, ViewTable]], steering: Steering) -> None:
-    """Have the runs of a batch, and tell the study: where runs may be given up, the other seeds after the first."""
-    optuna, (first, *others) = import_optuna(), work.wanted.all_seeds
+    """Train a batch and report to the study; where runs may be given up, the other seeds come after the first."""
+    optuna, (first, *others) = import_optuna(), work.question.all_seeds
     found: dict[int, list[tuple[Job, Outcome]]] = {trial.number: [] for trial, _ in batch}
     left = batch
     with beating(study, [trial for trial, _ in batch]):
         for seeds in [[first], others] if steering.prune and others else [[first, *others]]:
             jobs = [(trial, _job(study, work, trial, table, seed, steering)) for trial, table in left for seed in seeds]
-            for (trial, job), outcome in zip(jobs, work.do([job for _, job in jobs]), strict=True):
+            for (trial, job), outcome in zip(jobs, work.runner.do([job for _, job in jobs]), strict=True):
                 found[trial.number].append((job, outcome))
             left = [(trial, table) for trial, table in left if not found[trial.number][0][1].stopped]
     for trial, table in batch:
@@ -226,12 +229,12 @@ def _job(study: Any, work: Work, trial: Any, table: ViewTable, seed: int, steeri
 
 
 def cost_in_runs(outcome: Outcome, epochs: int) -> float:
-    """What a run took: 1, or the share of its epochs (counted from 1) that it had when it was given up."""
+    """The cost of a run: 1, or the share of its epochs (counted from 1) that it had when it was given up."""
     return float(outcome.summary["epoch"]) / epochs if outcome.stopped else 1.0
 
 
 def _candidate(work: Work, table: ViewTable, number: int) -> Candidate:
-    return Candidate(table=table, names=(f"{work.wanted.method} {number}",), recipe=with_table(work.recipe, table))
+    return Candidate(table=table, names=(f"{work.question.method} {number}",), recipe=with_table(work.recipe, table))
 
 
 def _hand_made(work: Work, cross: float, seed: int) -> Iterator[ViewTable]:

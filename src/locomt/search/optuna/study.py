@@ -1,4 +1,4 @@
-"""The Optuna study that steers a search: where it is kept, and which trials somebody is at work on.
+"""The Optuna study that steers a search: its storage, and the heartbeats of trials in progress.
 
 Optuna renews heartbeats of trials that `Study.optimize` runs. Here trials are asked for and told, often many at a time
 and in other processes, so the heartbeats are renewed beside the work.
@@ -17,15 +17,15 @@ from typing import Any
 
 from locomt.files import make_directory
 from locomt.search.budget import SearchError
-from locomt.search.method import Work
-from locomt.search.results import samples_of
+from locomt.search.ledger import samples_of
+from locomt.search.work import Work
 
 STORAGE = "study.db"
 STARTUP = 4  # runs that are had whole before any is given up
 BEAT, GRACE = 60, 600
-"""Seconds: how often a machine says that it is at a trial, and the silence after which it is taken for dead."""
+"""Seconds between heartbeats, and of silence after which a machine is taken for dead."""
 RETRIES = 2
-"""How often a table whose machine died is tried again, lest one that kills its machine goes through all of them."""
+"""How often a table whose machine died is tried again: one that kills its machine must not go through all of them."""
 
 
 def import_optuna() -> Any:
@@ -47,11 +47,11 @@ def import_optuna() -> Any:
 
 def storage_url(work: Work) -> str:
     """Of the study's storage."""
-    return str(work.wanted.option("storage") or f"sqlite:///{work.out / STORAGE}")
+    return str(work.question.option("storage") or f"sqlite:///{work.out / STORAGE}")
 
 
 def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
-    """The study of this question: of this method, recipe, data, budget and seeds, whoever asks it and wherever.
+    """Open the study of this method, recipe, data, budget and seeds; the same one on every machine.
 
     Raises:
         SearchError: Optuna is not installed, or the storage cannot be used.
@@ -63,7 +63,7 @@ def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
         recipe.to_dict() | {"data": recipe.to_dict()["data"] | {"manifest": None}},
         samples_of(recipe.data, recipe.data.train_split, recipe.data.val_split),
         work.limit,
-        list(work.wanted.all_seeds),
+        list(work.question.all_seeds),
         [f"{view} {work.space.price(view)}" for view in work.space.views],
     )
     question = hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
@@ -88,25 +88,25 @@ def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
 
 
 def left_by(study: Any, worker: str) -> list[Any]:
-    """The trials that this worker was at when it was stopped, in their order."""
+    """The trials that this worker had begun when it was stopped, in their order."""
     running = import_optuna().trial.TrialState.RUNNING
     trials = study.get_trials(deepcopy=False, states=(running,))
     return [trial for trial in trials if trial.user_attrs.get("worker", STORAGE) == worker]
 
 
 def take_over(study: Any) -> None:
-    """Trials whose machine has been silent for `GRACE` are to be done again, by whoever comes first."""
+    """Put trials whose machine has been silent for `GRACE` back into the queue."""
     import_optuna().storages.fail_stale_trials(study)
 
 
 def beat(study: Any, trial: Any) -> None:
-    """Say that somebody is at work on a trial."""
+    """Renew the heartbeat of a trial."""
     study._storage.record_heartbeat(trial._trial_id)
 
 
 @contextmanager
 def beating(study: Any, trials: Sequence[Any]) -> Iterator[None]:
-    """Say so of these trials, again and again meanwhile."""
+    """Renew the heartbeats of these trials until the block ends."""
     missed, over = import_optuna().exceptions.StorageInternalError, Event()
 
     def keep_on() -> None:
@@ -126,9 +126,9 @@ def beating(study: Any, trials: Sequence[Any]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Watch:
-    """Tells a study how a run goes, epoch by epoch, and whether it is worth going on; in whatever process it runs.
+    """Reports every epoch of a run to a study, and stops the run where it is pruned; in whatever process it runs.
 
-    The study keeps what it was told: a run that goes on after a stop is judged as if there had been none.
+    The study keeps the reports: a run that goes on after a stop is judged as if there had been none.
     """
 
     url: str

@@ -1,21 +1,21 @@
-"""The tasks of the studies: data made from a seed, or from real data, and their recipes."""
+"""The data sets of the studies: made from a seed, or from real data; and their recipes."""
 
-from locomt.studies.datasets import clips, digits, grounding, modalities, moments, mosi, qa, temporal
-from locomt.studies.datasets.task import Task, TaskError
+from locomt.studies.datasets import demo_clips, digits, grounding, moments, mosi, qa, ring, temporal
+from locomt.studies.datasets.data_set import DataSet, DataSetError
 
-__all__ = ["TASKS", "Task", "TaskError"]
+__all__ = ["DATA_SETS", "DataSet", "DataSetError"]
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        qa.TASK,
-        grounding.TASK,
-        moments.TASK,
-        *modalities.TASKS,
-        temporal.TASK,
+DATA_SETS: dict[str, DataSet] = {
+    data_set.name: data_set
+    for data_set in (
+        qa.DATA_SET,
+        grounding.DATA_SET,
+        moments.DATA_SET,
+        *ring.DATA_SETS,
+        temporal.DATA_SET,
         temporal.TONES,
-        digits.TASK,
-        mosi.TASK,
-        clips.TASK,
+        digits.DATA_SET,
+        mosi.DATA_SET,
+        demo_clips.DATA_SET,
     )
 }

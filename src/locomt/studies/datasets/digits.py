@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from locomt.studies.datasets.task import Settings, Task, TaskError, real_data, write_manifest
+from locomt.studies.datasets.data_set import DataSet, DataSetError, Settings, real_data, training, write_manifest
 
 RATE = 8000
 TAKES = {"train": range(10, 50), "val": range(5, 10), "test": range(5)}
@@ -60,7 +60,7 @@ def make_digits(
         The rows of the manifest.
 
     Raises:
-        TaskError: there are no such recordings, or scikit-learn is not installed.
+        DataSetError: there are no such recordings, or scikit-learn is not installed.
     """
     random = np.random.default_rng(seed)
     recordings = find_recordings(source)
@@ -90,7 +90,7 @@ def handwritten() -> tuple[Array, NDArray[np.int64]]:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise TaskError("the handwritten digits come with scikit-learn: pip install scikit-learn") from None
+        raise DataSetError("the handwritten digits come with scikit-learn: pip install scikit-learn") from None
     digits = load_digits()
     return digits.images / 16, digits.target
 
@@ -103,7 +103,7 @@ def find_recordings(source: Path) -> dict[tuple[int, str, int], Path]:
         digit, speaker, take = path.stem.split("_")
         found[int(digit), speaker, int(take)] = path
     if not found:
-        raise TaskError(f"expected recordings such as 0_george_0.wav in {folder}, found none")
+        raise DataSetError(f"expected recordings such as 0_george_0.wav in {folder}, found none")
     return dict(sorted(found.items()))
 
 
@@ -111,7 +111,7 @@ def read_wav(path: Path) -> Array:
     """Samples in [-1, 1]."""
     with wave.open(str(path), "rb") as file:
         if (file.getframerate(), file.getsampwidth(), file.getnchannels()) != (RATE, 2, 1):
-            raise TaskError(f"{path}: expected {RATE} Hz, 16 bits, mono, got {file.getparams()}")
+            raise DataSetError(f"{path}: expected {RATE} Hz, 16 bits, mono, got {file.getparams()}")
         return np.frombuffer(file.readframes(file.getnframes()), dtype="<i2") / 32768
 
 
@@ -158,20 +158,11 @@ def recipe(full: bool) -> dict[str, Any]:
             },
             "cache": True,
         },
-        "train": {
-            "epochs": 12 if full else 1,
-            "batch_size": 64,
-            "optimizer": "adamw",
-            "learning_rate": 1e-2,
-            "weight_decay": 0.05,
-            "warmup_epochs": 1,
-            "accelerator": "cpu",
-            "tensorboard": False,
-        },
+        "train": training(full, epochs=12, batch_size=64) | {"learning_rate": 1e-2, "warmup_epochs": 1},
     }
 
 
-TASK = Task(
+DATA_SET = DataSet(
     name="digits",
     about="Which digit is spoken and shown, both too noisy to be read alone.",
     settings=settings,

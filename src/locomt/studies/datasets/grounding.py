@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from locomt.studies.datasets.data_set import DataSet, Settings, training, write_manifest
 from locomt.studies.datasets.pictures import COLOURS, SHAPES, SIZES, Pair, Thing, cell_numbers, draw, pairs_of, spell
-from locomt.studies.datasets.task import Settings, Task, training, write_manifest
 
 SIDE = 4
 LABELS = ("other", "target")
@@ -109,7 +109,7 @@ def asked_recipe(full: bool, shown: str, numbers: int, places: int) -> dict[str,
     }
 
 
-TASK = Task(
+DATA_SET = DataSet(
     name="grounding",
     about="Which cell of a picture a phrase means, in pairs of colour and shape that training never showed or named.",
     settings=settings,

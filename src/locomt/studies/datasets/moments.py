@@ -1,7 +1,7 @@
 """Moments: which frames of a clip does the phrase mean, in pairs of colour and shape that training never had.
 
 A clip has 32 frames and shows eight things one after the other, each for two to four frames: two sizes of two colours
-of two shapes, every combination once, as a picture of task `grounding` does. So each of the three words of a phrase,
+of two shapes, every combination once, as a picture of `grounding` does. So each of the three words of a phrase,
 `large red circle`, halves what is left, and no thing stands out: order and lengths are random. The frames that are
 left, none to sixteen, are blank and lie before, between and after the things. Every frame is labelled, `target` or
 `other`; on average 3 of the 32 are the target. A phrase alone gives a frame a chance of about 1 in 10 (the first and
@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from locomt.studies.datasets.data_set import DataSet, Settings
 from locomt.studies.datasets.grounding import Cells, asked_recipe, eight, write_asked
 from locomt.studies.datasets.pictures import PIXELS, Thing, draw_pixels
-from locomt.studies.datasets.task import Settings, Task
 from locomt.studies.datasets.temporal import WAVES, times
 
 FRAMES = 32
@@ -57,7 +57,7 @@ def recipe(full: bool) -> dict[str, Any]:
     return asked_recipe(full, "clip", 3 * PIXELS**2 + 2 * WAVES, FRAMES)
 
 
-TASK = Task(
+DATA_SET = DataSet(
     name="moments",
     about="Which frames of a clip a phrase means, in pairs of colour and shape that training never showed or named.",
     settings=settings,

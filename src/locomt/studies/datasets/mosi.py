@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from locomt.studies.datasets.task import Settings, Task, TaskError, real_data, write_manifest
+from locomt.studies.datasets.data_set import DataSet, DataSetError, Settings, real_data, write_manifest
 
 MODALITIES = ("text", "audio", "video")
 LABELS = ("negative", "positive")
@@ -49,7 +49,7 @@ def make_mosi(source: Path, out: Path, *, val_videos: int, seed: int) -> dict[st
         The videos of each split.
 
     Raises:
-        TaskError: the files do not belong together.
+        DataSetError: the files do not belong together.
     """
     videos = {split: read_split(source, split) for split in ("train", "test")}
     random = np.random.default_rng(seed)
@@ -84,9 +84,9 @@ def read_split(source: Path, split: str) -> dict[str, Video]:
     labels = np.array([float(transcripts[place][3]) for place in places])
     for modality, table in tables.items():
         if table.shape[0] != len(places) or not np.array_equal(table[:, -1], labels):
-            raise TaskError(f"{split} {modality}: expected the labels of {len(places)} transcripts, got others")
+            raise DataSetError(f"{split} {modality}: expected the labels of {len(places)} transcripts, got others")
     if not np.allclose(tables["text"][:, :-1], np.array([row[1:] for row in listed], dtype=float)):
-        raise TaskError(f"{split}: text_{split}.csv and text/text_{split}0.csv hold different features")
+        raise DataSetError(f"{split}: text_{split}.csv and text/text_{split}0.csv hold different features")
     rows: dict[str, list[tuple[int, int]]] = {}
     for row, place in enumerate(places):
         video, number = transcripts[place][0].rsplit("_", 1)
@@ -144,7 +144,7 @@ def recipe(full: bool) -> dict[str, Any]:
     }
 
 
-TASK = Task(
+DATA_SET = DataSet(
     name="mosi",
     about="The sentiment of every utterance of a video, from text, audio and video in context.",
     settings=settings,

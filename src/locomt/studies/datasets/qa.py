@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from locomt.studies.datasets.data_set import DataSet, Settings, training, write_manifest
 from locomt.studies.datasets.pictures import COLOURS, SHAPES, SIZES, Pair, Thing, cell_numbers, draw, pairs_of, spell
-from locomt.studies.datasets.task import Settings, Task, training, write_manifest
 
 SIDE = 3
 ANSWERS = ("none", "one", "two", "three")
@@ -101,7 +101,7 @@ def recipe(full: bool) -> dict[str, Any]:
     }
 
 
-TASK = Task(
+DATA_SET = DataSet(
     name="qa",
     about="How many things in a picture are of a colour and of a shape, in pairs that training never showed or asked.",
     settings=settings,

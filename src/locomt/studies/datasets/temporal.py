@@ -11,8 +11,8 @@ The sound is log-mel features, 20 vectors a second, about 0 and of variance abou
 noise at `snr` dB; the pictures are 8 x 8 pixels, 10 a second, with normal noise of a standard deviation of `blur`,
 blank where nothing is shown. Each vector ends with its place in time, as sines and cosines.
 
-Task `temporal` speaks with the recordings of the Free Spoken Digit Dataset (up to 0.9 s long) and shows the handwritten
-digits of scikit-learn, divided as for task `digits`: no recording and no image is in two splits. Task `tones` needs
+`temporal` speaks with the recordings of the Free Spoken Digit Dataset (up to 0.9 s long) and shows the handwritten
+digits of scikit-learn, divided as for `digits`: no recording and no image is in two splits. `tones` needs
 neither: its words are two tones in turn, its digits those of a seven-segment display.
 """
 
@@ -27,8 +27,8 @@ import torch
 from numpy.typing import NDArray
 
 from locomt.data.media.spectrogram import log_mel
+from locomt.studies.datasets.data_set import DataSet, Settings, real_data, training, write_manifest
 from locomt.studies.datasets.digits import IMAGES, RATE, TAKES, find_recordings, handwritten, read_wav
-from locomt.studies.datasets.task import Settings, Task, real_data, training, write_manifest
 
 NAMES = ("other", "shown")
 DIGITS, SHOWN = 4, 2
@@ -48,7 +48,7 @@ SEGMENTS = ("abcdef", "bc", "abged", "abgcd")
 BARS: dict[str, Any] = {"a": np.s_[0, 2:6], "g": np.s_[3, 2:6], "d": np.s_[6, 2:6]}
 BARS |= {"f": np.s_[0:4, 2], "b": np.s_[0:4, 5], "e": np.s_[3:7, 2], "c": np.s_[3:7, 5]}
 PITCHES = ((420, 420), (1700, 1700), (420, 1700), (1700, 420))
-"""Hz: the two tones of each word of task `tones`."""
+"""Hz: the two tones of each word of data set `tones`."""
 
 Array = NDArray[np.float64]
 Draw = Callable[[int, np.random.Generator], Array]
@@ -177,7 +177,7 @@ def recipe(full: bool) -> dict[str, Any]:
     }
 
 
-TASK = Task(
+DATA_SET = DataSet(
     name="temporal",
     about="When digits are spoken, and which of them are shown by hand in the same clip, in noise.",
     settings=lambda full: settings(full, 10.0, 0.15),
@@ -185,7 +185,7 @@ TASK = Task(
     recipe=recipe,
     needs="the Free Spoken Digit Dataset in fsdd/, and scikit-learn",
 )
-TONES = Task(
+TONES = DataSet(
     name="tones",
     about="When words of two tones sound, and which of them a display shows in the same clip, in noise.",
     settings=lambda full: settings(full, 0.0, 0.3),

@@ -1,11 +1,12 @@
-"""View tables to try at a budget, made without looking at data: the hand-made strategies, and random draws."""
+"""View tables to try at a budget, made without data: the hand-made strategies, and random draws."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from locomt.search.budget import SearchError, Space
+from locomt.search.budget import SearchError
+from locomt.search.space import Space
 from locomt.views import SELF, STRATEGIES, LayerViews, View, ViewTable
 
 ALL_CROSS = "all cross"
@@ -72,7 +73,7 @@ def draws(space: Space, limit: int, count: int, seed: int) -> Mapping[str, ViewT
 
 
 def within(table: ViewTable, space: Space, limit: int, order: Iterable[int]) -> ViewTable:
-    """The table with the cheapest view in as many heads as the limit asks for.
+    """Bring a table within the limit: give heads the cheapest view, until it fits.
 
     Args:
         limit: what it may cost, as `space.cost` says it.
@@ -100,7 +101,7 @@ def table_of(heads: Sequence[View], space: Space) -> ViewTable:
 
 
 TRIES = 20
-"""How often to draw for each table that is wanted, before it is taken that there are no more."""
+"""Draws for each table that is wanted; after so many there are taken to be no more."""
 
 
 def _draw(space: Space, limit: int, rng: random.Random) -> ViewTable:

@@ -1,4 +1,4 @@
-"""The clips of the demonstration as a task; see `locomt.demo.clips`."""
+"""The clips of the demonstration as a data set; see `locomt.demo.clips`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from locomt.studies.datasets.task import Settings, Task
+from locomt.studies.datasets.data_set import DataSet, Settings
 
-# PyAV is imported where this task is asked for: the others need none.
+# PyAV is imported where this data set is asked for: the others need none.
 
 
 def settings(full: bool) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def recipe(full: bool) -> dict[str, Any]:
     return sections
 
 
-TASK = Task(
+DATA_SET = DataSet(
     name="clips",
     about="Which of four labels a colour and a tone make together, in encoded clips with sound.",
     settings=settings,

@@ -1,4 +1,4 @@
-"""What a task is: data made from a seed, or from real data, and the recipe that goes with them."""
+"""What a data set of the studies is: data made from a seed, or from real data, and the recipe for them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Settings = Mapping[str, Any]
 """Of the data: plain JSON types."""
 
 
-class TaskError(ValueError):
-    """A task that cannot be had: says what was expected, what came and what to do."""
+class DataSetError(ValueError):
+    """A data set that cannot be had."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class DataSet:
     """A data set of the studies and how models are trained on it.
 
     Attributes:
@@ -55,20 +55,22 @@ class Task:
             data: the folder of real data sets; looked into where `needs` is not None.
 
         Raises:
-            TaskError: the folder holds something else, or what the task needs is not there.
+            DataSetError: the folder holds something else, or what the data set needs is not there.
         """
         wanted = {"task": self.name, **self.settings(full)}
         found = _made_with(folder)
         if found is None:
             if folder.exists():
-                raise TaskError(f"{folder} holds something else than data made here; name another folder or remove it")
+                raise DataSetError(
+                    f"{folder} holds something else than data made here; name another folder or remove it"
+                )
             with replacing(folder) as temporary:
                 temporary.mkdir()
                 self.write(temporary, data, self.settings(full))
                 write_text(temporary / MADE, json.dumps(wanted, indent=2) + "\n")
         elif found != json.loads(json.dumps(wanted)):
             name = next(name for name in {**wanted, **found} if found.get(name) != wanted.get(name))
-            raise TaskError(
+            raise DataSetError(
                 f"{folder} holds data made with {name} {found.get(name)!r}, not {wanted.get(name)!r}; name another "
                 "folder or remove this one"
             )
@@ -96,7 +98,7 @@ def write_manifest(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def training(full: bool, *, epochs: int, batch_size: int) -> dict[str, Any]:
-    """The section `train` that the drawn tasks share: one epoch where not in full."""
+    """The section `train` that the drawn data sets share: one epoch where not in full."""
     return {
         "epochs": epochs if full else 1,
         "batch_size": batch_size,
@@ -109,13 +111,13 @@ def training(full: bool, *, epochs: int, batch_size: int) -> dict[str, Any]:
     }
 
 
-def real_data(data: Path | None, task: str, folder: str, what: str) -> Path:
+def real_data(data: Path | None, name: str, folder: str, what: str) -> Path:
     """The folder of a data set among the real ones.
 
     Raises:
-        TaskError: it is not there.
+        DataSetError: it is not there.
     """
     if data is None or not (data / folder).is_dir():
         place = "no folder of real data was given" if data is None else f"there is no folder {data / folder}"
-        raise TaskError(f"task {task} needs {what} in a folder {folder}/ of the real data, but {place}")
+        raise DataSetError(f"data set {name} needs {what} in a folder {folder}/ of the real data, but {place}")
     return data / folder

@@ -24,13 +24,13 @@ QUESTION = (
 EVENTS_QUESTION = (
     "Do views keep what it takes to tell when events begin and end (left open by the paper, which labels whole clips)?"
 )
-TASKS = ("mosi", "qa", "grounding", "moments", "temporal", "tones")
+DATA_SETS = ("mosi", "qa", "grounding", "moments", "temporal", "tones")
 EVENTS = "tasks-events"
 EVENT_METRIC = "event_f1"
 
 
 def run(plan: Plan) -> dict[str, Any]:
-    return study(plan, NAME, TASKS, baselines)
+    return study(plan, NAME, DATA_SETS, baselines)
 
 
 def by_events(document: Document) -> Document:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locomt.search.budget import SearchError
-from locomt.search.candidates import draws, strategies
+from locomt.search.tables import draws, strategies
 from locomt.views import STRATEGIES
 from search_spaces import make_space
 

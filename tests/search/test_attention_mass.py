@@ -6,8 +6,8 @@ import torch
 from locomt import FusionConfig, FusionModel
 from locomt.data import Batch
 from locomt.nn import FeatureSpec
+from locomt.search.attention_mass import measure_mass
 from locomt.search.budget import SearchError
-from locomt.search.mass import measure_mass
 from locomt.views import MULTI, View, view_set
 
 LENGTHS = {"video": 6, "audio": 3, "text": 4}  # input steps; [CLS] comes on top

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from locomt.studies.datasets.task import Settings, Task, training, write_manifest
+from locomt.studies.datasets.data_set import DataSet, Settings, training, write_manifest
 
 LENGTHS = (16, 6, 32, 8, 12)
 WIDTHS = (16, 12, 24, 16, 12)
@@ -70,7 +70,7 @@ def _codes(seed: int, modality: int) -> NDArray[np.float64]:
 
 
 def ceiling(count: int, own: float, pair: float) -> float:
-    """The best accuracy that there is, for one who reads every symbol without fault."""
+    """The accuracy of reading every symbol without fault: the best there is."""
     # Each piece of evidence votes for a label; a vote weighs the logarithm of how much likelier it is when true.
     weights = [np.log(1 + 4 * reliability / (1 - reliability)) for reliability in (own, pair)]
     right = 0.0
@@ -132,8 +132,8 @@ def recipe(count: int, full: bool) -> dict[str, Any]:
     }
 
 
-def _task(count: int) -> Task:
-    return Task(
+def _data_set(count: int) -> DataSet:
+    return DataSet(
         name=f"modalities{count}",
         about=f"Which of four labels symbols in {count} sequences speak for, most of them read in pairs of neighbours.",
         settings=lambda full: settings(count, full),
@@ -142,4 +142,4 @@ def _task(count: int) -> Task:
     )
 
 
-TASKS = tuple(_task(count) for count in (2, 3, 4, 5))
+DATA_SETS = tuple(_data_set(count) for count in (2, 3, 4, 5))

@@ -1,4 +1,4 @@
-"""What the views of a model take in time on a device: measured once, kept in a file, and read from it ever after."""
+"""How long the views of a model take on a device: measured once, and read from a file from then on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from locomt.cost.timing import paired_seconds
 from locomt.files import to_json, write_text
 from locomt.layout import TokenLayout
 from locomt.ops import view_attention
-from locomt.search.budget import NANOSECONDS, SearchError, Space
+from locomt.search.budget import SearchError
+from locomt.search.space import NANOSECONDS, Space
 from locomt.train.recipe import Recipe
 from locomt.train.runs import device_of
 from locomt.views import LayerViews, View, ViewTable
@@ -62,13 +63,13 @@ class DeviceTimes:
 
 
 def view_times(space: Space, recipe: Recipe, path: Path, *, here: bool = False) -> DeviceTimes:
-    """The times in a file; where there are none, those of this device, which are put down there.
+    """Read the times from a file; where there is none, measure them here and write it.
 
     The forward pass of `view_attention` alone is timed, at batch 1, with all tokens, in the recipe's precision and
     where it is trained: the median over rounds in which every view has its turn.
 
     Args:
-        here: times of another machine, torch or number of threads are no times; they are replaced.
+        here: measure again where the file is of another machine, torch or number of threads.
 
     Raises:
         SearchError: the file is none of these, or of a model of another size.
@@ -88,7 +89,7 @@ def view_times(space: Space, recipe: Recipe, path: Path, *, here: bool = False) 
 def table_times(table: ViewTable, space: Space, recipe: Recipe, path: Path) -> dict[str, float] | None:
     """What the attention of a table and of Multiall takes, layer after layer, beside the views' times in a file.
 
-    It is timed once and put down there.
+    Read from that file, or measured once and added to it.
 
     Returns:
         `ms` and `multiall_ms`; None where the file's times are of another machine, torch or number of threads.

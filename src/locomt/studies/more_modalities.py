@@ -25,11 +25,11 @@ from locomt.studies.study import baselines, study
 NAME = "modalities"
 TITLE = "More than two modalities"
 QUESTION = "What happens to accuracy and cost when there are three, four or five modalities (left open by the paper)?"
-TASKS = ("modalities2", "modalities3", "modalities4", "modalities5", "mosi")
+DATA_SETS = ("modalities2", "modalities3", "modalities4", "modalities5", "mosi")
 
 
 def run(plan: Plan) -> dict[str, Any]:
-    return study(plan, NAME, TASKS, baselines)
+    return study(plan, NAME, DATA_SETS, baselines)
 
 
 def costs(document: Document) -> list[tuple[str, int, dict[str, float]]]:

@@ -18,17 +18,20 @@ from feature_project import make_project
 from locomt import ViewTable
 from locomt.cli.main import main
 from locomt.data import label_list
-from locomt.search import device
-from locomt.search.budget import Budget, SearchError, Space
-from locomt.search.candidates import draws, strategies
-from locomt.search.device import DEVICE, table_times, view_times
-from locomt.search.mass import AttentionMass
-from locomt.search.method import Work
+from locomt.search import view_times as device
+from locomt.search.attention_mass import AttentionMass
+from locomt.search.budget import Budget, SearchError
+from locomt.search.ledger import Ledger
 from locomt.search.methods.mass import choose_table
-from locomt.search.question import Search
+from locomt.search.question import Question
 from locomt.search.search import search
+from locomt.search.space import Space
+from locomt.search.tables import draws, strategies
+from locomt.search.view_times import DEVICE, table_times, view_times
+from locomt.search.work import Work
 from locomt.train import load_recipe
 from locomt.train.recipe import Recipe
+from locomt.train.runs import Runner
 from locomt.views import STRATEGIES
 from search_spaces import make_space
 
@@ -147,7 +150,7 @@ def test_a_search_within_a_time(recipe: Recipe, tmp_path: Path, method: str) -> 
     out = tmp_path / "out"
     write_times(out / DEVICE)
     # There is time for one cross head; by FLOPs there would be room for all.
-    wanted = Search(recipe=recipe, budget=Budget.parse("1.75ms"), method=method, **OPTIONS[method])
+    wanted = Question(recipe=recipe, budget=Budget.parse("1.75ms"), method=method, **OPTIONS[method])
     document = search(wanted, out)
     assert document["budget"] == {"text": "1.75ms", "ms": 1.75, "share": 1.75 / 5}
     for entry in document["tables"]:
@@ -160,14 +163,12 @@ def test_a_search_within_a_time(recipe: Recipe, tmp_path: Path, method: str) -> 
 def test_views_that_keep_mass_are_chosen_within_a_time(recipe: Recipe, tmp_path: Path) -> None:
     space = space_of(recipe)
     space = replace(space, times={view: round(1e6 * SLOW_CROSS[str(view)]) for view in space.all_views})
-    wanted = Search(recipe=recipe, budget=Budget.parse("2.4ms"), method="mass")
+    wanted = Question(recipe=recipe, budget=Budget.parse("2.4ms"), method="mass")
     mass = AttentionMass(2, 2, space.modalities)
     mass.samples += 1
     share = torch.tensor([[0.6, 0.7], [0.9, 0.8]], dtype=torch.float64)  # that falls on the other modality
     mass.sums = torch.stack([torch.stack([1 - share, share], -1), torch.stack([share, 1 - share], -1)], -2)
-    work = Work(
-        wanted, space, space.limit(wanted.budget), tmp_path, lambda jobs, tell: [], lambda candidate, entry: None
-    )
+    work = Work(Ledger(wanted, space, tmp_path), Runner())
     assert str(choose_table(work, mass)) == "self:2\nmotion~sound:1 self:1"  # by FLOPs all could be cross
 
 

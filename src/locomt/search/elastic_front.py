@@ -1,4 +1,4 @@
-"""Many view tables on one set of weights: their validation scores, and the choice of one when the model is used."""
+"""The front of an elastic run, `front.json`: kept by searches, and read to choose a table when the model is used."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from locomt.data import ManifestDataset
 from locomt.files import to_json, write_text
 from locomt.lock import locked
-from locomt.search.budget import Budget, SearchError, Space
-from locomt.search.device import DEVICE, view_times
-from locomt.search.results import Entry, best, front
-from locomt.train.bad import BadSampleLog
+from locomt.search.budget import Budget, SearchError
+from locomt.search.front import Entry, best, front
+from locomt.search.space import Space
+from locomt.search.view_times import DEVICE, view_times
 from locomt.train.evaluation import Run
-from locomt.train.loading import make_loader
-from locomt.train.mean_loss import MeanLoss
 from locomt.train.run_directory import RunError
 from locomt.views import ViewTable
 
@@ -28,49 +23,8 @@ FRONT = "front.json"
 """In the directory of an elastic run: the tables than which none found is both cheaper and as good."""
 
 
-@torch.inference_mode()
-def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.device) -> list[float]:
-    """What `train.monitor` is for each table on the validation split, as training computes it.
-
-    The split is loaded once, and each batch goes through the model once a table.
-
-    Raises:
-        SearchError: it is undefined.
-        ValueError: too many samples are bad.
-    """
-    run.check_data()
-    recipe, model, own = run.recipe, run.model.to(device).eval(), run.model.table
-    assert own is not None
-    dataset = ManifestDataset(recipe.data, recipe.data.val_split, run.labels)
-    bad = BadSampleLog({recipe.data.val_split: len(dataset)}, recipe.data.max_bad)
-    scores = [recipe.data.target.scores(run.labels).to(device) for _ in tables]
-    losses = [MeanLoss() for _ in tables]
-    for batch in make_loader(dataset, recipe):
-        bad.add(recipe.data.val_split, batch.bad)
-        if not batch.ids:
-            continue
-        batch = batch.to(device)
-        for table, score, loss in zip(tables, scores, losses, strict=True):
-            model.set_views(table)
-            logits = model(batch.inputs, batch.lengths)
-            score.update(logits, batch.labels)
-            loss.update(recipe.data.target.loss(logits, batch.labels), len(batch.ids))
-    model.set_views(own)
-    found = [
-        loss.compute() if recipe.monitor == "loss" else score.compute()["metrics"][recipe.monitor]
-        for score, loss in zip(scores, losses, strict=True)
-    ]
-    values = [float(value) for value in found if value is not None]
-    if len(values) < len(tables):
-        raise SearchError(
-            f"{run.path}: val_{recipe.monitor} is undefined on split {recipe.data.val_split!r}, so that nothing can be "
-            "chosen by it; set train.monitor to another metric"
-        )
-    return values
-
-
 def keep_front(folder: Path, scored: Entry, entries: Sequence[Entry]) -> None:
-    """Put down the front of these tables and of those put down before, unless their scores do not compare.
+    """Write the front of these tables, and of those in `front.json` where their scores compare.
 
     Args:
         folder: of the run.
@@ -87,7 +41,7 @@ def keep_front(folder: Path, scored: Entry, entries: Sequence[Entry]) -> None:
 
 
 def set_budget(run: Run, budget: str) -> None:
-    """Have a run's model follow the best of its tables within a budget; errors as of `Budget.parse`, `table_within`."""
+    """Set the views of a run's model to its best table within a budget; errors as of `Budget.parse`, `table_within`."""
     run.model.set_views(table_within(run, Budget.parse(budget)), regroup=True)
 
 

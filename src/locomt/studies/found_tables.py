@@ -10,12 +10,14 @@ from typing import Any
 
 from locomt.compare.compare import model_recipe
 from locomt.data import label_list
-from locomt.search.budget import Budget, Space
-from locomt.search.method import with_table
-from locomt.search.question import METHODS, Search
+from locomt.search.budget import Budget
+from locomt.search.candidate import with_table
+from locomt.search.methods import METHODS
+from locomt.search.question import Question
 from locomt.search.search import search
+from locomt.search.space import Space
 from locomt.studies import hand_made, shared_weights
-from locomt.studies.datasets import Task
+from locomt.studies.datasets import DataSet
 from locomt.studies.page import (
     Document,
     arm_table,
@@ -43,7 +45,7 @@ CHANGING_QUESTION = (
     "Does it help if view frequencies change while training, learned along with the weights (the paper's next check of "
     "dynamic frequencies)?"
 )
-TASKS = ("modalities3", "modalities4", "modalities5", "qa", "grounding")
+DATA_SETS = ("modalities3", "modalities4", "modalities5", "qa", "grounding")
 LEARNED = "search-learned"
 RUNS = {True: 24, False: 6}
 """Training runs that every method has in all, in full and in small: to find tables, and to choose among the best."""
@@ -54,11 +56,13 @@ FRESH = 100
 
 
 def run(plan: Plan) -> dict[str, Any]:
-    def arms(task: Task, recipe: Recipe) -> list[Arm]:
+    def arms(data_set: DataSet, recipe: Recipe) -> list[Arm]:
         recipe = replace(recipe, train=replace(recipe.train, epochs=max(2, recipe.train.epochs)))  # as `learned` needs
         fresh = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + FRESH))
-        own = [Arm(task=task.name, name=name, recipe=model_recipe(fresh, name)) for name in ("selfall", "multiall")]
-        searches = {method: _search(plan, task, recipe, method) for method in METHODS}
+        own = [
+            Arm(group=data_set.name, name=name, recipe=model_recipe(fresh, name)) for name in ("selfall", "multiall")
+        ]
+        searches = {method: _search(plan, data_set, recipe, method) for method in METHODS}
         for method, found in searches.items():
             chosen = found["chosen"]
             views = ViewTable.parse(chosen["views"], tuple(recipe.data.modalities))
@@ -79,32 +83,23 @@ def run(plan: Plan) -> dict[str, Any]:
             if method == "learned":
                 history = json.loads((Path(first["runs"][0]) / "views.json").read_text(encoding="utf-8"))
                 facts["history"] = [{"epoch": row["epoch"], "frequencies": row["frequencies"]} for row in history]
-            own.append(Arm(task=task.name, name=method, recipe=with_table(fresh, views), facts=facts))
+            own.append(Arm(group=data_set.name, name=method, recipe=with_table(fresh, views), facts=facts))
         trained = next(Path(entry["runs"][0]) for entry in searches["elastic"]["tables"] if entry["start"])
-        own += alone(task, fresh, most=LEAST)
-        own += hand_made.arms(task, fresh, searches[hand_made.METHOD])
-        return [*own, *shared_weights.arms(plan, task, recipe, fresh, trained)]
+        own += alone(data_set, fresh, most=LEAST)
+        own += hand_made.arms(data_set, fresh, searches[hand_made.METHOD])
+        return [*own, *shared_weights.arms(plan, data_set, recipe, fresh, trained)]
 
-    return study(plan, NAME, TASKS, arms, lambda recipe: {})
+    return study(plan, NAME, DATA_SETS, arms, lambda recipe: {})
 
 
-def _search(plan: Plan, task: Task, recipe: Recipe, method: str) -> dict[str, Any]:
+def _search(plan: Plan, data_set: DataSet, recipe: Recipe, method: str) -> dict[str, Any]:
     """A search of one method, whose final takes what is left of the training runs that all have."""
 
-    def have(wanted: Search) -> dict[str, Any]:
-        return search(
-            wanted,
-            plan.out / "searches" / task.name / method,
-            at_once=plan.at_once,
-            threads=plan.threads,
-            on_plan=plan.on_plan,
-            on_run=plan.on_run,
-        )
-
-    wanted = Search(recipe=recipe, budget=budget_of(recipe), method=method, **options(method, plan.full))
-    found = have(wanted)
+    out = plan.out / "searches" / data_set.name / method
+    question = Question(recipe=recipe, budget=budget_of(recipe), method=method, **options(method, plan.full))
+    found = search(question, out, plan.runner)
     left = int(RUNS[plan.full] - found["training_runs"])
-    return have(replace(wanted, final=left)) if left > 1 else found
+    return search(replace(question, final=left), out, plan.runner) if left > 1 else found
 
 
 def budget_of(recipe: Recipe) -> Budget:

@@ -1,10 +1,11 @@
-"""What a search found: every table tried, the Pareto front, and the best table within the budget."""
+"""The tables that a search tried and their scores, kept in `results.json`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,44 +13,84 @@ from typing import Any
 from locomt.cost import CONVENTION
 from locomt.data import DataConfig, read_manifest
 from locomt.files import to_json, write_text
-from locomt.search.budget import SearchError, Space
+from locomt.search.budget import SearchError
+from locomt.search.candidate import Candidate
+from locomt.search.front import Entry, best, front, key, merged
+from locomt.search.question import Question
+from locomt.search.space import Space
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import FREE, flatten
+from locomt.views import ViewTable
 
-Entry = dict[str, Any]
-"""A table that was tried, as plain JSON types; the fields are told in docs/search.md."""
-
-
-def key(entry: Mapping[str, Any]) -> tuple[str, str | None]:
-    """What makes two entries the same: the table, and the weights that training started from."""
-    return entry["views"], entry["start"]
+RESULTS = "results.json"
 
 
-def merged(old: Sequence[Entry], new: Sequence[Entry], unit: str = "gflops") -> list[Entry]:
-    """All entries, each once, the cheapest first; a table that was tried anew has the names of both times."""
-    entries = {key(entry): entry for entry in old}
-    for entry in new:
-        names = entries.get(key(entry), entry)["names"]
-        entries[key(entry)] = entry | {"names": list(dict.fromkeys([*names, *entry["names"]]))}
-    return sorted(entries.values(), key=lambda entry: (entry[unit], *map(str, key(entry))))
+class Ledger:
+    """Tables and their scores: `results.json` is renewed with every table that is recorded.
 
+    Attributes:
+        question: what the search is asked.
+        space: of the tables.
+        limit: what a table may cost, as `space.cost` says it.
+        out: the search's directory.
+        known: tables that earlier searches of the recipe scored in this directory.
+        found: the tables of this search, each with its entry; one that has more runs now comes once.
+        other_runs: training runs that were needed besides those of tables, in runs of the recipe.
+    """
 
-def front(entries: Sequence[Entry], better: str, unit: str = "gflops") -> list[Entry]:
-    """The entries than which none is both cheaper and as good, or as cheap and better; the cheapest first."""
-    sign = 1 if better == "more" else -1
-    kept: list[Entry] = []
-    for entry in sorted(entries, key=lambda entry: (entry[unit], -sign * entry["mean"])):
-        last = kept[-1] if kept else None
-        same = last and (entry[unit], entry["mean"]) == (last[unit], last["mean"])
-        if last is None or same or sign * entry["mean"] > sign * last["mean"]:
-            kept.append(entry)
-    return kept
+    def __init__(self, question: Question, space: Space, out: Path, known: Sequence[Entry] = ()) -> None:
+        self.question, self.space, self.out = question, space, out
+        self.limit = space.limit(question.budget)
+        # those of an earlier search at a budget of FLOPs have no times yet
+        self.known = [entry | space.figures(ViewTable.parse(entry["views"], space.modalities)) for entry in known]
+        self.found: dict[tuple[str, str | None], tuple[Candidate, Entry]] = {}
+        self.other_runs = 0.0
 
+    def record(
+        self,
+        candidate: Candidate,
+        scores: Sequence[float],
+        *,
+        training_runs: float,
+        runs: Sequence[Path],
+        seeds: Sequence[int] | None = None,
+    ) -> Entry:
+        """Record the scores of a table, one for each seed: those of the question where they are left out."""
+        assert self.space.cost(candidate.table) <= self.limit, f"{candidate.names[0]} is above the budget"
+        entry = {
+            "views": str(candidate.table),
+            "names": list(candidate.names),
+            **self.space.figures(candidate.table),
+            "seeds": list(self.question.all_seeds if seeds is None else seeds),
+            "scores": list(scores),
+            "mean": statistics.fmean(scores),
+            "start": candidate.recipe.train.start,
+            "training_runs": training_runs,
+            "runs": [str(run.absolute()) for run in runs],
+            **candidate.facts,
+        }
+        self.found[key(entry)] = candidate, entry
+        write_results(self.out / RESULTS, self.document(complete=False))
+        return entry
 
-def best(entries: Sequence[Entry], better: str, unit: str = "gflops") -> Entry:
-    """The entry of the best mean; among equals the cheapest, then the first."""
-    sign = 1 if better == "more" else -1
-    return max(entries, key=lambda entry: (sign * entry["mean"], -entry[unit]))
+    def document(self, last: Sequence[Entry] = (), *, complete: bool) -> dict[str, Any]:
+        """What `results.json` holds; the best is chosen among the `last` entries, or among all of this search."""
+        space = self.space
+        scored = [entry for _, entry in self.found.values()]
+        common = describe(space, self.question.recipe)
+        tables = merged(self.known, scored, space.unit)
+        chosen = key(best(last or scored, common["better"], space.unit))
+        budget = {space.unit: space.amount(self.limit), "share": self.limit / space.multiall}
+        return {
+            "method": self.question.method,
+            "budget": {"text": str(self.question.budget), **budget},
+            "complete": complete,
+            "training_runs": self.other_runs + sum(entry["training_runs"] for entry in scored),
+            "chosen": next(entry for entry in tables if key(entry) == chosen),
+            "front": front(tables, common["better"], space.unit),
+            "tables": tables,
+            **common,
+        }
 
 
 def write_results(path: Path, document: Mapping[str, Any]) -> None:
