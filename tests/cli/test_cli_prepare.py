@@ -87,7 +87,7 @@ def test_the_recipe_of_one_modality_has_no_cross_heads(tmp_path: Path, read: Rea
     out = tmp_path / "shards"
     assert main(["prepare", str(tmp_path / "pictures"), "--out", str(out), "--workers", "0"]) == 0
     recipe = load_recipe(out / "recipe.yaml")
-    assert (recipe.model.fusion, list(recipe.data.modalities)) == ("selfall", ["video"])
+    assert (recipe.model.fusion, list(recipe.data.modalities)) == ("selfall", ["image"])
     assert recipe.fusion_config(label_list(recipe.data)).num_outputs == 2
 
 

@@ -71,6 +71,4 @@ class ImageSource(MediaSource):
 
     @classmethod
     def guess(cls, sight: Sight) -> dict[str, Any] | None:
-        """Where each of the files is a single picture."""
-        still = all(info.video is not None and info.video.frames == 1 for info in sight.media)
-        return {} if sight.media and still else None
+        return {} if sight.still else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -35,8 +35,8 @@ class MediaSource(Source):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.stream is None or self.stream >= 0, f"stream: expected 0 or more, got {self.stream}")
-        for name in ("on_no_stream", "on_silent"):
-            value = getattr(self, name, "bad")
+        for name in (field.name for field in fields(self) if field.name.startswith("on_")):
+            value = getattr(self, name)
             require(value in LACKING, f"{name}: expected one of {', '.join(LACKING)}, got {value!r}")
 
     @classmethod

@@ -59,6 +59,11 @@ class Sight:
     files: Sequence[Path]
     media: Sequence[MediaInfo]
 
+    @property
+    def still(self) -> bool:
+        """Whether each of the media is a single picture."""
+        return bool(self.media) and all(info.video is not None and info.video.frames == 1 for info in self.media)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:

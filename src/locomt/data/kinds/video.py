@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from locomt.data.kinds.image import ImageSource
 from locomt.data.kinds.media import ClipSource
 from locomt.data.kinds.source import Sight
 from locomt.nn.config import VideoSpec
@@ -91,8 +90,7 @@ class VideoSource(ClipSource):
 
     @classmethod
     def guess(cls, sight: Sight) -> dict[str, Any] | None:
-        moves = ImageSource.guess(sight) is None
-        return {} if moves and sight.media and sight.media[0].video else None
+        return {} if sight.media and sight.media[0].video and not sight.still else None
 
 
 def _every(total: int, times: FrameTimes | None, fps: float | None) -> Sequence[int]:

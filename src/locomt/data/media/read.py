@@ -6,13 +6,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from locomt.data.media import torchcodec
 from locomt.data.media.container import check_file, opened
 from locomt.data.media.crop import Crop
 from locomt.data.media.frames import crops_of
 from locomt.data.media.picture import is_picture, opened_picture
 from locomt.data.media.pyav import MediaFile
 from locomt.data.media.recording import OpenFile
-from locomt.data.media.torchcodec import TorchcodecCudaFile, TorchcodecFile, load_torchcodec
 
 if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
@@ -57,8 +57,8 @@ def file_class(decoder: str) -> type[MediaFile]:
     """
     if decoder == "pyav":
         return MediaFile
-    load_torchcodec()
-    return {"torchcodec": TorchcodecFile, "torchcodec-cuda": TorchcodecCudaFile}[decoder]
+    torchcodec.load_torchcodec()
+    return {"torchcodec": torchcodec.TorchcodecFile, "torchcodec-cuda": torchcodec.TorchcodecCudaFile}[decoder]
 
 
 def read_frames(
