@@ -12,7 +12,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from locomt.studies.datasets import TaskError
+from locomt.studies.datasets import DataSetError
 from locomt.studies.datasets.digits import make_digits
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         rows = make_digits(args.source, args.out, snr=args.snr, blur=args.blur, hole=args.hole, seed=args.seed)
-    except TaskError as error:
+    except DataSetError as error:
         raise SystemExit(str(error)) from None
     for split, count in Counter(row["split"] for row in rows).items():
         print(f"{split}: {count} pairs")

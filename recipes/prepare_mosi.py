@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from locomt.studies.datasets import TaskError
+from locomt.studies.datasets import DataSetError
 from locomt.studies.datasets.mosi import make_mosi
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         videos = make_mosi(args.source, args.out, val_videos=args.val_videos, seed=args.seed)
-    except TaskError as error:
+    except DataSetError as error:
         raise SystemExit(str(error)) from None
     for split, members in videos.items():
         print(f"{split}: {len(members)} videos, {sum(len(video['label']) for video in members.values())} utterances")
