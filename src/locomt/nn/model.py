@@ -57,8 +57,15 @@ class FusionModel(nn.Module, Pretrained):
             if self.table is None:
                 self.fusion.append(BottleneckBlock(dim, names, heads, drop_path=rate, **options))
             else:
-                views: dict[str, Any] = {"on_missing": config.on_missing, "class_tokens": config.layout.class_tokens}
-                self.fusion.append(Block(dim, self.table.layers[i], drop_path=rate, **views, **options))
+                block = Block(
+                    dim,
+                    self.table.layers[i],
+                    drop_path=rate,
+                    on_missing=config.on_missing,
+                    class_tokens=config.layout.class_tokens,
+                    **options,
+                )
+                self.fusion.append(block)
         self.bottleneck = None
         if self.table is None:
             self.bottleneck = nn.Parameter(torch.empty(1, config.bottlenecks, dim))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -41,7 +43,7 @@ def visible_keys(call: Call, lengths_BM: Tensor, layout: list[int], own: int) ->
     real_BN = real_tokens(lengths_BM, layout)
     seen = [real_BN[:, start[j] : start[j + 1]] for j in keys]
     # Of a modality of which any token is among the keys, a query finds itself a key.
-    instead = same_modality(call.queries[0], own) if own else ()
+    instead: Sequence[int] = same_modality(call.queries[0], own) if own else ()
     if instead and not set(instead) & set(keys):
         missing_B1 = (lengths_BM[:, keys] == 0).all(dim=1, keepdim=True)
         for j in instead:

@@ -36,7 +36,9 @@ def work_rows(
             others = [j for j in met[i] if layout[j]]
             mask = sum(1 << j for j in seen[i])
             # Met where a sample has none of the keys: who meets its own modality anyway never does without.
-            instead = [] if not own or set(met[i]) & {*same_modality(i, own)} else same_modality(i, own)
+            instead: Sequence[int] = same_modality(i, own) if own else ()
+            if set(instead) & set(met[i]):
+                instead = ()
             fields = [field for j in (*others, *instead) for field in (j, start[j], layout[j])]
             blank = [0] * (3 * m - len(fields))
             for first in range(0, size, tile):
