@@ -8,7 +8,8 @@ import pytest
 
 from feature_project import make_project
 from locomt.compare.models import Model, best_values, tune
-from locomt.train.recipe import Recipe, load_recipe
+from locomt.train.recipe import Recipe
+from locomt.train.recipe_file import load_recipe
 from locomt.train.runs import Job, Outcome, Runner
 
 RATE = "train.learning_rate"
