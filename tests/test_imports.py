@@ -73,6 +73,16 @@ def test_imports_go_one_way(module: str) -> None:
         assert LEVEL[other] < LEVEL[own], f"{module} must not import {name}"
 
 
+def test_no_two_files_import_each_other() -> None:
+    """Not by way of others either, nor within functions; a room's `__init__`, which only names its files, apart."""
+    files = {name: path for name, path in MODULES.items() if path.name != "__init__.py"}
+    left = {name: imports(path) & files.keys() for name, path in files.items()}
+    while free := [name for name, needed in left.items() if not needed & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left, f"circles within {', '.join(sorted(left))}"
+
+
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_lightning_stays_in_the_upper_rooms(module: str) -> None:
     tops = {name.partition(".")[0] for name in imports(MODULES[module])}
