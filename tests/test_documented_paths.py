@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from doc_pages import ROOT, command_lines, fenced
 from locomt.cli.main import main
@@ -175,6 +176,9 @@ def test_medvidcl(follow: Follow) -> None:
 
 
 def smaller_clips(line: str) -> str:
+    if "scans" in line:
+        sizes = "--data.modalities.front.size 32 --data.modalities.side.size 32"
+        return TINY + sizes if "train" in line else ""
     if "train" in line:
         return TINY + SMALL
     return "" if "--check" in line else f"--workers 0 {SMALL}"
@@ -194,6 +198,11 @@ def test_your_own_clips(follow: Follow) -> None:
             np.save(row["lips"], np.random.default_rng(0).normal(size=(5, 4800)))
     for name in ("cooking/1", "cooking/2", "music/3"):
         audioset_clip(Path("videos", "train", f"{name}.mp4"))
+    Path("scans.csv").write_text(fenced(page, "csv")[1])
+    Path("scans.yaml").write_text(next(text for text in fenced(page, "yaml") if "manifest: scans.csv" in text))
+    Path("scans").mkdir()
+    for name in ("1-front.png", "1-side.png", "2-front.jpg", "9-front.png", "9-side.png"):
+        Image.new("RGB", (40, 48), "teal").save(Path("scans", name))
     follow("data.md", smaller_clips)
     for name, samples in (("clips", 3), ("videos", 3)):
         report = json.loads(Path("shards", name, "report.json").read_text())

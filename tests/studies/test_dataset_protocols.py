@@ -126,7 +126,7 @@ def test_every_frame_is_drawn_anew_on_the_ground_of_its_clip() -> None:
 def test_every_phrase_is_of_its_split_and_means_one_run_of_cells(
     task: ModuleType, count: int, lengths: set[int], tmp_path: Path
 ) -> None:
-    task.TASK.prepare(tmp_path / "data", False)
+    task.DATA_SET.prepare(tmp_path / "data", False)
     found = set()
     for row in read_manifest(tmp_path / "data" / "manifest.csv"):
         assert tuple(row.cells["text"].split()[2:]) in pairs_of(row.split)
