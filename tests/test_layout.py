@@ -3,7 +3,7 @@ import pytest
 from locomt import TokenLayout
 
 
-def test_places_and_total():
+def test_places_and_total() -> None:
     layout = TokenLayout({"video": 5, "audio": 0, "text": 3})
     assert layout.total == 8
     assert layout.offsets == (0, 5, 5, 8)
@@ -30,6 +30,6 @@ def test_class_tokens_that_cannot_be_are_refused(class_tokens: dict[str, int]) -
 
 
 @pytest.mark.parametrize("lengths", [{"a": -1}, {"a": 1.5}, {"a": True}, {}, {"self": 3}])
-def test_bad_layouts_are_refused(lengths):
+def test_bad_layouts_are_refused(lengths: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"expected|cannot be used"):
         TokenLayout(lengths)

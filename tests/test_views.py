@@ -1,5 +1,7 @@
 """Views and tables: text form, strategies, the guarantee's per-head inequality."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,20 +14,20 @@ WORDS = st.sampled_from([kind.form for mark, kind in KINDS.items() if mark == ki
 
 
 @st.composite
-def layers(draw, modalities):
+def layers(draw: st.DrawFn, modalities: tuple[str, ...]) -> LayerViews:
     views = [*view_set(modalities), *(View(f"{a}>{b}") for a in modalities for b in modalities if a != b)]
     return LayerViews(modalities, tuple(draw(st.lists(st.sampled_from(views), min_size=1, max_size=12))))
 
 
 @given(st.data(), st.integers(1, 5))
-def test_text_form_round_trips(data, m):
+def test_text_form_round_trips(data: st.DataObject, m: int) -> None:
     layer = data.draw(layers(NAMES[:m]))
     layer = LayerViews(layer.modalities, (*layer.heads, *(View(word) for word in data.draw(st.lists(WORDS)))))
     assert LayerViews.parse(str(layer), NAMES[:m]) == layer
 
 
 @given(st.sampled_from(STRATEGIES), st.integers(2, 5), st.integers(1, 12), st.integers(1, 12), st.floats(0, 1))
-def test_strategies_hold_equally_many_cross_heads(name, m, depth, heads, cross):
+def test_strategies_hold_equally_many_cross_heads(name: str, m: int, depth: int, heads: int, cross: float) -> None:
     table = ViewTable.strategy(name, NAMES[:m], layers=depth, heads=heads, cross=cross)
     counts = [sum(view.is_cross for view in layer.heads) for layer in table.layers]
     assert sum(counts) == round(cross * depth * heads)
@@ -42,7 +44,7 @@ def test_strategies_hold_equally_many_cross_heads(name, m, depth, heads, cross):
     assert max(uses) - min(uses) <= 1
 
 
-def test_shapes_of_the_strategies():
+def test_shapes_of_the_strategies() -> None:
     options = {"layers": 6, "heads": 4}
     assert cross_counts_of("spread", **options) == [2, 2, 2, 2, 2, 2]
     assert cross_counts_of("alternating", **options) == [0, 4, 0, 4, 0, 4]
@@ -51,18 +53,18 @@ def test_shapes_of_the_strategies():
     assert cross_counts_of("descending", **options) == [4, 3, 2, 2, 1, 0]
 
 
-def cross_counts_of(name, **options):
+def cross_counts_of(name: str, **options: Any) -> list[int]:
     table = ViewTable.strategy(name, ("v", "a"), **options)
     return [sum(view.is_cross for view in layer.heads) for layer in table.layers]
 
 
-def test_random_strategy_follows_its_seed():
+def test_random_strategy_follows_its_seed() -> None:
     one, again, other = (ViewTable.strategy("random", ("v", "a"), layers=4, heads=8, seed=seed) for seed in (1, 1, 2))
     assert one == again != other
 
 
 @given(st.data(), st.lists(st.integers(0, 50), min_size=2, max_size=5))
-def test_no_view_of_the_set_costs_more_than_self(data, sizes):
+def test_no_view_of_the_set_costs_more_than_self(data: st.DataObject, sizes: list[int]) -> None:
     names = NAMES[: len(sizes)]
     lengths = dict(zip(names, sizes, strict=True))
     own = View("self").score_pairs(lengths)
@@ -76,7 +78,7 @@ def test_no_view_of_the_set_costs_more_than_self(data, sizes):
     assert gap == (first - second) ** 2
 
 
-def test_matrices_are_the_papers():
+def test_matrices_are_the_papers() -> None:
     layer = LayerViews.parse("self:1 a~c:1 multi:1 b>a:1", ("a", "b", "c"))
     assert layer.allowed.long().tolist() == [
         [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
@@ -139,11 +141,11 @@ def test_queries_that_fall_back_on_their_own_modality_are_charged_for_it() -> No
     assert layer.query_pairs(tokens, class_tokens, own=True) == {"a": 0, "b": 25 * 4 + 10}
 
 
-def test_a_pair_is_written_in_the_order_of_the_modalities():
+def test_a_pair_is_written_in_the_order_of_the_modalities() -> None:
     assert str(LayerViews.parse("audio~video:2", ("video", "audio"))) == "video~audio:2"
 
 
-def test_grouped_order_lays_equal_views_side_by_side():
+def test_grouped_order_lays_equal_views_side_by_side() -> None:
     layer = LayerViews.parse("self:1 v~a:1 self:1 v~a:2", ("v", "a"))
     assert layer.grouped == (0, 2, 1, 3, 4)
     assert str(layer.ordered(layer.grouped)) == "self:2 v~a:3"
@@ -161,7 +163,7 @@ def test_grouped_order_lays_equal_views_side_by_side():
         ("video~video:6", ["line 2", "'video'", "itself"]),
     ],
 )
-def test_table_errors_name_line_view_and_modality(text, words):
+def test_table_errors_name_line_view_and_modality(text: str, words: list[str]) -> None:
     with pytest.raises(ViewError) as error:
         ViewTable.parse(f"self:6\n{text}", ("video", "audio"))
     for word in words:
@@ -169,7 +171,7 @@ def test_table_errors_name_line_view_and_modality(text, words):
 
 
 @pytest.mark.parametrize("names", [(), ("a", "a"), ("self", "a"), ("a b",), ("1a",), "video"])
-def test_modalities_that_cannot_serve_are_refused(names):
+def test_modalities_that_cannot_serve_are_refused(names: tuple[str, ...] | str) -> None:
     with pytest.raises(ViewError):
         view_set(names)
 
@@ -178,11 +180,11 @@ def test_modalities_that_cannot_serve_are_refused(names):
     ("name", "options"),
     [("steep", {}), ("spread", {"cross": 1.5}), ("spread", {"layers": 0}), ("spread", {"modalities": ("a",)})],
 )
-def test_strategy_errors(name, options):
+def test_strategy_errors(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(ViewError):
         ViewTable.strategy(name, **({"modalities": ("a", "b"), "layers": 2, "heads": 2} | options))
 
 
-def test_table_comments_and_blank_lines():
+def test_table_comments_and_blank_lines() -> None:
     table = ViewTable.parse("# lower\nself:2\n\nv~a:2  # upper\n", ("v", "a"))
     assert str(table) == "self:2\nv~a:2"

@@ -2,6 +2,7 @@ import json
 import logging
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_nothing_that_comes_with_data_controls_the_terminal(capsys: pytest.Captu
     assert json.loads(out[out.index("{") :]) == {EVIL: EVIL}
 
 
-def test_the_error_of_a_command_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
+def test_the_error_of_a_command_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "evil.yaml").write_text('data: {"\\e[31m\\e]0;x\\a": 1}')
     assert main(["cost", str(tmp_path / "evil.yaml")]) == 2
     err = capsys.readouterr().err

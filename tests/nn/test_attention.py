@@ -1,5 +1,7 @@
 """ViewAttention alone in somebody else's model, and the order of its heads."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,17 +12,17 @@ SCATTERED = "self:1 video~audio:1 self:1 video~audio:1"
 
 
 @pytest.fixture
-def x():
+def x() -> torch.Tensor:
     return torch.randn(2, 8, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("shared_weights", [True, False])
-def test_is_projection_view_attention_projection_in_table_order(x, shared_weights):
+def test_is_projection_view_attention_projection_in_table_order(x: torch.Tensor, shared_weights: bool) -> None:
     """Computed from the checkpoint alone, which keeps the order of the table."""
     attention = ViewAttention(16, SCATTERED, layout=LAYOUT, shared_weights=shared_weights).double()
     state = attention.state_dict()
 
-    def project(part, tokens, name):
+    def project(part: str, tokens: torch.Tensor, name: str) -> torch.Tensor:
         name = "shared" if shared_weights else name
         return tokens @ state[f"{part}.{name}.weight"].T + state[f"{part}.{name}.bias"]
 
@@ -35,7 +37,7 @@ def test_is_projection_view_attention_projection_in_table_order(x, shared_weight
     assert str(attention.views) == SCATTERED
 
 
-def test_checkpoints_move_between_orders(x):
+def test_checkpoints_move_between_orders(x: torch.Tensor) -> None:
     """The same heads in another order of the table are the same function once their weights are permuted."""
     scattered = ViewAttention(16, SCATTERED, layout=LAYOUT).double()
     again = ViewAttention(16, SCATTERED, layout=LAYOUT).double()
@@ -56,7 +58,7 @@ def test_checkpoints_move_between_orders(x):
     torch.testing.assert_close(other(x), scattered(x))
 
 
-def test_layout_and_lengths_may_change_with_every_call(x):
+def test_layout_and_lengths_may_change_with_every_call(x: torch.Tensor) -> None:
     attention = ViewAttention(16, "self:2 video~audio:2", modalities=("video", "audio")).double()
     lengths = torch.tensor([[5, 3], [4, 0]])
     out = attention(x, LAYOUT, lengths)
@@ -77,19 +79,19 @@ def test_layout_and_lengths_may_change_with_every_call(x):
         ),
     ],
 )
-def test_what_does_not_fit_is_named(arguments, message):
+def test_what_does_not_fit_is_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ViewAttention(16, **arguments)
 
 
-def test_a_layout_of_another_length_is_named(x):
+def test_a_layout_of_another_length_is_named(x: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="has 8 tokens, x has 7"):
         ViewAttention(16, "self:4", layout=LAYOUT)(x[:, :7].float())
 
 
 @pytest.mark.parametrize("regroup", [False, True])
 @pytest.mark.parametrize("other", ["video~audio:1 self:3", "self:2 audio>video:2", "multi:1 self:1 multi:1 self:1"])
-def test_other_views_on_the_same_weights_are_a_new_module_with_them(x, other, regroup):
+def test_other_views_on_the_same_weights_are_a_new_module_with_them(x: torch.Tensor, other: str, regroup: bool) -> None:
     attention = ViewAttention(16, SCATTERED, layout=LAYOUT).double()
     before = {name: weight.clone() for name, weight in attention.state_dict().items()}
     attention.set_views(LayerViews.parse(other, LAYOUT.modalities), regroup=regroup)
@@ -128,7 +130,7 @@ def test_all_queries_see_the_class_tokens_alone(x: torch.Tensor, given: str) -> 
     torch.testing.assert_close(short[1:, [0, 5, 6, 7]], attention(x[1:, [0, 5, 6, 7]], alone))
 
 
-def test_views_of_another_size_are_refused():
+def test_views_of_another_size_are_refused() -> None:
     attention = ViewAttention(16, SCATTERED, layout=LAYOUT)
     with pytest.raises(ValueError, match="expected views of 4 heads over video, audio, got 'self:8', 8 heads"):
         attention.set_views(LayerViews.parse("self:8", LAYOUT.modalities))

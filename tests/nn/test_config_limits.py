@@ -1,6 +1,8 @@
 """Configurations from anybody: values of other types and sizes beyond reason are refused by field, before all else."""
 
 import json
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -22,10 +24,10 @@ VALUES = FusionConfig(
 
 
 @pytest.fixture
-def untouched(monkeypatch):
+def untouched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails where a tensor is made."""
 
-    def make(*_, **__):
+    def make(*_: object, **__: object) -> NoReturn:
         raise AssertionError("a tensor was allocated")
 
     for name in ("empty", "zeros", "ones"):
@@ -64,20 +66,20 @@ def untouched(monkeypatch):
         ({"views": "self:1\n" * 2000}, r"expected at most 1,024 fusion layers, got 2,000"),
     ],
 )
-def test_impossible_values_are_refused_by_field(change, message):
+def test_impossible_values_are_refused_by_field(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         FusionConfig.from_dict(VALUES | change)
     assert isinstance(caught.value, ConfigError | ViewError)
     assert len(str(caught.value)) < 400
 
 
-def test_what_is_no_configuration():
+def test_what_is_no_configuration() -> None:
     for values in (None, 5, [1], "x"):
         with pytest.raises(ConfigError, match="configuration: expected fields and their values"):
             FusionConfig.from_dict(values)
 
 
-def test_the_largest_models_that_were_trained_pass():
+def test_the_largest_models_that_were_trained_pass() -> None:
     video = {"video": VideoSpec(frames=32, size=224, patch=14)}
     config = FusionConfig(
         modalities=video, dim=6144, heads=48, depth=48, fusion_layers=1, fusion="selfall", num_outputs=1000
@@ -88,7 +90,7 @@ def test_the_largest_models_that_were_trained_pass():
     assert len(FusionConfig(modalities=both, **deep).view_table().layers) == 1000
 
 
-def test_a_table_that_fills_a_machine_is_refused_before_it_is_made():
+def test_a_table_that_fills_a_machine_is_refused_before_it_is_made() -> None:
     names = tuple(f"m{n}" for n in range(64))
     for make in (
         lambda: ViewTable.strategy("spread", names, layers=1024, heads=1024),
@@ -98,14 +100,16 @@ def test_a_table_that_fills_a_machine_is_refused_before_it_is_made():
             make()
 
 
-def test_a_configuration_that_asks_for_more_than_the_file_holds(tmp_path, monkeypatch):
+def test_a_configuration_that_asks_for_more_than_the_file_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = {"sound": FeatureSpec(dim=3, max_length=4)}
     sizes = {"dim": 16, "heads": 4, "depth": 2, "fusion_layers": 1, "fusion": "selfall"}
     FusionModel(FusionConfig(modalities=spec, num_outputs=2, **sizes)).save_pretrained(tmp_path)
     values = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(values | {"dim": 16384}))
 
-    def make(*_):
+    def make(*_: object) -> NoReturn:
         raise AssertionError("the model was made")
 
     monkeypatch.setattr(FusionModel, "__init__", make)
@@ -125,7 +129,7 @@ def test_a_configuration_that_asks_for_more_than_the_file_holds(tmp_path, monkey
         ('{"dim": "4"}', "model\\.dim: expected int"),
     ],
 )
-def test_a_damaged_config_is_named(tmp_path, text, message):
+def test_a_damaged_config_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "config.json").write_text(text)
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(ConfigError, match=rf"^{tmp_path}/config\.json: {message}"):

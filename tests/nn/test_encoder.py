@@ -3,10 +3,13 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 
 from locomt import FusionConfig, FusionModel
 from locomt.nn import FeatureSpec, TextSpec
@@ -17,18 +20,18 @@ from text_encoders import CONFIGS, save_encoder
 
 
 @pytest.fixture(scope="module", params=sorted(CONFIGS))
-def encoder(request, tmp_path_factory):
+def encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[PreTrainedModel, Path]:
     path = tmp_path_factory.mktemp(request.param)
     return save_encoder(request.param, path), path
 
 
 @pytest.fixture(scope="module")
-def bert(tmp_path_factory):
+def bert(tmp_path_factory: pytest.TempPathFactory) -> tuple[PreTrainedModel, Path]:
     path = tmp_path_factory.mktemp("bert")
     return save_encoder("bert", path), path
 
 
-def make(folder, dim=16, **options):
+def make(folder: Path, dim: int = 16, **options: Any) -> FusionModel:
     specs = {
         "title": TextSpec(vocabulary=8, max_length=12, encoder=encoder_config(str(folder))),
         "lips": FeatureSpec(dim=3, max_length=4),
@@ -40,7 +43,7 @@ def make(folder, dim=16, **options):
 
 @torch.no_grad()
 @pytest.mark.parametrize("dim", [16, 24])
-def test_the_states_of_the_tokens_enter_the_fusion_layers(encoder, dim):
+def test_the_states_of_the_tokens_enter_the_fusion_layers(encoder: tuple[PreTrainedModel, Path], dim: int) -> None:
     theirs, folder = encoder
     model = make(folder, dim)
     fill_towers(model, {"title": folder})
@@ -57,7 +60,7 @@ def test_the_states_of_the_tokens_enter_the_fusion_layers(encoder, dim):
 
 
 @torch.no_grad()
-def test_a_padded_text_is_the_text_alone(encoder):
+def test_a_padded_text_is_the_text_alone(encoder: tuple[PreTrainedModel, Path]) -> None:
     _, folder = encoder
     model = make(folder)
     fill_towers(model, {"title": folder})
@@ -69,7 +72,7 @@ def test_a_padded_text_is_the_text_alone(encoder):
         torch.testing.assert_close(out[b : b + 1], model(alone), rtol=1e-4, atol=1e-5)
 
 
-def test_every_parameter_gets_a_gradient(encoder):
+def test_every_parameter_gets_a_gradient(encoder: tuple[PreTrainedModel, Path]) -> None:
     _, folder = encoder
     model = make(folder, dim=24)
     model(model.example_inputs(2), {"title": torch.tensor([12, 0])}).square().sum().backward()
@@ -77,7 +80,7 @@ def test_every_parameter_gets_a_gradient(encoder):
 
 
 @torch.no_grad()
-def test_saved_models_hold_their_encoder(encoder, tmp_path):
+def test_saved_models_hold_their_encoder(encoder: tuple[PreTrainedModel, Path], tmp_path: Path) -> None:
     _, folder = encoder
     model = make(folder)
     fill_towers(model, {"title": folder})
@@ -88,7 +91,7 @@ def test_saved_models_hold_their_encoder(encoder, tmp_path):
     assert loaded.config == model.config
 
 
-def test_weights_in_several_files(bert, tmp_path):
+def test_weights_in_several_files(bert: tuple[PreTrainedModel, Path], tmp_path: Path) -> None:
     theirs, folder = bert
     theirs.save_pretrained(tmp_path, max_shard_size="4KB")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
@@ -102,7 +105,9 @@ def test_weights_in_several_files(bert, tmp_path):
         fill_towers(model, {"title": tmp_path})
 
 
-def test_weights_as_the_oldest_checkpoints_of_the_hub_name_them(bert, tmp_path, capfd):
+def test_weights_as_the_oldest_checkpoints_of_the_hub_name_them(
+    bert: tuple[PreTrainedModel, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """`bert-base-uncased` has its encoder under a prefix, beside heads, with the names that norms had in TensorFlow."""
     theirs, folder = bert
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
@@ -121,11 +126,11 @@ def test_weights_as_the_oldest_checkpoints_of_the_hub_name_them(bert, tmp_path, 
     assert torch.equal(ours.word_embeddings.weight, weights["bert.embeddings.word_embeddings.weight"])
 
 
-def test_what_is_not_an_encoder_is_named(bert, tmp_path):
+def test_what_is_not_an_encoder_is_named(bert: tuple[PreTrainedModel, Path], tmp_path: Path) -> None:
     _, folder = bert
     model = make(folder)
 
-    def refused(message):
+    def refused(message: str) -> None:
         with pytest.raises(ConfigError, match=message) as error:
             fill_towers(model, {"title": tmp_path})
         assert "\n" not in str(error.value)
@@ -147,7 +152,9 @@ def test_what_is_not_an_encoder_is_named(bert, tmp_path):
     refused("cannot be loaded into the text encoder")
 
 
-def test_more_parameters_than_the_weights_are_is_refused_by_name(bert, tmp_path):
+def test_more_parameters_than_the_weights_are_is_refused_by_name(
+    bert: tuple[PreTrainedModel, Path], tmp_path: Path
+) -> None:
     shutil.copytree(bert[1], tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"type_vocab_size": 2**31}))
@@ -165,7 +172,7 @@ def test_more_parameters_than_the_weights_are_is_refused_by_name(bert, tmp_path)
         fill_towers(make(tmp_path), {"title": tmp_path})
 
 
-def test_no_code_of_a_checkpoint_is_run(bert, tmp_path):
+def test_no_code_of_a_checkpoint_is_run(bert: tuple[PreTrainedModel, Path], tmp_path: Path) -> None:
     shutil.copytree(bert[1], tmp_path, dirs_exist_ok=True)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "trap.py").write_text("raise SystemExit('code was run')\n")
@@ -189,14 +196,14 @@ def test_no_code_of_a_checkpoint_is_run(bert, tmp_path):
         ({"hidden_size": 10}, "expected the config.json of a transformers model"),
     ],
 )
-def test_configurations_that_cannot_be(values, message):
+def test_configurations_that_cannot_be(values: dict[str, Any], message: str) -> None:
     options = {"dim": 16, "heads": 2, "fusion": "selfall", "num_outputs": 1}
     text = {"kind": "text", "vocabulary": 8, "max_length": 12, "encoder": values}
     with pytest.raises(ConfigError, match=message):
         FusionModel(FusionConfig.from_dict({**options, "modalities": {"title": text}}))
 
 
-def test_a_text_without_an_encoder_takes_no_checkpoint(bert):
+def test_a_text_without_an_encoder_takes_no_checkpoint(bert: tuple[PreTrainedModel, Path]) -> None:
     specs = {"title": TextSpec(vocabulary=8, max_length=4)}
     model = FusionModel(FusionConfig(dim=16, heads=2, fusion="selfall", modalities=specs, num_outputs=1))
     with pytest.raises(ConfigError, match=r"expected a checkpoint with model_type vit"):
@@ -214,13 +221,13 @@ def test_a_text_without_an_encoder_takes_no_checkpoint(bert):
         ({"model_type": "no such"}, "text encoder of model_type 'no such': "),
     ],
 )
-def test_impossible_encoders_are_refused_before_they_are_made(values, message):
+def test_impossible_encoders_are_refused_before_they_are_made(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         build_encoder(values)
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_says_whose_encoder_is_impossible():
+def test_a_model_says_whose_encoder_is_impossible() -> None:
     spec = TextSpec(vocabulary=8, max_length=4, encoder={"model_type": "no such"})
     config = FusionConfig(
         dim=16, heads=2, depth=2, fusion_layers=1, modalities={"title": spec}, num_outputs=2, fusion="selfall"
@@ -229,14 +236,14 @@ def test_a_model_says_whose_encoder_is_impossible():
         FusionModel(config)
 
 
-def test_a_saved_model_fetches_no_encoder(tmp_path, monkeypatch):
+def test_a_saved_model_fetches_no_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What its `config.json` names is described there in full; the names themselves are not looked up."""
     save_encoder("bert", tmp_path / "bert")
     values = encoder_config(str(tmp_path / "bert"))
     evil = {"_name_or_path": "someone/else", "auto_map": {"AutoModel": "evil.Evil"}, "backbone": "someone/else"}
     evil |= {"use_pretrained_backbone": True}
 
-    def asked(*_, **__):
+    def asked(*_: object, **__: object) -> NoReturn:
         raise AssertionError("the hub was asked")
 
     for place in ("huggingface_hub.snapshot_download", "huggingface_hub.hf_hub_download"):

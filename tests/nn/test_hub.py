@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from locomt.nn import AudioSpec, FeatureSpec
 
 
 @pytest.fixture
-def model():
+def model() -> FusionModel:
     specs = {"sound": AudioSpec(frames=8, mels=8, patch=4), "lips": FeatureSpec(dim=3, max_length=4)}
     views = "self:1 sound~lips:2 self:1"
     return FusionModel(
@@ -19,7 +20,7 @@ def model():
     ).eval()
 
 
-def test_round_trip(model, tmp_path, capsys):
+def test_round_trip(model: FusionModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model.save_pretrained(tmp_path / "model")
     loaded = FusionModel.from_pretrained(tmp_path / "model")
     inputs = model.example_inputs(2)
@@ -30,7 +31,7 @@ def test_round_trip(model, tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_another_configuration_resizes_positions(model, tmp_path):
+def test_another_configuration_resizes_positions(model: FusionModel, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     values = model.config.to_dict()
     values["modalities"]["sound"]["frames"] = 16
@@ -38,7 +39,7 @@ def test_another_configuration_resizes_positions(model, tmp_path):
     assert longer(longer.example_inputs(1)).shape == (1, 2)
 
 
-def test_what_is_not_a_whole_model_is_named(model, tmp_path):
+def test_what_is_not_a_whole_model_is_named(model: FusionModel, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"found no config\.json"):
         FusionModel.from_pretrained(tmp_path)
     model.save_pretrained(tmp_path)
@@ -55,7 +56,7 @@ def test_what_is_not_a_whole_model_is_named(model, tmp_path):
         FusionModel.from_pretrained(tmp_path)
 
 
-def test_a_config_of_other_sizes_is_named(model, tmp_path):
+def test_a_config_of_other_sizes_is_named(model: FusionModel, tmp_path: Path) -> None:
     model.save_pretrained(tmp_path)
     values = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(values | {"num_outputs": 5}))

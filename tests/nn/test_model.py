@@ -1,6 +1,9 @@
 """The fusion model and its baselines: missing modalities, padding, gradients, compilation, configuration."""
 
 import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,20 +25,20 @@ FULL = {name: spec.max_steps for name, spec in SPECS.items()}
 STEP = {name: spec.step for name, spec in SPECS.items()}
 
 
-def make(names=("video", "audio"), **options):
+def make(names: tuple[str, ...] = ("video", "audio"), **options: Any) -> FusionModel:
     options = {"dim": 16, "heads": 4, "depth": 3, "fusion_layers": 2, "num_outputs": 3} | options
     torch.manual_seed(0)
     return FusionModel(FusionConfig(modalities={n: SPECS[n] for n in names}, **options)).double().eval()
 
 
-def inputs_of(model, batch):
+def inputs_of(model: FusionModel, batch: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     return {n: t.double() if t.is_floating_point() else t for n, t in model.example_inputs(batch).items()}
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("shared_weights", [False, True])
-def test_every_parameter_gets_a_gradient(fusion, shared_weights):
+def test_every_parameter_gets_a_gradient(fusion: str, shared_weights: bool) -> None:
     model = make(tuple(SPECS), fusion=fusion, shared_weights=shared_weights)
     model(inputs_of(model, 2)).square().sum().backward()
     assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
@@ -43,7 +46,7 @@ def test_every_parameter_gets_a_gradient(fusion, shared_weights):
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("on_missing", ["zero", "self"])
-def test_any_non_empty_subset_of_the_modalities_runs(fusion, on_missing):
+def test_any_non_empty_subset_of_the_modalities_runs(fusion: str, on_missing: str) -> None:
     model = make(("video", "audio", "words"), fusion=fusion, on_missing=on_missing)
     inputs = inputs_of(model, 1)
     for size in (1, 2, 3):
@@ -55,7 +58,7 @@ def test_any_non_empty_subset_of_the_modalities_runs(fusion, on_missing):
 
 
 @pytest.mark.parametrize("regroup", [False, True])
-def test_other_views_on_the_same_weights_are_a_new_model_with_them(regroup, tmp_path):
+def test_other_views_on_the_same_weights_are_a_new_model_with_them(regroup: bool, tmp_path: Path) -> None:
     model = make(strategy="random", views_seed=1)
     inputs = inputs_of(model, 2)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
@@ -72,7 +75,7 @@ def test_other_views_on_the_same_weights_are_a_new_model_with_them(regroup, tmp_
     torch.testing.assert_close(saved.double()(inputs).float(), model(inputs).float(), rtol=1e-4, atol=1e-4)
 
 
-def test_a_table_that_does_not_fit_is_refused():
+def test_a_table_that_does_not_fit_is_refused() -> None:
     table = make(fusion="selfall", heads=2).table
     with pytest.raises(ValueError, match="expected a view table of 2 layers of 4 heads over video, audio, got 2 lay"):
         make().set_views(table)
@@ -82,7 +85,7 @@ def test_a_table_that_does_not_fit_is_refused():
 
 @settings(max_examples=12)
 @given(st.data(), st.sampled_from(FUSIONS), st.booleans())
-def test_a_padded_sample_is_the_sample_alone(data, fusion, shared_weights):
+def test_a_padded_sample_is_the_sample_alone(data: st.DataObject, fusion: str, shared_weights: bool) -> None:
     names = ("video", "audio", "lips", "words")
     model = make(names, fusion=fusion, shared_weights=shared_weights, strategy="random")
     inputs = inputs_of(model, 3)
@@ -97,7 +100,7 @@ def test_a_padded_sample_is_the_sample_alone(data, fusion, shared_weights):
             torch.testing.assert_close(out[b : b + 1], model(alone))
 
 
-def test_full_lengths_change_nothing():
+def test_full_lengths_change_nothing() -> None:
     model = make()
     inputs = inputs_of(model, 2)
     lengths = {n: torch.full((2,), FULL[n]) for n in inputs}
@@ -105,7 +108,7 @@ def test_full_lengths_change_nothing():
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_compiles_without_graph_breaks(fusion):
+def test_compiles_without_graph_breaks(fusion: str) -> None:
     torch._dynamo.reset()
     model = make(("audio", "words"), fusion=fusion, depth=2, fusion_layers=1)  # a layer of each kind
     inputs = inputs_of(model, 2)
@@ -115,7 +118,7 @@ def test_compiles_without_graph_breaks(fusion):
     torch.testing.assert_close(compiled(inputs), model(inputs))
 
 
-def test_exports_without_operators_of_ours():
+def test_exports_without_operators_of_ours() -> None:
     model = make(("audio", "words"))
     inputs = inputs_of(model, 2)
     program = torch.export.export(model, (inputs,))
@@ -123,7 +126,7 @@ def test_exports_without_operators_of_ours():
     torch.testing.assert_close(program.module()(inputs), model(inputs))
 
 
-def test_heads_for_steps_answer_for_every_step_and_average_what_is_there():
+def test_heads_for_steps_answer_for_every_step_and_average_what_is_there() -> None:
     specs = {"a": FeatureSpec(dim=5, max_length=6), "b": FeatureSpec(dim=3, max_length=6)}
     config = FusionConfig(modalities=specs, steps=("a", "b"), num_outputs=2, dim=16, heads=4, depth=2, fusion_layers=1)
     model = FusionModel(config).eval()
@@ -135,7 +138,7 @@ def test_heads_for_steps_answer_for_every_step_and_average_what_is_there():
         model({"a": a, "b": b[:, :5]})
 
 
-def test_changing_one_modality_leaves_the_others_towers_alone():
+def test_changing_one_modality_leaves_the_others_towers_alone() -> None:
     """All self, so that nothing but the averaged [CLS] joins the modalities."""
     model = make(fusion="selfall")
     inputs = inputs_of(model, 2)
@@ -143,7 +146,7 @@ def test_changing_one_modality_leaves_the_others_towers_alone():
     torch.testing.assert_close(both, (video + audio) / 2)
 
 
-def test_dropout_and_drop_path_act_in_training_only():
+def test_dropout_and_drop_path_act_in_training_only() -> None:
     model = make(dropout=0.3, drop_path=0.5)
     inputs = inputs_of(model, 4)
     assert torch.equal(model(inputs), model(inputs))
@@ -154,7 +157,7 @@ def test_dropout_and_drop_path_act_in_training_only():
 
 
 @pytest.mark.parametrize(("preset", "millions"), [("tiny", 5.5), ("small", 21.7), ("base", 85.8)])
-def test_presets_are_the_vit_sizes(preset, millions):
+def test_presets_are_the_vit_sizes(preset: str, millions: float) -> None:
     """One modality of 16 x 16 patches is a ViT: its published parameter count, less the 1,000-class head."""
     with torch.device("meta"):
         model = FusionModel(
@@ -164,7 +167,7 @@ def test_presets_are_the_vit_sizes(preset, millions):
     assert count / 1e6 == pytest.approx(millions, abs=0.1)
 
 
-def test_config_round_trips_and_its_layout_is_what_the_model_makes():
+def test_config_round_trips_and_its_layout_is_what_the_model_makes() -> None:
     config = FusionConfig(
         modalities=SPECS, num_outputs=2, dim=16, heads=4, depth=2, fusion_layers=1, views="self:2 video~words:2"
     )
@@ -191,7 +194,7 @@ def test_config_round_trips_and_its_layout_is_what_the_model_makes():
         ({"dropout": 1.0}, r"expected \[0, 1\)"),
     ],
 )
-def test_configurations_that_cannot_be_built_say_why(options, message):
+def test_configurations_that_cannot_be_built_say_why(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(**options)
 
@@ -208,12 +211,12 @@ def test_configurations_that_cannot_be_built_say_why(options, message):
         (lambda: FusionConfig.from_dict({"modalities": {"a": {"kind": "features", "dim": 3}}}), "'max_length' is miss"),
     ],
 )
-def test_specs_that_cannot_be_built_say_why(build, message):
+def test_specs_that_cannot_be_built_say_why(build: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()
 
 
-def test_bad_inputs_are_named():
+def test_bad_inputs_are_named() -> None:
     model = make()
     inputs = inputs_of(model, 2)
     for wrong, message in (
@@ -227,6 +230,6 @@ def test_bad_inputs_are_named():
             model(wrong)
 
 
-def test_a_modality_may_not_have_the_name_of_an_attribute():
+def test_a_modality_may_not_have_the_name_of_an_attribute() -> None:
     with pytest.raises(ValueError, match="'type' cannot be used"):
         FusionModel(FusionConfig(modalities={"type": SPECS["lips"]}, fusion="selfall", num_outputs=1))

@@ -1,6 +1,9 @@
 """`preprocessor_config.json`: what it says in all its forms, and damaged ones by file and field."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +14,8 @@ KINDS = {"vit": "vit", "ast": "audio-spectrogram-transformer"}
 
 
 @pytest.fixture
-def checkpoint(tmp_path):
-    def make(kind, processor):
+def checkpoint(tmp_path: Path) -> Callable[..., Path]:
+    def make(kind: str, processor: dict[str, Any] | str) -> Path:
         (tmp_path / "config.json").write_text(json.dumps({"model_type": KINDS.get(kind, kind)}))
         text = processor if isinstance(processor, str) else json.dumps(processor)
         (tmp_path / "preprocessor_config.json").write_text(text)
@@ -33,11 +36,13 @@ def checkpoint(tmp_path):
         ({}, None),
     ],
 )
-def test_sizes_of_pictures(checkpoint, processor, size):
+def test_sizes_of_pictures(
+    checkpoint: Callable[..., Path], processor: dict[str, Any] | str, size: tuple[int, int] | None
+) -> None:
     assert read_preprocessing(checkpoint("vit", processor)) == Pictures(size=size)
 
 
-def test_normalisation_of_pictures(checkpoint):
+def test_normalisation_of_pictures(checkpoint: Callable[..., Path]) -> None:
     processor = {"image_mean": [0.1, 0.2, 0.3], "image_std": 0.5, "rescale_factor": 0.01}
     found = read_preprocessing(checkpoint("vit", processor))
     assert found == Pictures(scale=0.01, mean=(0.1, 0.2, 0.3), std=(0.5,))
@@ -45,7 +50,7 @@ def test_normalisation_of_pictures(checkpoint):
     assert read_preprocessing(checkpoint("vit", off)) == Pictures(scale=1.0, mean=(0.0,), std=(1.0,))
 
 
-def test_sound(checkpoint):
+def test_sound(checkpoint: Callable[..., Path]) -> None:
     processor = {"sampling_rate": 8000, "num_mel_bins": 64, "max_length": 512, "mean": -3, "std": 2.5}
     assert read_preprocessing(checkpoint("ast", processor)) == Sound(8000, 64, 512, -3.0, 5.0)
     found = read_preprocessing(checkpoint("ast", {}))
@@ -53,7 +58,7 @@ def test_sound(checkpoint):
     assert read_preprocessing(checkpoint("ast", processor | {"do_normalize": False})) == Sound(8000, 64, 512, 0.0, 1.0)
 
 
-def test_a_checkpoint_that_does_not_say(checkpoint):
+def test_a_checkpoint_that_does_not_say(checkpoint: Callable[..., Path]) -> None:
     assert read_preprocessing(checkpoint("bert", {"size": "x"})) is None
     folder = checkpoint("ast", {})
     (folder / "preprocessor_config.json").unlink()
@@ -83,7 +88,9 @@ def test_a_checkpoint_that_does_not_say(checkpoint):
         ("vit", {"size": True}, "size: "),
     ],
 )
-def test_damaged_files_are_named_with_their_field(checkpoint, kind, processor, message):
+def test_damaged_files_are_named_with_their_field(
+    checkpoint: Callable[..., Path], kind: str, processor: dict[str, Any] | str, message: str
+) -> None:
     folder = checkpoint(kind, processor)
     with pytest.raises(ConfigError, match=rf"^{folder}/preprocessor_config\.json: {message}"):
         read_preprocessing(folder)

@@ -3,11 +3,21 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import ASTConfig, ASTForAudioClassification, ASTModel, ViTConfig, ViTForImageClassification, ViTModel
+from transformers import (
+    ASTConfig,
+    ASTForAudioClassification,
+    ASTModel,
+    PreTrainedModel,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTModel,
+)
 
 from locomt import FusionConfig, FusionModel
 from locomt.nn import AudioSpec, FeatureSpec, ImageSpec, TextSpec, VideoSpec
@@ -23,7 +33,7 @@ IMAGE = ImageSpec(size=32, patch=8)
 AUDIO = AudioSpec(frames=43, mels=21, patch=8, stride=5, class_tokens=2)
 
 
-def randomised(model, scale=0.2):
+def randomised(model: PreTrainedModel, scale: float = 0.2) -> PreTrainedModel:
     """Every weight at random, so that none can be left out or exchanged unseen."""
     generator = torch.Generator().manual_seed(len(list(model.parameters())))
     with torch.no_grad():
@@ -33,7 +43,7 @@ def randomised(model, scale=0.2):
 
 
 @pytest.fixture(scope="module")
-def vit(tmp_path_factory):
+def vit(tmp_path_factory: pytest.TempPathFactory) -> tuple[ViTModel, Path]:
     model = randomised(ViTModel(ViTConfig(image_size=32, patch_size=8, **SIZES), add_pooling_layer=False))
     path = tmp_path_factory.mktemp("vit")
     model.save_pretrained(path)
@@ -41,7 +51,7 @@ def vit(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ast(tmp_path_factory):
+def ast(tmp_path_factory: pytest.TempPathFactory) -> tuple[ASTModel, Path]:
     sizes = {"patch_size": 8, "max_length": 43, "num_mel_bins": 21, "frequency_stride": 5, "time_stride": 5}
     model = randomised(ASTModel(ASTConfig(**sizes, **SIZES)))
     path = tmp_path_factory.mktemp("ast")
@@ -49,13 +59,13 @@ def ast(tmp_path_factory):
     return model, path
 
 
-def make(modalities, **options):
+def make(modalities: dict[str, ModalitySpec], **options: Any) -> FusionModel:
     torch.manual_seed(0)
     fusion = {"fusion": "selfall"} if "views" not in options else {}
     return FusionModel(FusionConfig(modalities=modalities, **{**MODEL, **fusion, **options})).eval()
 
 
-def outputs(model, inputs):
+def outputs(model: FusionModel, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Every modality's tokens behind its last norm: what the library calls `last_hidden_state`."""
     found = {}
     handle = model.fusion[-1].register_forward_hook(lambda _, __, out: found.update(out))
@@ -64,11 +74,11 @@ def outputs(model, inputs):
     return {name: model.norm.of(name)(tokens) for name, tokens in found.items() if name in inputs}
 
 
-def close(ours, theirs):
+def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def time_first(tokens, frequencies):
+def time_first(tokens: torch.Tensor, frequencies: int) -> torch.Tensor:
     """AST's patches, all times of a frequency, as ours: all frequencies of a time."""
     specials, patches = tokens.split([2, tokens.shape[1] - 2], dim=1)
     return torch.cat([specials, patches.unflatten(1, (frequencies, -1)).transpose(1, 2).flatten(1, 2)], dim=1)
@@ -76,7 +86,9 @@ def time_first(tokens, frequencies):
 
 @torch.no_grad()
 @pytest.mark.parametrize("fusion_layers", [1, 3])
-def test_towers_give_what_the_library_gives(vit, ast, fusion_layers):
+def test_towers_give_what_the_library_gives(
+    vit: tuple[ViTModel, Path], ast: tuple[ASTModel, Path], fusion_layers: int
+) -> None:
     model = make({"video": VIDEO, "audio": AUDIO}, fusion_layers=fusion_layers)
     fill_towers(model, {"video": vit[1], "audio": ast[1]})
     pixels, sound = torch.randn(2, 3, 32, 32), torch.randn(2, 43, 21)
@@ -90,7 +102,7 @@ def test_towers_give_what_the_library_gives(vit, ast, fusion_layers):
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [32, 48])
-def test_a_picture_takes_a_vit(vit, size: int) -> None:
+def test_a_picture_takes_a_vit(vit: tuple[ViTModel, Path], size: int) -> None:
     """Alone and beside a video that takes the same weights; a larger picture has its positions resized."""
     model = make({"photo": ImageSpec(size=size, patch=8), "video": VideoSpec(frames=2, size=32, patch=8)})
     fill_towers(model, {"photo": vit[1], "video": vit[1]})
@@ -103,7 +115,7 @@ def test_a_picture_takes_a_vit(vit, size: int) -> None:
 
 @pytest.mark.slow
 @torch.no_grad()
-def test_towers_of_full_size(tmp_path):
+def test_towers_of_full_size(tmp_path: Path) -> None:
     """ViT-B/16 on a picture and AST on 1,024 frames, beside each other."""
     vit = randomised(ViTModel(ViTConfig(), add_pooling_layer=False), 0.02)
     ast = randomised(ASTModel(ASTConfig()), 0.02)
@@ -119,7 +131,7 @@ def test_towers_of_full_size(tmp_path):
 
 
 @torch.no_grad()
-def test_heads_that_are_grouped_by_view_keep_their_weights(vit):
+def test_heads_that_are_grouped_by_view_keep_their_weights(vit: tuple[ViTModel, Path]) -> None:
     """Where the other modality is missing, cross heads that fall back on their own make the ViT as it was."""
     views = "self:1 video~audio:1 self:1 video~audio:1\nvideo~audio:3 self:1"
     model = make({"video": VIDEO, "audio": AUDIO}, views=views, on_missing="self")
@@ -128,7 +140,7 @@ def test_heads_that_are_grouped_by_view_keep_their_weights(vit):
     close(outputs(model, {"video": pixels[:, None]})["video"], vit[0](pixels).last_hidden_state)
 
 
-def table_of(model):
+def table_of(model: FusionModel) -> dict[str, torch.Tensor]:
     """The state dict under names that all fusions share."""
     state = {name.replace(".blocks.video.", ".").replace(".tokens.", ".video."): t for name, t in _own(model, "video")}
     return state | {
@@ -136,11 +148,11 @@ def table_of(model):
     }
 
 
-def _own(model, name):
+def _own(model: FusionModel, name: str) -> list[tuple[str, torch.Tensor]]:
     return [(key, tensor) for key, tensor in model.state_dict().items() if f".{name}." in key]
 
 
-def test_all_fusions_start_from_the_same_weights(vit, ast):
+def test_all_fusions_start_from_the_same_weights(vit: tuple[ViTModel, Path], ast: tuple[ASTModel, Path]) -> None:
     specs = {"video": VIDEO, "audio": AUDIO}
     tables = {}
     for fusion in FUSIONS:
@@ -156,7 +168,7 @@ def test_all_fusions_start_from_the_same_weights(vit, ast):
 
 
 @torch.no_grad()
-def test_shared_fusion_weights_take_one_checkpoint(vit, ast):
+def test_shared_fusion_weights_take_one_checkpoint(vit: tuple[ViTModel, Path], ast: tuple[ASTModel, Path]) -> None:
     specs = {"video": VIDEO, "audio": AudioSpec(frames=48, mels=24, patch=8)}
     model = make(specs, shared_weights=True)
     fill_towers(model, dict.fromkeys(specs, vit[1]))
@@ -169,7 +181,7 @@ def test_shared_fusion_weights_take_one_checkpoint(vit, ast):
 
 @torch.no_grad()
 @pytest.mark.parametrize("tubelet", [1, 2, 3])
-def test_inflated_towers_see_a_still_clip_as_its_picture(vit, tubelet):
+def test_inflated_towers_see_a_still_clip_as_its_picture(vit: tuple[ViTModel, Path], tubelet: int) -> None:
     picture = torch.randn(2, 3, 32, 32)
     clip = picture[:, None].expand(-1, tubelet, -1, -1, -1)
     for inflation in ("central", "average"):
@@ -178,7 +190,7 @@ def test_inflated_towers_see_a_still_clip_as_its_picture(vit, tubelet):
         close(outputs(model, {"video": clip})["video"], vit[0](picture).last_hidden_state)
 
 
-def test_inflation_looks_at_one_frame_or_at_all_alike():
+def test_inflation_looks_at_one_frame_or_at_all_alike() -> None:
     kernel = torch.randn(4, 3, 8, 8)
     frames = torch.randn(3, 3, 8, 8)
     alone = torch.einsum("dchw,tchw->td", kernel, frames)
@@ -187,7 +199,7 @@ def test_inflation_looks_at_one_frame_or_at_all_alike():
 
 
 @torch.no_grad()
-def test_positions_of_larger_pictures_are_those_of_the_library(vit):
+def test_positions_of_larger_pictures_are_those_of_the_library(vit: tuple[ViTModel, Path]) -> None:
     model = make({"video": VideoSpec(frames=1, size=48, patch=8)})
     fill_towers(model, {"video": vit[1]})
     pixels = torch.randn(2, 3, 48, 48)
@@ -196,7 +208,7 @@ def test_positions_of_larger_pictures_are_those_of_the_library(vit):
 
 
 @torch.no_grad()
-def test_positions_are_the_same_at_all_times(vit):
+def test_positions_are_the_same_at_all_times(vit: tuple[ViTModel, Path]) -> None:
     model = make({"video": VideoSpec(frames=4, size=32, patch=8, tubelet=2)})
     fill_towers(model, {"video": vit[1]})
     first, second = model.embeddings["video"].positions.unflatten(0, (2, -1))
@@ -205,7 +217,7 @@ def test_positions_are_the_same_at_all_times(vit):
 
 
 @torch.no_grad()
-def test_a_vit_hears_a_spectrogram_as_a_grey_picture(vit):
+def test_a_vit_hears_a_spectrogram_as_a_grey_picture(vit: tuple[ViTModel, Path]) -> None:
     model = make({"audio": AudioSpec(frames=32, mels=32, patch=8)})
     fill_towers(model, {"audio": vit[1]})
     sound = torch.randn(2, 32, 32)
@@ -215,7 +227,7 @@ def test_a_vit_hears_a_spectrogram_as_a_grey_picture(vit):
 
 
 @torch.no_grad()
-def test_other_grids_of_a_spectrogram(ast):
+def test_other_grids_of_a_spectrogram(ast: tuple[ASTModel, Path]) -> None:
     """Longer, more bands, patches that do not overlap, one class token: it fits, positions resized."""
     for spec in (
         AudioSpec(frames=100, mels=30, patch=8, stride=5, class_tokens=2),
@@ -240,7 +252,13 @@ def test_other_grids_of_a_spectrogram(ast):
         ({"rescale_factor": 1 / 51, "image_mean": 0.25, "image_std": 4.0}, (0.05, 0.05, 0.05), (0.8, 0.8, 0.8)),
     ],
 )
-def test_pixels_are_normalised_as_the_checkpoint_was_trained(vit, tmp_path, processor, mean, std):
+def test_pixels_are_normalised_as_the_checkpoint_was_trained(
+    vit: tuple[ViTModel, Path],
+    tmp_path: Path,
+    processor: dict[str, Any],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> None:
     folder = tmp_path / "vit"
     shutil.copytree(vit[1], folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
@@ -253,7 +271,7 @@ def test_pixels_are_normalised_as_the_checkpoint_was_trained(vit, tmp_path, proc
 
 
 @torch.no_grad()
-def test_checkpoints_with_a_head_on_top(tmp_path):
+def test_checkpoints_with_a_head_on_top(tmp_path: Path) -> None:
     vit = randomised(ViTForImageClassification(ViTConfig(image_size=32, patch_size=8, qkv_bias=False, **SIZES)))
     sizes = {"patch_size": 8, "max_length": 43, "num_mel_bins": 21, "frequency_stride": 5, "time_stride": 5}
     ast = randomised(ASTForAudioClassification(ASTConfig(**sizes, **SIZES)))
@@ -268,7 +286,7 @@ def test_checkpoints_with_a_head_on_top(tmp_path):
 
 
 @torch.no_grad()
-def test_every_norm_has_the_epsilon_of_the_checkpoint(tmp_path):
+def test_every_norm_has_the_epsilon_of_the_checkpoint(tmp_path: Path) -> None:
     vit = randomised(ViTModel(ViTConfig(image_size=32, patch_size=8, layer_norm_eps=0.5, **SIZES)))
     vit.save_pretrained(tmp_path)
     model = make({"video": VIDEO}, norm_eps=0.5)
@@ -277,7 +295,7 @@ def test_every_norm_has_the_epsilon_of_the_checkpoint(tmp_path):
     close(outputs(model, {"video": pixels[:, None]})["video"], vit(pixels).last_hidden_state)
 
 
-def test_half_precision_weights_are_read(vit, tmp_path):
+def test_half_precision_weights_are_read(vit: tuple[ViTModel, Path], tmp_path: Path) -> None:
     shutil.copytree(vit[1], tmp_path, dirs_exist_ok=True)
     save_file(
         {n: t.bfloat16() for n, t in load_file(vit[1] / "model.safetensors").items()}, tmp_path / "model.safetensors"
@@ -289,7 +307,7 @@ def test_half_precision_weights_are_read(vit, tmp_path):
 
 
 @torch.no_grad()
-def test_weights_in_several_files(vit, tmp_path):
+def test_weights_in_several_files(vit: tuple[ViTModel, Path], tmp_path: Path) -> None:
     vit[0].save_pretrained(tmp_path, max_shard_size="20KB")
     parts = sorted(tmp_path.glob("model-*.safetensors"))
     assert len(parts) > 2
@@ -310,7 +328,9 @@ def test_weights_in_several_files(vit, tmp_path):
         (["model.safetensors"], "expected names of safetensors files beside it, got \\['model"),
     ],
 )
-def test_an_index_of_weights_that_cannot_serve(vit, tmp_path, name, message):
+def test_an_index_of_weights_that_cannot_serve(
+    vit: tuple[ViTModel, Path], tmp_path: Path, name: str | int | list[str] | None, message: str
+) -> None:
     vit[0].save_pretrained(tmp_path / "vit", max_shard_size="20KB")
     shutil.copy(vit[1] / "model.safetensors", tmp_path)
     shutil.copy(vit[1] / "model.safetensors", tmp_path / "vit" / "model.bin")
@@ -322,7 +342,7 @@ def test_an_index_of_weights_that_cannot_serve(vit, tmp_path, name, message):
         fill_towers(make({"video": VIDEO}), {"video": tmp_path / "vit"})
 
 
-def test_a_part_that_is_not_whole(vit, tmp_path):
+def test_a_part_that_is_not_whole(vit: tuple[ViTModel, Path], tmp_path: Path) -> None:
     vit[0].save_pretrained(tmp_path, max_shard_size="20KB")
     part = sorted(tmp_path.glob("model-*.safetensors"))[1]
     part.write_bytes(part.read_bytes()[:-9])
@@ -332,7 +352,7 @@ def test_a_part_that_is_not_whole(vit, tmp_path):
 
 @torch.no_grad()
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_a_head_of_zeros_answers_zero_and_changes_nothing_else(fusion):
+def test_a_head_of_zeros_answers_zero_and_changes_nothing_else(fusion: str) -> None:
     specs = {"video": VIDEO, "audio": AUDIO}
     model, usual = (make(specs, fusion=fusion, head_init=init) for init in ("zero", "xavier"))
     assert not model(model.example_inputs(2)).any()
@@ -360,7 +380,9 @@ def test_a_head_of_zeros_answers_zero_and_changes_nothing_else(fusion):
         ({}, {"lips": VIDEO}, "'video' is not one of lips"),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_says_what_would(vit, options, specs, message):
+def test_a_checkpoint_that_does_not_fit_says_what_would(
+    vit: tuple[ViTModel, Path], options: dict[str, Any], specs: dict[str, ModalitySpec], message: str
+) -> None:
     model = make(specs, **options)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(ConfigError, match=message):
@@ -369,16 +391,16 @@ def test_a_checkpoint_that_does_not_fit_says_what_would(vit, options, specs, mes
 
 
 @pytest.mark.parametrize("spec", [VIDEO, IMAGE])
-def test_an_ast_does_not_see(ast, spec: ModalitySpec) -> None:
+def test_an_ast_does_not_see(ast: tuple[ASTModel, Path], spec: ModalitySpec) -> None:
     message = rf"'seen' is {spec.kind}; .* has model_type audio-spectrogram-transformer, which is for audio;"
     with pytest.raises(ConfigError, match=message):
         fill_towers(make({"seen": spec}), {"seen": ast[1]})
 
 
-def test_folders_that_hold_no_checkpoint(vit, tmp_path):
+def test_folders_that_hold_no_checkpoint(vit: tuple[ViTModel, Path], tmp_path: Path) -> None:
     model = make({"video": VIDEO})
 
-    def refused(message, source=tmp_path):
+    def refused(message: str, source: Path = tmp_path) -> None:
         with pytest.raises(ConfigError, match=message):
             fill_towers(model, {"video": source})
 
@@ -412,7 +434,7 @@ def test_folders_that_hold_no_checkpoint(vit, tmp_path):
     fill_towers(model, {"video": tmp_path})
 
 
-def test_an_id_that_cannot_be_had_says_how_to_get_it(monkeypatch):
+def test_an_id_that_cannot_be_had_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -422,7 +444,9 @@ def test_an_id_that_cannot_be_had_says_how_to_get_it(monkeypatch):
     assert "\n" not in str(error.value)
 
 
-def test_an_id_is_looked_up_in_the_cache_of_the_hub(vit, tmp_path, monkeypatch):
+def test_an_id_is_looked_up_in_the_cache_of_the_hub(
+    vit: tuple[ViTModel, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As `hf download` leaves it: nothing but the files, under a commit."""
     import huggingface_hub.constants
 
@@ -439,7 +463,9 @@ def test_an_id_is_looked_up_in_the_cache_of_the_hub(vit, tmp_path, monkeypatch):
         assert torch.equal(model.norm["video"].weight, vit[0].layernorm.weight)
 
 
-def test_filled_models_are_saved_and_loaded(vit, ast, tmp_path):
+def test_filled_models_are_saved_and_loaded(
+    vit: tuple[ViTModel, Path], ast: tuple[ASTModel, Path], tmp_path: Path
+) -> None:
     model = make({"video": VIDEO, "audio": AUDIO})
     fill_towers(model, {"video": vit[1], "audio": ast[1]})
     model.save_pretrained(tmp_path)
@@ -449,7 +475,7 @@ def test_filled_models_are_saved_and_loaded(vit, ast, tmp_path):
 
 
 @pytest.mark.parametrize("frames", [1, 8, 9, 30, 38, 43])
-def test_shorter_recordings_with_overlapping_patches(ast, frames):
+def test_shorter_recordings_with_overlapping_patches(ast: tuple[ASTModel, Path], frames: int) -> None:
     """A padded recording is the recording alone; what no whole patch fits into at the end is left out."""
     model = make({"audio": AUDIO})
     fill_towers(model, {"audio": ast[1]})

@@ -1,6 +1,8 @@
 """Answers along time: what they take from the tokens around them, padding, missing modalities, compilation."""
 
 import itertools
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,19 +25,19 @@ SPECS = {
 TIMED = ("video", "audio", "lips")
 
 
-def make(names=tuple(SPECS), **options):
+def make(names: tuple[str, ...] = tuple(SPECS), **options: Any) -> FusionModel:
     options = {"dim": 16, "heads": 4, "depth": 2, "fusion_layers": 1, "num_outputs": 3, "time_steps": 5} | options
     torch.manual_seed(0)
     return FusionModel(FusionConfig(modalities={n: SPECS[n] for n in names}, **options)).double().eval()
 
 
-def inputs_of(model, batch):
+def inputs_of(model: FusionModel, batch: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     return {n: t.double() if t.is_floating_point() else t for n, t in model.example_inputs(batch).items()}
 
 
 @pytest.mark.parametrize(("tokens", "steps"), [(6, 6), (5, 20), (12, 4), (9, 7), (1, 3), (7, 1)])
-def test_shares_are_those_of_antialiased_linear_resizing(tokens, steps):
+def test_shares_are_those_of_antialiased_linear_resizing(tokens: int, steps: int) -> None:
     spec = FeatureSpec(dim=1, max_length=tokens)
     shares = resampling(spec, tokens / steps, steps, tokens, torch.tensor([tokens]))[0]
     unit = torch.eye(tokens)[:, None, None]  # what each token alone leads to
@@ -45,14 +47,14 @@ def test_shares_are_those_of_antialiased_linear_resizing(tokens, steps):
     torch.testing.assert_close(shares, wanted.T)
 
 
-def test_overlapping_patches_lie_at_their_middles():
+def test_overlapping_patches_lie_at_their_middles() -> None:
     spec = AudioSpec(frames=26, mels=16, patch=16, stride=10)  # tokens over frames 0 to 16 and 10 to 26
     shares = resampling(spec, 4.0, 7, 2, torch.tensor([2]))[0]  # time steps with their middles at 2, 6, ..., 26
     torch.testing.assert_close(shares[:, 1], torch.tensor([0, 0, 0.2, 0.6, 1, 1, 1]))
 
 
 @given(st.integers(1, 30), st.floats(0.3, 9), st.integers(1, 12), st.data())
-def test_shares_add_up_to_1_and_none_falls_on_padding(steps, pace, grid, data):
+def test_shares_add_up_to_1_and_none_falls_on_padding(steps: int, pace: float, grid: int, data: st.DataObject) -> None:
     tokens = torch.tensor([data.draw(st.integers(1, grid)), 0])
     shares = resampling(FeatureSpec(dim=1, max_length=grid), pace, steps, grid, tokens)
     torch.testing.assert_close(shares[0].sum(-1), torch.ones(steps))
@@ -60,14 +62,14 @@ def test_shares_add_up_to_1_and_none_falls_on_padding(steps, pace, grid, data):
     assert not shares[1].any()
 
 
-def test_a_time_step_is_reached_where_it_begins_before_the_end():
+def test_a_time_step_is_reached_where_it_begins_before_the_end() -> None:
     assert reached(torch.tensor([0, 1, 4, 5, 99]), 2.0, 4).sum(dim=1).tolist() == [0, 1, 2, 3, 4]
     assert reached(torch.tensor([3]), 0.1 * 3, 20).sum() == 10  # 0.1 * 3 > 0.3
 
 
 @settings(max_examples=15)
 @given(st.data(), st.sampled_from(FUSIONS), st.integers(1, 9))
-def test_a_padded_sample_is_the_sample_alone(data, fusion, steps):
+def test_a_padded_sample_is_the_sample_alone(data: st.DataObject, fusion: str, steps: int) -> None:
     model = make(fusion=fusion, time_steps=steps, strategy="random")
     inputs = inputs_of(model, 3)
     full = {n: len(t[0]) for n, t in inputs.items()}
@@ -85,7 +87,7 @@ def test_a_padded_sample_is_the_sample_alone(data, fusion, steps):
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_any_subset_that_has_a_time_axis_runs(fusion):
+def test_any_subset_that_has_a_time_axis_runs(fusion: str) -> None:
     model = make(fusion=fusion)
     inputs = inputs_of(model, 1)
     for size in (1, 2, 3):
@@ -100,7 +102,7 @@ def test_any_subset_that_has_a_time_axis_runs(fusion):
             torch.testing.assert_close(out, model(inputs, missing))
 
 
-def test_lengths_of_some_leave_the_others_full():
+def test_lengths_of_some_leave_the_others_full() -> None:
     model = make(("video", "lips", "words"))
     inputs = inputs_of(model, 2)
     some = {"lips": torch.tensor([6, 2])}
@@ -108,7 +110,7 @@ def test_lengths_of_some_leave_the_others_full():
     assert torch.equal(model(inputs, some), model(inputs, every))
 
 
-def test_steps_beyond_one_modality_come_from_the_others():
+def test_steps_beyond_one_modality_come_from_the_others() -> None:
     """All self, so that nothing but the head joins the modalities; a video of 3 of 6 frames reaches 3 of 5 steps."""
     model = make(("video", "lips"), fusion="selfall")
     inputs = inputs_of(model, 2)
@@ -118,7 +120,7 @@ def test_steps_beyond_one_modality_come_from_the_others():
     torch.testing.assert_close(both[:, 4:], lips[:, 4:])
 
 
-def test_a_change_at_one_time_is_heard_at_that_time():
+def test_a_change_at_one_time_is_heard_at_that_time() -> None:
     """Below the head tokens keep to themselves: no attention, no feed-forward layer."""
     model = make(("lips",), fusion="selfall", time_steps=6)
     with torch.no_grad():
@@ -134,7 +136,7 @@ def test_a_change_at_one_time_is_heard_at_that_time():
     assert (model(inputs) != before).any(-1).nonzero().tolist() == [[0, 2]]
 
 
-def test_compiles_without_graph_breaks():
+def test_compiles_without_graph_breaks() -> None:
     torch._dynamo.reset()
     model = make(("audio", "words"), depth=1)
     inputs = inputs_of(model, 2)
@@ -144,14 +146,14 @@ def test_compiles_without_graph_breaks():
     torch.testing.assert_close(compiled(inputs), model(inputs))
 
 
-def test_exports():
+def test_exports() -> None:
     model = make(("audio", "words"), depth=1)
     inputs = inputs_of(model, 2)
     program = torch.export.export(model, (inputs,))
     torch.testing.assert_close(program.module()(inputs), model(inputs))
 
 
-def test_saved_and_loaded(tmp_path):
+def test_saved_and_loaded(tmp_path: Path) -> None:
     model = make(("video", "words"), pace={"video": 1.25}).float()
     model.save_pretrained(tmp_path)
     again = FusionModel.from_pretrained(tmp_path).eval()
@@ -160,7 +162,7 @@ def test_saved_and_loaded(tmp_path):
     assert torch.equal(again(inputs), model(inputs))
 
 
-def test_autocast_runs_in_bf16():
+def test_autocast_runs_in_bf16() -> None:
     model = make().float()
     inputs = model.example_inputs(2)
     with torch.autocast("cpu", torch.bfloat16):
@@ -179,14 +181,14 @@ def test_autocast_runs_in_bf16():
         ({"names": ("words", "photo")}, "expected a modality with a time axis"),
     ],
 )
-def test_refusals(options, message):
+def test_refusals(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make(**options)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("where", ["cpu", "cuda"])
-def test_a_gpu_gives_what_a_cpu_gives(where):
+def test_a_gpu_gives_what_a_cpu_gives(where: str) -> None:
     model = make().float()
     inputs = model.example_inputs(2)
     lengths = {"audio": torch.tensor([23, 0]), "lips": torch.tensor([2, 6])}

@@ -1,10 +1,13 @@
 """The Triton kernels: on a CUDA device as they are, elsewhere through Triton's interpreter, in float16."""
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 
-from attention_problems import problems, seen, tensors
+from attention_problems import Problem, problems, seen, tensors
 from locomt import LayerViews, TokenLayout, view_attention
 from locomt.ops.plan import segments
 from locomt.ops.triton import fused
@@ -21,13 +24,13 @@ VIEWS = LayerViews.parse("self:1 video~audio:1 text>video:1 multi:1 cls:1", THRE
 
 
 @pytest.fixture
-def small_tiles(monkeypatch):
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles so small that a few tokens need several of them."""
     monkeypatch.setattr(fused, "TILINGS", {name: {64: SMALL, 128: SMALL} for name in fused.TILINGS})
 
 
 @pytest.fixture
-def poisoned():
+def poisoned() -> Iterator[None]:
     """Memory that nothing was written to holds NaN."""
     torch.use_deterministic_algorithms(True)
     assert torch.empty(3).isnan().all()
@@ -35,18 +38,25 @@ def poisoned():
     torch.use_deterministic_algorithms(False)
 
 
-def run(qkv, layout, layer, backend="triton", grad_seed=1, **options):
+def run(
+    qkv: list[torch.Tensor],
+    layout: TokenLayout,
+    layer: LayerViews,
+    backend: str = "triton",
+    grad_seed: int = 1,
+    **options: Any,
+) -> list[torch.Tensor]:
     """The output and the gradients of q, k and v."""
     out = view_attention(*qkv, layout, layer, backend=backend, **options)
     grad = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(grad_seed))
     return [out, *torch.autograd.grad(out, qkv, grad.to(out))]
 
 
-def double(qkv):
+def double(qkv: list[torch.Tensor]) -> list[torch.Tensor]:
     return [t.detach().double().requires_grad_() for t in qkv]
 
 
-def errors(results, exact):
+def errors(results: Iterable[torch.Tensor], exact: Iterable[torch.Tensor]) -> list[float]:
     return [
         float(((a.double() - b).norm() / b.norm().clamp(min=1e-30)).detach())
         for a, b in zip(results, exact, strict=True)
@@ -55,7 +65,7 @@ def errors(results, exact):
 
 @settings(max_examples=60 if DEVICE == "cuda" else 8)
 @given(problem=problems(most_modalities=5, sizes=SIZES))
-def test_equals_the_reference(problem):
+def test_equals_the_reference(problem: Problem) -> None:
     batch, layout, layer, lengths, on_missing, seed = problem
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fused, "TILINGS", {name: {64: SMALL, 128: SMALL} for name in fused.TILINGS})
@@ -73,7 +83,7 @@ def test_equals_the_reference(problem):
 
 @pytest.mark.parametrize("width", [32, 64, 80, 96, 128])
 @pytest.mark.parametrize("lengths", [None, [[49, 17, 5], [33, 0, 1]]])
-def test_every_head_width(width, lengths, poisoned):
+def test_every_head_width(width: int, lengths: list[list[int]] | None, poisoned: None) -> None:
     lengths = None if lengths is None else torch.tensor(lengths)
     qkv = tensors(2, THREE, VIEWS, 0, width=width, dtype=torch.float16, device=DEVICE)
     found = run(qkv, THREE, VIEWS, lengths=lengths)
@@ -83,7 +93,7 @@ def test_every_head_width(width, lengths, poisoned):
         assert mine <= 1.1 * dense
 
 
-def test_padding_may_hold_anything(small_tiles, poisoned):
+def test_padding_may_hold_anything(small_tiles: None, poisoned: None) -> None:
     lengths = torch.tensor([[49, 3, 0], [20, 17, 5], [0, 0, 1]])
     clean = tensors(3, THREE, VIEWS, 0, width=16, dtype=torch.float16, device=DEVICE)
     real = torch.cat([torch.arange(n) < lengths[:, i : i + 1] for i, n in enumerate(THREE.lengths)], dim=1).to(DEVICE)
@@ -94,7 +104,7 @@ def test_padding_may_hold_anything(small_tiles, poisoned):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the interpreter's numpy, about the NaN
-def test_other_modalities_may_hold_anything(small_tiles):
+def test_other_modalities_may_hold_anything(small_tiles: None) -> None:
     """A block past a modality's end would read its neighbour, and 0 * NaN is NaN."""
     layer = LayerViews.parse("self:2", THREE.modalities)
     qkv = tensors(1, THREE, layer, 0, width=16, dtype=torch.float16, device=DEVICE)
@@ -106,13 +116,13 @@ def test_other_modalities_may_hold_anything(small_tiles):
         assert torch.equal(outs[0][:, :, THREE.slice(name)], outs[1][:, :, THREE.slice(name)])
 
 
-def test_two_runs_agree_bit_for_bit():
+def test_two_runs_agree_bit_for_bit() -> None:
     qkv = tensors(2, THREE, VIEWS, 0, width=32, dtype=torch.float16, device=DEVICE)
     for a, b in zip(run(qkv, THREE, VIEWS), run(qkv, THREE, VIEWS), strict=True):
         assert torch.equal(a, b)
 
 
-def test_any_strides_and_a_negative_scale():
+def test_any_strides_and_a_negative_scale() -> None:
     qkv = tensors(2, THREE, VIEWS, 0, width=16, dtype=torch.float16, device=DEVICE)
     exact = run(double(qkv), THREE, VIEWS, backend="reference", scale=-0.2)
     columns = [t.detach().mT.contiguous().mT.requires_grad_() for t in qkv]
@@ -122,20 +132,20 @@ def test_any_strides_and_a_negative_scale():
     torch.autograd.grad(out.sum(), qkv)  # an expanded gradient, all of whose strides are 0
 
 
-def test_a_scale_of_zero_weighs_all_keys_alike():
+def test_a_scale_of_zero_weighs_all_keys_alike() -> None:
     qkv = tensors(2, THREE, VIEWS, 0, width=16, dtype=torch.float16, device=DEVICE)
     exact = run(double(qkv), THREE, VIEWS, backend="reference", scale=0.0)
     for mine, true in zip(run(qkv, THREE, VIEWS, scale=0.0), exact, strict=True):
         torch.testing.assert_close(mine.double(), true, atol=1e-3, rtol=1e-3)
 
 
-def test_projections_are_read_where_they_lie():
+def test_projections_are_read_where_they_lie() -> None:
     for t in tensors(2, THREE, VIEWS, 0, width=16, dtype=torch.float16):
         assert not t.is_contiguous()
         assert fused._dense_rows(t) is t
 
 
-def test_no_tokens_no_work():
+def test_no_tokens_no_work() -> None:
     layout = TokenLayout({"video": 0, "audio": 0})
     layer = LayerViews.parse("multi:2", layout.modalities)
     q = torch.zeros(2, 2, 0, 16, dtype=torch.float16, device=DEVICE)
@@ -145,7 +155,7 @@ def test_no_tokens_no_work():
 @pytest.mark.parametrize("by_key", [False, True])
 @settings(max_examples=30)
 @given(problem=problems(padded=False, most_modalities=5, sizes=SIZES))
-def test_work_is_what_the_views_need(by_key, problem):
+def test_work_is_what_the_views_need(by_key: bool, problem: Problem) -> None:
     """Summed over all tiles, tokens times met tokens are the score pairs of the views."""
     _, layout, layer, _, on_missing, _ = problem
     sizes, masks, _ = segments(layout, layer)
@@ -155,7 +165,7 @@ def test_work_is_what_the_views_need(by_key, problem):
     assert pairs == score_pairs(sizes, masks, own)
 
 
-def test_log_sum_exp_is_in_base_two():
+def test_log_sum_exp_is_in_base_two() -> None:
     """What the backward relies on, and what a reader of the kernels is told."""
     layer = LayerViews.parse("video>audio:1", THREE.modalities)
     q, k, v = (t.detach() for t in tensors(1, THREE, layer, 0, width=16, dtype=torch.float16, device=DEVICE))
@@ -168,13 +178,15 @@ def test_log_sum_exp_is_in_base_two():
 
 
 @pytest.mark.parametrize(("generation", "reason"), [(9, None), (7, "its kernels need an Ampere GPU or a newer one")])
-def test_whether_it_serves_can_be_asked_in_a_compiled_graph(generation, reason, monkeypatch):
+def test_whether_it_serves_can_be_asked_in_a_compiled_graph(
+    generation: int, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch._dynamo.reset()
     monkeypatch.setattr(fused, "INTERPRETED", False)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (generation, 0))
 
     @torch.compile(fullgraph=True, backend="eager")
-    def ask(x):
+    def ask(x: torch.Tensor) -> tuple[torch.Tensor, str | None]:
         return x + 1, fused.why_not(torch.device("cuda"), torch.bfloat16, 64)
 
     assert ask(torch.zeros(2))[1] == reason

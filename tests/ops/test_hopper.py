@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 
-from attention_problems import problems, seen, tensors
+from attention_problems import Problem, problems, seen, tensors
 from locomt import LayerViews, TokenLayout, view_attention
 from locomt.ops.hopper import launch as hopper
 
@@ -20,7 +23,7 @@ VIEWS = LayerViews.parse("self:1 video~audio:1 text>video:1 multi:1 audio~text:1
 
 
 @pytest.fixture
-def hopper_gpu(monkeypatch):
+def hopper_gpu(monkeypatch: pytest.MonkeyPatch) -> torch.device:
     """Problems of any size go to the kernels for Hopper."""
     device = torch.device("cuda", 0)
     if not hopper.available(device):
@@ -31,27 +34,29 @@ def hopper_gpu(monkeypatch):
     return device
 
 
-def run(qkv, layout, layer, backend="triton", **options):
+def run(
+    qkv: list[torch.Tensor], layout: TokenLayout, layer: LayerViews, backend: str = "triton", **options: Any
+) -> list[torch.Tensor]:
     """The output and the gradients of q, k and v."""
     out = view_attention(*qkv, layout, layer, backend=backend, **options)
     grad = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     return [out, *torch.autograd.grad(out, qkv, grad.to(out))]
 
 
-def double(qkv):
+def double(qkv: list[torch.Tensor]) -> list[torch.Tensor]:
     return [t.detach().double().requires_grad_() for t in qkv]
 
 
-def errors(results, exact):
+def errors(results: Iterable[torch.Tensor], exact: Iterable[torch.Tensor]) -> list[float]:
     return [float(((a.double() - b).norm() / b.norm()).detach()) for a, b in zip(results, exact, strict=True)]
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(("width", "modalities", "examples"), [(64, 5, 40), (128, 2, 10)])
-def test_equals_the_reference(width, modalities, examples, hopper_gpu):
+def test_equals_the_reference(width: int, modalities: int, examples: int, hopper_gpu: torch.device) -> None:
     @settings(max_examples=examples)
     @given(problem=problems(most_modalities=modalities, sizes=SIZES))
-    def check(problem):
+    def check(problem: Problem) -> None:
         batch, layout, layer, lengths, on_missing, seed = problem
         qkv = tensors(batch, layout, layer, seed, width=width, dtype=torch.float16, device="cuda")
         options = {"lengths": lengths, "on_missing": on_missing}
@@ -70,7 +75,9 @@ def test_equals_the_reference(width, modalities, examples, hopper_gpu):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("width", [64, 128])
 @pytest.mark.parametrize("lengths", [None, [[401, 129, 33], [256, 0, 1], [0, 65, 32]]])
-def test_error_is_that_of_torch(width, dtype, lengths, hopper_gpu):
+def test_error_is_that_of_torch(
+    width: int, dtype: torch.dtype, lengths: list[list[int]] | None, hopper_gpu: torch.device
+) -> None:
     lengths = None if lengths is None else torch.tensor(lengths)
     qkv = tensors(3, THREE, VIEWS, 0, width=width, dtype=dtype, device="cuda")
     assert hopper.serves_forward(*qkv, THREE.lengths, lengths is not None)
@@ -83,7 +90,7 @@ def test_error_is_that_of_torch(width, dtype, lengths, hopper_gpu):
 
 
 @pytest.mark.gpu
-def test_padding_and_other_modalities_may_hold_anything(hopper_gpu):
+def test_padding_and_other_modalities_may_hold_anything(hopper_gpu: torch.device) -> None:
     lengths = torch.tensor([[401, 3, 0], [200, 129, 33], [0, 0, 1]])
     clean = tensors(3, THREE, VIEWS, 0, width=64, dtype=torch.bfloat16, device="cuda")
     real = torch.cat([torch.arange(n) < lengths[:, i : i + 1] for i, n in enumerate(THREE.lengths)], dim=1).cuda()
@@ -104,7 +111,7 @@ def test_padding_and_other_modalities_may_hold_anything(hopper_gpu):
 
 
 @pytest.mark.gpu
-def test_what_repeats_bit_for_bit(hopper_gpu):
+def test_what_repeats_bit_for_bit(hopper_gpu: torch.device) -> None:
     qkv = tensors(8, THREE, VIEWS, 0, width=64, dtype=torch.bfloat16, device="cuda")
     out, _, dk, dv = run(qkv, THREE, VIEWS)
     again, _, dk_again, dv_again = run(qkv, THREE, VIEWS)
@@ -120,7 +127,7 @@ def test_what_repeats_bit_for_bit(hopper_gpu):
 
 
 @pytest.mark.gpu
-def test_scales_of_any_sign(hopper_gpu):
+def test_scales_of_any_sign(hopper_gpu: torch.device) -> None:
     qkv = tensors(2, THREE, VIEWS, 0, width=64, dtype=torch.float16, device="cuda")
     for scale in (-0.2, 0.0, 0.3):
         exact = run(double(qkv), THREE, VIEWS, backend="reference", scale=scale)
@@ -129,7 +136,7 @@ def test_scales_of_any_sign(hopper_gpu):
 
 
 @pytest.mark.gpu
-def test_compiles_without_graph_breaks(hopper_gpu):
+def test_compiles_without_graph_breaks(hopper_gpu: torch.device) -> None:
     qkv = tensors(2, THREE, VIEWS, 0, width=64, dtype=torch.bfloat16, device="cuda")
     compiled = torch.compile(lambda q, k, v: view_attention(q, k, v, THREE, VIEWS), fullgraph=True)
     for mine, true in zip(
@@ -140,7 +147,7 @@ def test_compiles_without_graph_breaks(hopper_gpu):
         torch.testing.assert_close(mine, true, atol=2e-2, rtol=2e-2)
 
 
-def test_expanded_gradients_and_odd_strides_are_left_to_the_other_kernels():
+def test_expanded_gradients_and_odd_strides_are_left_to_the_other_kernels() -> None:
     even = torch.zeros(2, 8, 3, 2, 64, dtype=torch.float16)[:, :, 0].transpose(1, 2)
     assert hopper._copied_in_bulk(even)
     assert not hopper._copied_in_bulk(torch.zeros((), dtype=torch.float16).expand(2, 2, 8, 64))
@@ -181,7 +188,7 @@ build(hopper_backward.backward_kernel, {}, boxes, words | {"sums": "*fp32", "DK"
 """
 
 
-def test_compiles_for_a_hopper_gpu(tmp_path):
+def test_compiles_for_a_hopper_gpu(tmp_path: Path) -> None:
     """Without one: only whether Triton still understands the kernels, and their shared memory fits."""
     variables = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "TRITON_INTERPRET": "0"}
     done = subprocess.run([sys.executable, "-c", COMPILE], env=variables, capture_output=True, text=True)

@@ -3,11 +3,13 @@
 The stand-ins do in torch what the kernels do with what they are handed, and know nothing else of the problem.
 """
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 
-from attention_problems import problems, tensors
+from attention_problems import Problem, problems, tensors
 from locomt.ops.hopper import launch as hopper
 from locomt.ops.plan import segments
 from locomt.ops.reference import reference_attention
@@ -23,10 +25,10 @@ PROGRAMS = 3
 class StandIn:
     """A kernel that is a function: `kernel[grid](*arguments)`."""
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
 
-    def __getitem__(self, grid):
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
         return lambda *arguments, **constants: self.function(grid[0], *arguments, **constants)
 
 
@@ -87,7 +89,7 @@ def backward(
 
 
 @pytest.fixture
-def stand_ins(monkeypatch):
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
     from locomt.ops.hopper import backward as hopper_backward
     from locomt.ops.hopper import forward as hopper_forward
 
@@ -97,12 +99,12 @@ def stand_ins(monkeypatch):
 
 
 @pytest.mark.parametrize("sums_bytes", [1, 2**28])
-def test_all_around_the_kernels(sums_bytes, stand_ins, monkeypatch):
+def test_all_around_the_kernels(sums_bytes: int, stand_ins: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hopper, "SUMS_BYTES", sums_bytes)  # 1: one sample at a time
 
     @settings(max_examples=6)
     @given(problem=problems(most_modalities=4, sizes=SIZES))
-    def check(problem):
+    def check(problem: Problem) -> None:
         batch, layout, layer, lengths, on_missing, seed = problem
         if not layout.total or not batch:
             return

@@ -8,7 +8,7 @@ from attention_problems import tensors
 from locomt import LayerViews, TokenLayout, view_attention
 from locomt.ops.plan import plan_calls, segments
 from locomt.ops.sdpa import calls as sdpa
-from locomt.ops.sdpa.dense import kernel_for
+from locomt.ops.sdpa.dense import Kernel, kernel_for
 
 LAYOUT = TokenLayout({"v": 7, "a": 3})
 LAYER = LayerViews.parse("self:2 v~a:2", ("v", "a"))
@@ -16,16 +16,16 @@ LENGTHS = torch.tensor([[7, 3], [5, 0]])
 
 
 @pytest.fixture
-def qkv():
+def qkv() -> list[torch.Tensor]:
     return tensors(2, LAYOUT, LAYER, 0, dtype=torch.float32)
 
 
-def attend(q, k, v, lengths=None):
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
     return view_attention(q, k, v, LAYOUT, LAYER, lengths=lengths)
 
 
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_compiles_without_graph_breaks(qkv, lengths):
+def test_compiles_without_graph_breaks(qkv: list[torch.Tensor], lengths: torch.Tensor | None) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(attend, fullgraph=True, backend="aot_eager")
     out, expected = compiled(*qkv, lengths), attend(*qkv, lengths)
@@ -34,10 +34,10 @@ def test_compiles_without_graph_breaks(qkv, lengths):
     torch.testing.assert_close(grads, expected_grads)
 
 
-def test_compiles_where_the_layout_is_made_inside(qkv):
+def test_compiles_where_the_layout_is_made_inside(qkv: list[torch.Tensor]) -> None:
     torch._dynamo.reset()
 
-    def inside(q, k, v):
+    def inside(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         layout = TokenLayout({"v": q.shape[2] - 3, "a": 3})
         return view_attention(q, k, v, layout, LayerViews.parse("self:2 v~a:2", ("v", "a")))
 
@@ -46,13 +46,17 @@ def test_compiles_where_the_layout_is_made_inside(qkv):
 
 @pytest.mark.parametrize("on_missing", ["zero", "self"])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_exports_to_torchs_own_operators(qkv, lengths, on_missing):
+def test_exports_to_torchs_own_operators(
+    qkv: list[torch.Tensor], lengths: torch.Tensor | None, on_missing: str
+) -> None:
     layout = TokenLayout({"v": 7, "a": 3, "t": 0})
     layer = LayerViews.parse("v~t:1 self:1 v~a:1 multi:1", ("v", "a", "t"))
     lengths = None if lengths is None else torch.cat([lengths, torch.zeros(2, 1, dtype=torch.int64)], dim=1)
 
     class Model(torch.nn.Module):
-        def forward(self, q, k, v, lengths):
+        def forward(
+            self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: torch.Tensor | None
+        ) -> torch.Tensor:
             return view_attention(q, k, v, layout, layer, lengths=lengths, on_missing=on_missing)
 
     inputs = (*(t.detach() for t in qkv), lengths)
@@ -61,7 +65,7 @@ def test_exports_to_torchs_own_operators(qkv, lengths, on_missing):
     torch.testing.assert_close(program.module()(*inputs), Model()(*inputs))
 
 
-def test_autocast_casts_like_attention_does(qkv):
+def test_autocast_casts_like_attention_does(qkv: list[torch.Tensor]) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = attend(*qkv)
     assert out.dtype == torch.bfloat16
@@ -69,8 +73,8 @@ def test_autocast_casts_like_attention_does(qkv):
     assert all(g.dtype == torch.float32 for g in torch.autograd.grad(out.float().sum(), qkv))
 
 
-def test_func_grad_and_vmap_and_per_sample_gradients(qkv):
-    def loss(q, k, v):
+def test_func_grad_and_vmap_and_per_sample_gradients(qkv: list[torch.Tensor]) -> None:
+    def loss(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         return attend(q, k, v).square().sum()
 
     expected = torch.autograd.grad(loss(*qkv), qkv)
@@ -101,13 +105,13 @@ def test_class_tokens_are_told_apart_in_graphs_too(qkv: list[torch.Tensor], leng
     torch.testing.assert_close(program.module()(*inputs), expected)
 
 
-def test_second_derivatives_are_refused_not_wrong(qkv):
+def test_second_derivatives_are_refused_not_wrong(qkv: list[torch.Tensor]) -> None:
     (grad,) = torch.autograd.grad(attend(*qkv).square().sum(), qkv[:1], create_graph=True)
     with pytest.raises(RuntimeError, match="backend='reference'"):
         grad.sum().backward()
 
 
-def test_flop_counter_is_told_the_true_cost(qkv):
+def test_flop_counter_is_told_the_true_cost(qkv: list[torch.Tensor]) -> None:
     cost = 2 * (49 + 9) + 2 * (2 * 21)
     with FlopCounterMode(display=False) as counter:
         out = attend(*qkv)
@@ -117,7 +121,7 @@ def test_flop_counter_is_told_the_true_cost(qkv):
     assert counter.get_total_flops() == 10 * 2 * 8 * cost
 
 
-def test_operators_pass_torchs_own_checks(qkv):
+def test_operators_pass_torchs_own_checks(qkv: list[torch.Tensor]) -> None:
     q, k, v = (t.detach() for t in qkv)
     options = (list(LAYOUT.lengths), list(LAYER.masks), LENGTHS, 0.3, 1)
     checks = ("test_schema", "test_faketensor")
@@ -127,10 +131,10 @@ def test_operators_pass_torchs_own_checks(qkv):
     torch.library.opcheck(torch.ops.locomt.sdpa_view_attention_backward, arguments, test_utils=checks)
 
 
-def test_full_lengths_take_the_path_without_masks(qkv, monkeypatch):
+def test_full_lengths_take_the_path_without_masks(qkv: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def spy(q, biased):
+    def spy(q: torch.Tensor, biased: bool) -> Kernel:
         asked.append(biased)
         return kernel_for(q, biased)
 
@@ -152,7 +156,7 @@ def test_all_queries_of_a_class_token_head_share_a_call() -> None:
     ]
 
 
-def test_plan_shares_calls_between_neighbouring_heads_and_modalities():
+def test_plan_shares_calls_between_neighbouring_heads_and_modalities() -> None:
     layer = LayerViews.parse("self:2 multi:1 a>c:3", ("a", "b", "c"))
     calls = plan_calls((4, 0, 2), layer.masks)
     assert [(c.heads, c.queries, c.keys) for c in calls] == [

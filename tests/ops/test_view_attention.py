@@ -1,12 +1,14 @@
 """Every backend against the definition, and the properties that make the method what it is."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 
-from attention_problems import by_hand, problems, tensors
+from attention_problems import Problem, by_hand, problems, tensors
 from locomt import LayerViews, TokenLayout, view_attention
 from locomt.ops import api, backends, choose_backend, serving
 
@@ -17,7 +19,7 @@ backend = pytest.mark.parametrize("backend", BACKENDS)
 @backend
 @settings(max_examples=40)
 @given(problem=problems())
-def test_equals_the_definition(backend, problem):
+def test_equals_the_definition(backend: str, problem: Problem) -> None:
     batch, layout, layer, lengths, on_missing, seed = problem
     q, k, v = tensors(batch, layout, layer, seed)
     out = view_attention(q, k, v, layout, layer, lengths=lengths, on_missing=on_missing, backend=backend)
@@ -26,7 +28,7 @@ def test_equals_the_definition(backend, problem):
 
 @settings(max_examples=60)
 @given(problem=problems())
-def test_gradients_equal_the_reference(problem):
+def test_gradients_equal_the_reference(problem: Problem) -> None:
     batch, layout, layer, lengths, on_missing, seed = problem
     qkv = tensors(batch, layout, layer, seed)
     grad = torch.randn(qkv[0].shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
@@ -42,11 +44,11 @@ def test_gradients_equal_the_reference(problem):
 @backend
 @settings(max_examples=5)
 @given(problem=problems(padded=True, most_modalities=3))
-def test_gradcheck(backend, problem):
+def test_gradcheck(backend: str, problem: Problem) -> None:
     batch, layout, layer, lengths, on_missing, seed = problem
     qkv = [t.detach().contiguous().requires_grad_() for t in tensors(batch, layout, layer, seed, width=2)]
 
-    def attend(q, k, v):
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         return view_attention(q, k, v, layout, layer, lengths=lengths, on_missing=on_missing, backend=backend)
 
     assert torch.autograd.gradcheck(attend, qkv)
@@ -55,7 +57,7 @@ def test_gradcheck(backend, problem):
 @backend
 @settings(max_examples=25)
 @given(problem=problems(padded=True))
-def test_padding_may_hold_anything(backend, problem):
+def test_padding_may_hold_anything(backend: str, problem: Problem) -> None:
     """NaN in the padding changes no output and no gradient; padding itself yields zeros and takes no gradient."""
     batch, layout, layer, lengths, on_missing, seed = problem
     clean = tensors(batch, layout, layer, seed)
@@ -74,7 +76,7 @@ def test_padding_may_hold_anything(backend, problem):
 @backend
 @settings(max_examples=25)
 @given(problem=problems(padded=True))
-def test_padded_equals_unpadded(backend, problem):
+def test_padded_equals_unpadded(backend: str, problem: Problem) -> None:
     """A padded sample gives what the same tokens give alone; a missing modality is one of length zero."""
     batch, layout, layer, lengths, on_missing, seed = problem
     qkv = tensors(batch, layout, layer, seed)
@@ -91,7 +93,9 @@ def test_padded_equals_unpadded(backend, problem):
 @backend
 @settings(max_examples=25)
 @given(problem=problems(padded=False), data=st.data())
-def test_a_head_ignores_the_modalities_that_its_view_leaves_out(backend, problem, data):
+def test_a_head_ignores_the_modalities_that_its_view_leaves_out(
+    backend: str, problem: Problem, data: st.DataObject
+) -> None:
     batch, layout, layer, _, _, seed = problem
     q, k, v = tensors(batch, layout, layer, seed)
     changed = data.draw(st.sampled_from(layout.modalities))
@@ -108,7 +112,7 @@ def test_a_head_ignores_the_modalities_that_its_view_leaves_out(backend, problem
 @backend
 @given(m=st.integers(1, 4), seed=st.integers(0, 20))
 @settings(max_examples=15)
-def test_all_multi_is_dense_attention(backend, m, seed):
+def test_all_multi_is_dense_attention(backend: str, m: int, seed: int) -> None:
     names = ("a", "b", "c", "d")[:m]
     layout, layer = TokenLayout(dict.fromkeys(names, 3)), LayerViews.parse("multi:4", names)
     qkv = tensors(2, layout, layer, seed)
@@ -116,7 +120,7 @@ def test_all_multi_is_dense_attention(backend, m, seed):
     torch.testing.assert_close(out, scaled_dot_product_attention(*qkv, scale=0.3), atol=1e-12, rtol=1e-10)
 
 
-def test_queries_without_keys_give_zeros_and_take_no_gradient():
+def test_queries_without_keys_give_zeros_and_take_no_gradient() -> None:
     layout, layer = TokenLayout({"a": 3, "b": 2, "c": 4}), LayerViews.parse("a~b:2", ("a", "b", "c"))
     qkv = tensors(2, layout, layer, 0)
     for name in BACKENDS:
@@ -127,7 +131,7 @@ def test_queries_without_keys_give_zeros_and_take_no_gradient():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_low_precision_is_as_good_as_dense_attention_in_it(dtype):
+def test_low_precision_is_as_good_as_dense_attention_in_it(dtype: torch.dtype) -> None:
     layout, layer = TokenLayout({"a": 70, "b": 33}), LayerViews.parse("self:2 a~b:2", ("a", "b"))
     qkv = tensors(2, layout, layer, 0, width=16, dtype=dtype)
     exact = view_attention(*(t.double() for t in qkv), layout, layer, backend="reference")
@@ -137,7 +141,7 @@ def test_low_precision_is_as_good_as_dense_attention_in_it(dtype):
     assert error <= 1.1 * dense_error
 
 
-def test_auto_says_what_it_takes_and_a_named_backend_never_falls_back():
+def test_auto_says_what_it_takes_and_a_named_backend_never_falls_back() -> None:
     assert serving("cpu", torch.float32, 64) == ["sdpa", "reference"]
     assert serving("cpu", torch.int64, 64) == ["reference"]
     assert serving("cuda", torch.float64, 64) == ["reference"]
@@ -159,7 +163,15 @@ def test_auto_says_what_it_takes_and_a_named_backend_never_falls_back():
         ("self:2 a~b:2", 32, 128, torch.tensor([[4096, 700]] * 32), False, "triton"),
     ],
 )
-def test_auto_takes_dense_kernels_for_few_large_calls(views, batch, width, lengths, gradients, taken, monkeypatch):
+def test_auto_takes_dense_kernels_for_few_large_calls(
+    views: str,
+    batch: int,
+    width: int,
+    lengths: torch.Tensor | None,
+    gradients: bool,
+    taken: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(api, "serving", lambda *_: ["triton", "sdpa", "reference"])
     layout = TokenLayout({"a": 4096, "b": 1024})
     q = torch.empty(batch, 4, 5120, width, device="meta", dtype=torch.bfloat16, requires_grad=gradients)
@@ -183,13 +195,13 @@ GOOD = {"layout": TokenLayout({"a": 3, "b": 2}), "views": LayerViews.parse("self
         ({"on_missing": "skip"}, "expected one of zero, self, got 'skip'"),
     ],
 )
-def test_bad_arguments_are_named(change, message):
+def test_bad_arguments_are_named(change: dict[str, Any], message: str) -> None:
     q = torch.zeros(2, 2, 5, 4)
     with pytest.raises(ValueError, match=message):
         view_attention(q, q, q, **(GOOD | change))
 
 
-def test_mismatched_tensors_are_named():
+def test_mismatched_tensors_are_named() -> None:
     q = torch.zeros(2, 2, 5, 4)
     with pytest.raises(ValueError, match="of one shape"):
         view_attention(q, q[:, :, :4], q, **GOOD)

@@ -36,7 +36,7 @@ def draw(batch: int, seed: int = 1) -> dict[str, torch.Tensor]:
     return {name: torch.randn(batch, steps, 5, generator=generator) for name, steps in LENGTHS.items()}
 
 
-def test_blocks_are_sums_of_the_softmax_that_the_model_computes():
+def test_blocks_are_sums_of_the_softmax_that_the_model_computes() -> None:
     model, inputs = make_model(), draw(3)
     mass = measure_mass(model, [make_batch(inputs)])
     starts = [0, 7, 11, 16]
@@ -60,7 +60,7 @@ def test_blocks_are_sums_of_the_softmax_that_the_model_computes():
                 torch.testing.assert_close(mass.mean[layer, :, i, j], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_multi_keeps_everything_and_parts_add_up():
+def test_multi_keeps_everything_and_parts_add_up() -> None:
     mass = measure_mass(make_model(), [make_batch(draw(2))])
     views = [MULTI, *view_set(tuple(LENGTHS))]
     kept = mass.kept(views)
@@ -70,7 +70,7 @@ def test_multi_keeps_everything_and_parts_add_up():
     assert bool((kept > 0).all())
 
 
-def test_padding_and_missing_modalities_take_no_part():
+def test_padding_and_missing_modalities_take_no_part() -> None:
     model = make_model()
     inputs = draw(2)
     lengths = {"video": torch.tensor([6, 4]), "audio": torch.tensor([3, 0]), "text": torch.tensor([2, 4])}
@@ -93,7 +93,7 @@ def test_padding_and_missing_modalities_take_no_part():
     torch.testing.assert_close(together.mean.sum(-1), torch.ones(2, 2, 3, dtype=torch.float64))
 
 
-def test_what_is_never_seen_weighs_nothing():
+def test_what_is_never_seen_weighs_nothing() -> None:
     inputs = {name: value for name, value in draw(2).items() if name != "text"}
     mass = measure_mass(make_model(), [make_batch(inputs)])
     kept = mass.kept([MULTI, View("video~text")])
@@ -101,6 +101,6 @@ def test_what_is_never_seen_weighs_nothing():
     assert bool((kept[..., 1] == 0).all())
 
 
-def test_only_multiall_is_measured():
+def test_only_multiall_is_measured() -> None:
     with pytest.raises(SearchError, match="expected a model of fusion 'multiall', got 'selfall'"):
         measure_mass(make_model("selfall"), [make_batch(draw(1))])

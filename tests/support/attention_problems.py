@@ -1,6 +1,7 @@
 """Random attention problems, and a dense formula of their own to hold every backend against."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from hypothesis import strategies as st
@@ -11,10 +12,13 @@ from locomt.ops.reference import visible
 from locomt.views import Part, view_set
 
 NAMES = ("video", "audio", "text", "depth", "lips")
+Problem = tuple[int, TokenLayout, LayerViews, torch.Tensor | None, str, int]
 
 
 @st.composite
-def problems(draw, padded=None, most_modalities=4, sizes=range(7)):
+def problems(
+    draw: st.DrawFn, padded: bool | None = None, most_modalities: int = 4, sizes: Sequence[int] = range(7)
+) -> Problem:
     """(batch, layout, views, lengths or None, on_missing, seed)"""
     m = draw(st.integers(1, most_modalities))
     names = NAMES[:m]
@@ -32,21 +36,39 @@ def problems(draw, padded=None, most_modalities=4, sizes=range(7)):
     return batch, layout, layer, lengths, draw(st.sampled_from(("zero", "self"))), draw(st.integers(0, 99))
 
 
-def tensors(batch, layout, layer, seed, width=8, dtype=torch.float64, device="cpu"):
+def tensors(
+    batch: int,
+    layout: TokenLayout,
+    layer: LayerViews,
+    seed: int,
+    width: int = 8,
+    dtype: torch.dtype = torch.float64,
+    device: str = "cpu",
+) -> list[torch.Tensor]:
     """q, k and v with the strides of a joint projection."""
     generator = torch.Generator().manual_seed(seed)
     packed = torch.randn(batch, layout.total, 3, len(layer.heads), width, dtype=torch.float64, generator=generator)
     return [t.transpose(1, 2).requires_grad_() for t in packed.to(device, dtype).unbind(2)]
 
 
-def seen(layout, layer, lengths, on_missing, batch):
+def seen(
+    layout: TokenLayout, layer: LayerViews, lengths: torch.Tensor | None, on_missing: str, batch: int
+) -> torch.Tensor:
     """`[B, H, N, N]`: whether a query sees a key."""
     full = torch.tensor([layout.lengths] * batch) if lengths is None else lengths
     own = layer.parts if on_missing == "self" else 0
     return visible(*segments(layout, layer, full), own)
 
 
-def by_hand(q, k, v, layout, layer, lengths, on_missing):
+def by_hand(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    layout: TokenLayout,
+    layer: LayerViews,
+    lengths: torch.Tensor | None,
+    on_missing: str,
+) -> torch.Tensor:
     """The definition, one query at a time: the keys it sees, their softmax, their mean."""
     names, out = layout.modalities, torch.zeros_like(q)
     for b in range(q.shape[0]):

@@ -5,7 +5,7 @@ from torch.nn.functional import one_hot
 from locomt.tasks import TASKS
 
 
-def test_smoothed_cross_entropy_is_the_cross_entropy_of_smoothed_targets():
+def test_smoothed_cross_entropy_is_the_cross_entropy_of_smoothed_targets() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(6, 5), torch.randint(0, 5, (6,))
     targets = 0.9 * one_hot(labels, 5) + 0.1 / 5
@@ -13,7 +13,7 @@ def test_smoothed_cross_entropy_is_the_cross_entropy_of_smoothed_targets():
     torch.testing.assert_close(TASKS["multiclass"]().loss(logits, labels, 0.1), expected)
 
 
-def test_smoothed_multilabel_loss_follows_its_formula():
+def test_smoothed_multilabel_loss_follows_its_formula() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(6, 5), torch.randint(0, 2, (6, 5)).float()
     targets = 0.7 * labels + 0.3 / 5
@@ -22,7 +22,7 @@ def test_smoothed_multilabel_loss_follows_its_formula():
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
-def test_padded_steps_have_no_loss_and_no_gradient(task):
+def test_padded_steps_have_no_loss_and_no_gradient(task: str) -> None:
     torch.manual_seed(0)
     outputs = 4 if task == "multiclass" else 1
     logits = torch.randn(2, 5, outputs, requires_grad=True)
@@ -37,7 +37,7 @@ def test_padded_steps_have_no_loss_and_no_gradient(task):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_time_steps_beyond_the_end_have_no_loss_and_no_gradient(smoothing):
+def test_time_steps_beyond_the_end_have_no_loss_and_no_gradient(smoothing: float) -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(2, 5, 4, requires_grad=True), torch.randint(0, 2, (2, 5, 4)).float()
     labels[1, 3:] = float("nan")
@@ -50,13 +50,13 @@ def test_time_steps_beyond_the_end_have_no_loss_and_no_gradient(smoothing):
     assert TASKS["temporal"]().count(labels) == 8
 
 
-def test_bf16_logits_are_scored_in_float32():
+def test_bf16_logits_are_scored_in_float32() -> None:
     logits = torch.randn(4, 3, dtype=torch.bfloat16)
     assert TASKS["multiclass"]().loss(logits, torch.tensor([0, 1, 2, 0])).dtype == torch.float32
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_probabilities_as_labels(smoothing):
+def test_probabilities_as_labels(smoothing: float) -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(6, 5), torch.randint(0, 5, (6,))
     hard = TASKS["multiclass"]().loss(logits, labels, smoothing)
@@ -67,7 +67,7 @@ def test_probabilities_as_labels(smoothing):
     torch.testing.assert_close(TASKS["multiclass"]().loss(logits, mixed, smoothing), expected)
 
 
-def test_multilabel_targets_between_0_and_1():
+def test_multilabel_targets_between_0_and_1() -> None:
     torch.manual_seed(0)
     logits, first, second = torch.randn(6, 5), torch.randint(0, 2, (6, 5)).float(), torch.randint(0, 2, (6, 5)).float()
     mixed = TASKS["multilabel"]().loss(logits, 0.3 * first + 0.7 * second, 0.1)

@@ -1,5 +1,7 @@
 """Scores against scikit-learn, an independent implementation."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import sklearn.metrics as sk
@@ -11,11 +13,11 @@ from locomt.tasks import TASKS
 LABELS = ("ant", "bee", "cat", "dog")
 
 
-def batches(*tensors, size=7):
+def batches(*tensors: torch.Tensor, size: int = 7) -> Iterator[tuple[torch.Tensor, ...]]:
     return zip(*(tensor.split(size) for tensor in tensors), strict=True)
 
 
-def test_multiclass_agrees_with_scikit_learn():
+def test_multiclass_agrees_with_scikit_learn() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(50, 4), torch.randint(0, 4, (50,))
     scores = TASKS["multiclass"]().scores(LABELS)
@@ -36,7 +38,7 @@ def test_multiclass_agrees_with_scikit_learn():
         assert result["per_class"][label] == pytest.approx(expected)
 
 
-def test_padded_steps_do_not_count():
+def test_padded_steps_do_not_count() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(3, 5, 4), torch.randint(0, 4, (3, 5))
     labels[0, 2:] = labels[2, 4:] = -100
@@ -47,7 +49,7 @@ def test_padded_steps_do_not_count():
     assert sum(entry["support"] for entry in padded.compute()["per_class"].values()) == 11
 
 
-def test_frames_of_events_agree_with_scikit_learn():
+def test_frames_of_events_agree_with_scikit_learn() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(9, 6, 4), torch.randint(0, 2, (9, 6, 4)).float()
     labels[..., 3] = 0
@@ -65,7 +67,7 @@ def test_frames_of_events_agree_with_scikit_learn():
     assert result["per_class"]["dog"]["average_precision"] is None
 
 
-def test_multilabel_agrees_with_scikit_learn():
+def test_multilabel_agrees_with_scikit_learn() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(60, 4), torch.randint(0, 2, (60, 4)).float()
     scores = TASKS["multilabel"]().scores(LABELS)
@@ -96,7 +98,7 @@ def large(rows: int, *, ties: bool) -> torch.Tensor:
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shift", [0, 2e4, -2e4])
-def test_large_logits_are_ranked_as_they_are(ties, dtype, shift):
+def test_large_logits_are_ranked_as_they_are(ties: bool, dtype: torch.dtype, shift: float) -> None:
     torch.manual_seed(0)
     logits, labels = (large(200, ties=ties) + shift).to(dtype), torch.randint(0, 2, (200, 4)).float()
     ranked = logits.double()
@@ -118,7 +120,7 @@ def test_large_logits_are_ranked_as_they_are(ties, dtype, shift):
     assert steps.compute()["metrics"]["mAP"] == pytest.approx(precision.mean(), abs=1e-6)
 
 
-def test_confident_logits_in_the_right_order_score_1():
+def test_confident_logits_in_the_right_order_score_1() -> None:
     """The float32 sigmoids of all of these but the last are 1."""
     logits = torch.tensor([[40.0], [30.0], [25.0], [20.0], [-3.0]])
     labels = torch.tensor([[1.0], [1.0], [0.0], [0.0], [0.0]])
@@ -127,7 +129,7 @@ def test_confident_logits_in_the_right_order_score_1():
     assert scores.compute()["metrics"] == {"mAP": 1.0, "mAUC": 1.0, "d_prime": None, "classes_scored": 1}
 
 
-def test_events_are_still_those_of_probabilities():
+def test_events_are_still_those_of_probabilities() -> None:
     logits = torch.tensor([[[-1e4], [0.0], [1e4], [-0.1]]])
     scores = TASKS["temporal"](step=0.5, seconds=9).scores(["a"])
     scores.update(logits, torch.tensor([[[0.0], [1.0], [1.0], [0.0]]]))
@@ -135,7 +137,7 @@ def test_events_are_still_those_of_probabilities():
 
 
 @pytest.mark.parametrize("task", ["multilabel", "temporal"])
-def test_what_is_no_number_has_no_rank(task):
+def test_what_is_no_number_has_no_rank(task: str) -> None:
     logits, labels = torch.tensor([[0.1, float("nan")], [0.2, 1.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]])
     scores = TASKS[task](step=0.5, seconds=9).scores(["a", "b"])
     scores.update(*((logits, labels) if task == "multilabel" else (logits[None], labels[None])))
@@ -144,7 +146,7 @@ def test_what_is_no_number_has_no_rank(task):
     assert (result["metrics"]["mAP"], result["metrics"]["classes_scored"]) == (1.0, 1)
 
 
-def test_classes_without_positives_are_left_out_and_reported():
+def test_classes_without_positives_are_left_out_and_reported() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(20, 4), torch.randint(0, 2, (20, 4)).float()
     labels[:, 1] = 0
@@ -160,7 +162,7 @@ def test_classes_without_positives_are_left_out_and_reported():
 
 
 @pytest.mark.parametrize("shape", [(40, 1), (8, 5, 1)])
-def test_regression_agrees_with_numpy(shape):
+def test_regression_agrees_with_numpy(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     values, labels = torch.randn(shape), torch.randn(shape)
     labels[0] = float("nan")
@@ -178,14 +180,14 @@ def test_regression_agrees_with_numpy(shape):
     )
 
 
-def test_a_constant_answer_has_no_correlation():
+def test_a_constant_answer_has_no_correlation() -> None:
     scores = TASKS["regression"]().scores(())
     scores.update(torch.ones(5, 1), torch.arange(5.0)[:, None])
     assert scores.compute()["metrics"] == {"mae": pytest.approx(1.4), "pearson": None}
 
 
 @pytest.mark.parametrize(("task", "label"), [("multiclass", torch.tensor([1, 2])), ("multilabel", torch.eye(4)[:2])])
-def test_reset_forgets(task, label):
+def test_reset_forgets(task: str, label: torch.Tensor) -> None:
     torch.manual_seed(0)
     once, twice = TASKS[task]().scores(LABELS), TASKS[task]().scores(LABELS)
     logits = torch.randn(2, 4)

@@ -1,6 +1,7 @@
 """Using finished runs: steps with labels, regression, encoded clips, and refusals."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -14,11 +15,12 @@ from feature_project import read_rows, write_manifest
 from locomt.data import ManifestDataset, collate
 from locomt.train import Run, evaluate, fit, load_recipe, predict
 from locomt.train.bad import TooManyBadSamplesError
+from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunError
 
 
 @pytest.fixture
-def run(recipe, tmp_path: Path) -> Run:
+def run(recipe: Recipe, tmp_path: Path) -> Run:
     fit(recipe, tmp_path / "run")
     return Run.load(tmp_path / "run")
 
@@ -122,7 +124,7 @@ def test_top_is_at_least_one(run: Run) -> None:
 
 
 @pytest.mark.parametrize("task", ["multiclass", "regression"])
-def test_labels_for_steps(make_project, tmp_path: Path, task: str) -> None:
+def test_labels_for_steps(make_project: Callable[..., Path], tmp_path: Path, task: str) -> None:
     """The label of a step is where its vector is largest: the model must tell the steps of a sample apart."""
     recipe = make_project(task, epochs=15, optimizer="adamw", learning_rate=0.01)
     rows, rng = read_rows(recipe.parent), np.random.default_rng(0)

@@ -11,11 +11,12 @@ import yaml
 from locomt.cli.main import main
 from locomt.train import Run, evaluate, fit, load_recipe, origin, predict
 from locomt.train.config import RecipeError
+from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory, RunError
 
 
 @pytest.fixture
-def run(recipe, tmp_path: Path) -> Path:
+def run(recipe: Recipe, tmp_path: Path) -> Path:
     fit(recipe, tmp_path / "run")
     return tmp_path / "run"
 
@@ -82,7 +83,9 @@ def test_a_run_that_was_edited_is_foreign(run: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["tokenizer", "encoder"])
-def test_text_models_of_a_foreign_run_are_not_asked_for(foreign: Path, monkeypatch, field: str) -> None:
+def test_text_models_of_a_foreign_run_are_not_asked_for(
+    foreign: Path, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
     text = {"kind": "text", "column": "title", "max_length": 8, field: "someone/else"}
     edit(foreign, data__modalities={"title": text})
 
@@ -107,12 +110,14 @@ def test_starting_points_and_labels_of_a_foreign_run(foreign: Path, project: Pat
         Run.load(foreign)
 
 
-def test_resuming_with_ones_own_recipe_makes_the_run_ones_own(foreign: Path, recipe) -> None:
+def test_resuming_with_ones_own_recipe_makes_the_run_ones_own(foreign: Path, recipe: Recipe) -> None:
     fit(recipe, foreign, resume=True)
     assert evaluate(Run.load(foreign))["samples"] == 5
 
 
-def test_where_no_key_can_be_kept_runs_work_until_the_program_ends(recipe, tmp_path: Path, monkeypatch) -> None:
+def test_where_no_key_can_be_kept_runs_work_until_the_program_ends(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(os, "environ", dict(os.environ))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def test_view_table_is_saved_line_by_line(project: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel", "regression"])
-def test_fusion_config(make_project, task: str) -> None:
+def test_fusion_config(make_project: Callable[..., Path], task: str) -> None:
     config = load_recipe(make_project(task)).fusion_config()
     assert config.num_outputs == (1 if task == "regression" else 3)
     assert list(config.modalities) == ["motion", "sound"]

@@ -18,7 +18,7 @@ def dataset(tmp_path: Path, labels: list[str], task: str = "multiclass") -> Mani
     return ManifestDataset(config, "train", ["a", "b", "c"])
 
 
-def test_shuffled_takes_every_sample_once_in_an_order_of_the_epoch():
+def test_shuffled_takes_every_sample_once_in_an_order_of_the_epoch() -> None:
     sampler = EpochSampler(50, seed=3)
     first = list(sampler)
     sampler.set_epoch(1)
@@ -29,7 +29,7 @@ def test_shuffled_takes_every_sample_once_in_an_order_of_the_epoch():
     assert list(sampler) == first
 
 
-def test_balanced_draws_classes_evenly(tmp_path):
+def test_balanced_draws_classes_evenly(tmp_path: Path) -> None:
     labels = ["a"] * 90 + ["b"] * 9 + ["c"]
     data = dataset(tmp_path, labels)
     weights = balancing_weights(data, ["a", "b", "c"])
@@ -46,13 +46,13 @@ def test_balanced_draws_classes_evenly(tmp_path):
     assert list(sampler) == order
 
 
-def test_labels_of_a_sample_add_up_and_bad_rows_weigh_little(tmp_path):
+def test_labels_of_a_sample_add_up_and_bad_rows_weigh_little(tmp_path: Path) -> None:
     data = dataset(tmp_path, ["a;b", "a", "a", ";", "nonsense"], "multilabel")
     weights = balancing_weights(data, ["a", "b", "c"])
     torch.testing.assert_close(weights, torch.tensor([1 / 3 + 1, 1 / 3, 1 / 3, 1 / 3, 1 / 3], dtype=torch.float64))
 
 
-def test_numbers_cannot_be_balanced(tmp_path):
+def test_numbers_cannot_be_balanced(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs classes"):
         balancing_weights(dataset(tmp_path, ["1.5"], "regression"), [])
 
