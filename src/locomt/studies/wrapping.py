@@ -12,7 +12,7 @@ JOINED = "\0"
 WHOLE = re.compile(r"`[^`]+`\S*|!?\[[^\]]*\]\([^)]*\)\S*")
 """Inline code and links, with the sign behind them."""
 MARK = re.compile(r" (?=(?:[-+*=_]+|#{1,6}|\d+[.)])(?: |$)|[>|:%]|```|~~~)")
-"""A space before what at the beginning of a line is a list, a heading, a quotation, a table, a rule or a fence; a percent sign."""
+"""A space before a percent sign, or before what begins a list, a heading, a quotation, a table, a rule or a fence."""
 ITEM = re.compile(r"(?:[-+*]|\d+[.)]) ")
 UNTOUCHED = ("|", "#", "!", " ")
 """What tables, headings, figures and indented lines begin with."""
