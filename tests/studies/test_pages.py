@@ -7,6 +7,7 @@ from typing import Any
 from locomt.studies import found_tables, hand_made, load_study
 from locomt.studies.index import SECTIONS, write_index
 from locomt.studies.page import arm_table
+from locomt.studies.wrapping import wrapped
 
 Document = dict[str, Any]
 
@@ -102,8 +103,8 @@ def test_the_index_has_a_section_for_every_question_of_the_paper(tmp_path: Path)
     assert "(search.svg)" in which
     assert "expected share" not in which
     assert "(search-learned.svg)" in changing
-    assert "**learned** is better than **strategies** on 1 (qa)" in changing
-    assert "**qa** 0.25 to 0.50" in changing
+    assert "**learned** is better than **strategies** on 1 (qa)" in " ".join(changing.split())
+    assert "**qa** 0.25 to 0.50" in " ".join(changing.split())
     assert "(tasks-events.svg)" in found["Open: events in time"]
     assert "(aims.md)" in opening
 
@@ -180,3 +181,19 @@ def test_a_found_table_that_is_hand_made_is_told() -> None:
         "hand-made bottleneck, heads in another order",
     ]
     assert hand_made.alike(document, own, "self:2") == []
+
+
+def test_prose_is_wrapped_and_nothing_else() -> None:
+    words = "Differences " + "(L1 - L2) of `self:1 a~b:3` and 12. [both of them](data.md), # 1; " * 12
+    kept = [f"# {words}", "", f"| {words} |", "", f"![{words}](a.svg)", "", "```bash", words, "```", "", "short"]
+    assert wrapped("\n".join(kept)) == "\n".join(kept)
+    for mark, indent in (("", ""), ("- ", "  ")):
+        lines = wrapped(mark + words + "\n").removesuffix("\n").split("\n")
+        assert " ".join(line.strip() for line in lines) == (mark + words).strip()
+        assert len(lines) > 5
+        assert all(100 < len(line) <= 120 for line in lines[:-1])
+        for line in lines[1:]:
+            own = line.removeprefix(indent)
+            assert own == own.lstrip()
+            assert not own.startswith(("- ", "# ", "12. "))
+        assert all(line.count("`") % 2 == 0 and line.count("[both of them]") == line.count("[") for line in lines)

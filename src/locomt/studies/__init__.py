@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 from locomt.files import to_json, write_text
 from locomt.hints import did_you_mean
 from locomt.studies.plan import Plan, StudyError
+from locomt.studies.wrapping import wrapped
 
 __all__ = ["STUDIES", "Plan", "Study", "StudyError", "load_study", "read_results", "render"]
 
@@ -91,5 +92,5 @@ def render(name: str, document: dict[str, Any], pages: Path) -> Path:
     write_text(pages / f"{name}.json", to_json(document, indent=1) + "\n")
     for figure, svg in figures.items():
         write_text(pages / f"{figure}.svg", svg)
-    write_text(pages / f"{name}.md", page)
+    write_text(pages / f"{name}.md", wrapped(page))
     return pages / f"{name}.md"

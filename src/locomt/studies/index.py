@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from locomt.files import write_text
 from locomt.studies import beyond_classification, found_tables, load_study, read_results
+from locomt.studies.wrapping import wrapped
 
 
 class Part(NamedTuple):
@@ -74,5 +75,5 @@ def write_index(pages: Path) -> Path:
         lines += ["", f"## {heading}", "", f"*{own.question}*", "", answer]
         lines += ["", f"![{heading}]({own.figure}.svg)"]
         lines += ["", f"[{study.TITLE}: the whole study]({name}.md)"]
-    write_text(pages / "index.md", "\n".join(lines) + "\n")
+    write_text(pages / "index.md", wrapped("\n".join(lines) + "\n"))
     return pages / "index.md"
