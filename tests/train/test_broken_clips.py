@@ -158,6 +158,9 @@ def test_what_clips_lack_is_left_out_and_said(locomt: Command, recipe: str, tmp_
     assert (code, answer["skipped"], answer["missing"]) == (0, 2, {"audio": 1})  # the silent one is no longer skipped
     assert "1 sample went without audio: their files lack it" in err
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["missing"] == {"audio": 1}
+    code, out, err = locomt("train", recipe, "--run", "run", "--json", "--resume", *fields)  # there is nothing to do
+    assert (code, json.loads(out)) == (0, answer)
+    assert "1 sample went without audio: their files lack it" in err
     code, out, err = locomt("evaluate", "run", "--json")
     answer = json.loads(out)
     assert (code, answer["samples"], answer["skipped"], answer["missing"]) == (0, 20, 0, {"audio": 1})

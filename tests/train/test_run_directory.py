@@ -87,3 +87,14 @@ def test_the_limit_is_a_fraction_of_the_split() -> None:
 def test_no_bad_sample_at_all_may_be_demanded() -> None:
     with pytest.raises(TooManyBadSamplesError):
         BadSampleLog({"train": 1000}, max_bad=0).add("train", [bad(1)])
+
+
+@pytest.mark.parametrize("missing", [3, {"audio": "many"}, ["audio"]])
+def test_a_summary_of_something_else_is_named(tmp_path: Path, missing: object) -> None:
+    run = RunDirectory(tmp_path)
+    whole = {"monitor": "val_accuracy", "epoch": 1, "skipped": 0}
+    run.summary.write_text(json.dumps(whole | {"missing": {"audio": 2}}))
+    assert run.read_summary()["missing"] == {"audio": 2}
+    run.summary.write_text(json.dumps(whole | {"missing": missing}))
+    with pytest.raises(RunError, match="expected 'missing' to be numbers of samples"):
+        run.read_summary()

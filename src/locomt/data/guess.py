@@ -29,7 +29,7 @@ def guess_modalities(manifest: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for column in columns:
         for kind, fields in _guess(manifest, rows, column).items():
-            name = kind if kind != "text" else column
+            name = kind if KINDS[kind].names_file else column
             while name in found:
                 name = f"{column}_{name}"
             found[name] = {"kind": kind, "column": column, **fields}

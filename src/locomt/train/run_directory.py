@@ -179,8 +179,11 @@ class RunDirectory:
             if not isinstance(summary.get(name), kinds):
                 came = repr(summary.get(name, "nothing"))[:60]
                 raise RunError(f"{self.summary}: expected {name}, a {kinds.__name__}, got {came}")
+        missing = summary.get("missing", {})
+        if not isinstance(missing, dict) or not all(isinstance(count, int) for count in missing.values()):
+            raise RunError(f"{self.summary}: expected 'missing' to be numbers of samples, got {missing!r:.60}")
         for name, value in summary.items():
-            if not isinstance(value, str | int | float | None):
+            if name != "missing" and not isinstance(value, str | int | float | None):
                 raise RunError(f"{self.summary}: expected {name!r:.60} to be a number, got {value!r:.60}")
         return dict(summary)
 

@@ -11,7 +11,8 @@ from locomt.views.kinds import KINDS, Kind, Part
 from locomt.views.names import ViewError, check_modalities, is_name
 from locomt.views.segments import query_pairs, split
 
-MARKS = tuple(mark for mark in KINDS if not mark.isalpha())
+MARKS = sorted((mark for mark, kind in KINDS.items() if mark != kind.form), key=len, reverse=True)
+"""Between two modalities. A longer one comes before those that it holds."""
 
 
 @dataclass(frozen=True)
