@@ -60,7 +60,7 @@ def untouched(monkeypatch: pytest.MonkeyPatch) -> None:
             {"modalities": {"a": {"kind": "features", "dim": 2**40, "max_length": 2}}},
             r"^features dim: expected at most",
         ),
-        ({"modalities": {f"m{n}": {"kind": "audio"} for n in range(99)}}, "^expected at most 64 modalities, got 99"),
+        ({"modalities": {f"m{n}": {"kind": "audio"} for n in range(99)}}, "^expected at most 63 modalities, got 99"),
         ({"views": "self:4000000000"}, r"^model\.views: line 1: expected at most 1,024 heads of a layer"),
         ({"views": "self:" + "9" * 6000}, r"^model\.views: line 1: expected at most 1,024 heads"),
         ({"views": "self:1\n" * 2000}, r"expected at most 1,024 fusion layers, got 2,000"),
@@ -91,7 +91,7 @@ def test_the_largest_models_that_were_trained_pass() -> None:
 
 
 def test_a_table_that_fills_a_machine_is_refused_before_it_is_made() -> None:
-    names = tuple(f"m{n}" for n in range(64))
+    names = tuple(f"m{n}" for n in range(63))
     for make in (
         lambda: ViewTable.strategy("spread", names, layers=1024, heads=1024),
         lambda: ViewTable.parse("self:1024\n" * 1024, names),

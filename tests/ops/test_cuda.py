@@ -14,7 +14,7 @@ from locomt.ops.reference import visible
 pytestmark = pytest.mark.gpu
 
 LAYOUT = TokenLayout({"video": 197, "audio": 65, "text": 31})
-VIEWS = "self:2 video~audio:2 text>video:1 audio~text:2 multi:1"
+VIEWS = "self:2 video~audio:2 text>video:1 audio~text:2 cls:1 multi:1"
 
 
 def error_of(result: Iterable[torch.Tensor], exact: Iterable[torch.Tensor]) -> torch.Tensor:

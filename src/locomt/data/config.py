@@ -135,7 +135,8 @@ class DataConfig:
             f"data.steps: labels of steps are of task {_those('takes_steps')}, got {self.task}",
         )
         for name in self.steps:
-            require(name in sources, f"data.steps: {_unknown(name, sources, 'modality')}")
+            if name not in sources:
+                raise ConfigError(f"data.steps: {_unknown(name, sources, 'modality')}")
             able = " and ".join(kind for kind, source in KINDS.items() if source.token_a_step)
             require(
                 sources[name].token_a_step,
@@ -245,11 +246,12 @@ def make_source(name: str, value: Source | Mapping[str, Any]) -> Source:
     values = {str(key): entry for key, entry in value.items()}
     kind = values.pop("kind", None)
     require(kind is not None, f"{where}: field 'kind' is missing; it is one of {', '.join(KINDS)}")
-    require(isinstance(kind, str) and kind in KINDS, f"{where}: {_unknown(kind, KINDS, 'kind')}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ConfigError(f"{where}: {_unknown(kind, KINDS, 'kind')}")
     source = KINDS[kind]
     known = {f.name: f.default is MISSING for f in fields(source)}
-    for field in values:
-        require(field in known, f"{where}: {_unknown(field, known, f'field of kind {kind}:')}")
+    if unknown := [field for field in values if field not in known]:
+        raise ConfigError(f"{where}: {_unknown(unknown[0], known, f'field of kind {kind}:')}")
     for field, needed in known.items():
         require(not needed or field in values, f"{where}: kind {kind} needs the field {field!r}")
     try:

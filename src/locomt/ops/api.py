@@ -30,7 +30,7 @@ class Backend(NamedTuple):
     """How a backend computes, and for which tensors it serves (None) or why not."""
 
     compute: Callable[..., Tensor]
-    why_not: Callable[[torch.device, torch.dtype, int], str | None]
+    why_not: Callable[[torch.device, torch.dtype, int, int], str | None]
 
 
 def _registered(backend: str) -> Callable[..., Tensor]:
@@ -43,7 +43,7 @@ def _registered(backend: str) -> Callable[..., Tensor]:
     return compute
 
 
-def _always(device: torch.device, dtype: torch.dtype, head_dim: int) -> None:
+def _always(device: torch.device, dtype: torch.dtype, head_dim: int, segments: int = 1) -> None:
     return None
 
 
@@ -55,17 +55,21 @@ BACKENDS = {
 }
 
 
-def serving(device: torch.device | str, dtype: torch.dtype, head_dim: int) -> list[str]:
-    """The backends that compute tensors of this device, dtype and head width, the one for most cases first."""
+def serving(device: torch.device | str, dtype: torch.dtype, head_dim: int, segments: int = 1) -> list[str]:
+    """The backends that compute tensors of this device, dtype and head width, the one for most cases first.
+
+    Args:
+        segments: into which the views split the tokens (`locomt.views.segments`).
+    """
     device = torch.device(device)
-    names = [name for name, backend in BACKENDS.items() if not backend.why_not(device, dtype, head_dim)]
+    names = [name for name, backend in BACKENDS.items() if not backend.why_not(device, dtype, head_dim, segments)]
     # Off CUDA, `triton` serves under its interpreter alone, which is for tests.
     return names if device.type == "cuda" else [name for name in names if name != "triton"]
 
 
 def choose_backend(q: Tensor, layout: TokenLayout, views: LayerViews, lengths: Tensor | None = None) -> str:
     """The backend that `backend="auto"` takes."""
-    first, *others = serving(q.device, q.dtype, q.shape[-1])
+    first, *others = serving(q.device, q.dtype, q.shape[-1], views.parts * len(views.modalities))
     if first == "triton" and "sdpa" in others and lengths is None and not hopper.available(q.device):
         return "sdpa" if _few_large_calls(q, layout, views) else first
     return first
@@ -88,7 +92,7 @@ def _few_large_calls(q: Tensor, layout: TokenLayout, views: LayerViews) -> bool:
 def backends() -> dict[str, str | None]:
     """Every backend, and None where it serves on this machine's best device or else the reason why not."""
     device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-    return {name: backend.why_not(torch.device(device), dtype, 64) for name, backend in BACKENDS.items()}
+    return {name: backend.why_not(torch.device(device), dtype, 64, 1) for name, backend in BACKENDS.items()}
 
 
 def view_attention(
@@ -137,7 +141,7 @@ def view_attention(
         backend = choose_backend(q, layout, views, lengths)
     elif backend not in BACKENDS:
         raise ValueError(f"backend: expected auto, {', '.join(BACKENDS)}, got {backend!r}")
-    elif reason := BACKENDS[backend].why_not(q.device, q.dtype, q.shape[-1]):
+    elif reason := BACKENDS[backend].why_not(q.device, q.dtype, q.shape[-1], views.parts * len(views.modalities)):
         raise ValueError(f"backend {backend!r} cannot serve here: {reason}; backend='auto' takes one that can")
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     own = views.parts if on_missing == "self" else 0

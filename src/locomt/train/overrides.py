@@ -51,6 +51,7 @@ def override(values: dict[str, Any], name: str, value: Any) -> None:
     place = values.setdefault(parents[0], {}) if parents[0] in SECTIONS else values
     for parent in parents[1 if parents[0] in SECTIONS else 0 :]:
         entry = place.setdefault(parent, {}) if name.startswith(OPEN) else place.get(parent)
-        require(isinstance(entry, dict), f"override --{name}: {unknown_name(parent, place)}")
+        if not isinstance(entry, dict):
+            raise RecipeError(f"override --{name}: {unknown_name(parent, place)}")
         place = entry
     place[last] = value

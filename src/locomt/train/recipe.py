@@ -46,7 +46,8 @@ class Recipe:
             self._check_changing_views()
         modalities = self.data.modalities
         for name in self.train.pretrained:
-            require(name in modalities, f"train.pretrained: {unknown_name(name, modalities)}")
+            if name not in modalities:
+                raise RecipeError(f"train.pretrained: {unknown_name(name, modalities)}")
             source = modalities[name]
             require(
                 source.holds in ("pixels", "spectrogram"),
@@ -54,8 +55,8 @@ class Recipe:
                 f"what data.modalities.{name}.encoder names",
             )
         for field_name, named in (("learning_rates", self.train.learning_rates), ("frozen", self.train.frozen)):
-            for name in named:
-                require(name in self.parts, f"train.{field_name}: {unknown_name(name, self.parts)}")
+            if unknown := [name for name in named if name not in self.parts]:
+                raise RecipeError(f"train.{field_name}: {unknown_name(unknown[0], self.parts)}")
         if taken := [name for name in PARTS if name in modalities and (self.train.learning_rates or self.train.frozen)]:
             raise RecipeError(f"modality {taken[0]!r} has the name of a part of every model; rename it to set its rate")
         require(

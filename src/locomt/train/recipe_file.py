@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from locomt.hints import unknown_name
 from locomt.train.config import RecipeError, require
@@ -19,6 +20,9 @@ from locomt.train.pretrained_input import fill_auto
 from locomt.train.recipe import SECTIONS, Recipe
 from locomt.train.recipe_paths import Place
 from locomt.train.yaml_text import read_yaml
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 
 def load_recipe(path: str | Path, overrides: str | Sequence[str] = ()) -> Recipe:
@@ -112,10 +116,11 @@ def _fill_auto(values: dict[str, Any], place: Place) -> None:
 def build_recipe(values: Mapping[str, Any], where: str) -> Recipe:
     """A recipe out of plain values, the types of its fields checked; `where` heads the error messages."""
     for section, content in values.items():
-        require(section in SECTIONS, f"{where}: {unknown_name(section, SECTIONS)}")
-        for name in content:
-            known = [f.name for f in fields(SECTIONS[section])]
-            require(name in known, f"{where}: section {section!r}: {unknown_name(name, known)}")
+        if section not in SECTIONS:
+            raise RecipeError(f"{where}: {unknown_name(section, SECTIONS)}")
+        known = [f.name for f in fields(SECTIONS[section])]
+        if unknown := [name for name in content if name not in known]:
+            raise RecipeError(f"{where}: section {section!r}: {unknown_name(unknown[0], known)}")
     checked = _check_types({section: dict(values.get(section, {})) for section in SECTIONS}, where)
     try:
         return Recipe(**{name: section(**checked[name]) for name, section in SECTIONS.items()})
@@ -125,20 +130,28 @@ def build_recipe(values: Mapping[str, Any], where: str) -> Recipe:
 
 def _check_types(values: dict[str, dict[str, Any]], where: str) -> dict[str, dict[str, Any]]:
     """Values of the types that the dataclasses declare, or one line about the first that cannot be."""
-    from jsonargparse import ArgumentError, ArgumentParser
+    from jsonargparse import ArgumentError
 
     for name, section in SECTIONS.items():
         for f in fields(section):
             if f.name in values[name] and values[name][f.name] is None and not re.search("None|Any", str(f.type)):
                 raise RecipeError(f"{where}: {name}.{f.name}: expected {f.type}, got nothing; leave it out")
+    try:
+        parsed = _parser().parse_object(values, defaults=False).as_dict()
+    except ArgumentError as error:
+        raise RecipeError(f"{where}: {_one_line(str(error), values)}") from None
+    return {name: parsed.get(name) or {} for name in SECTIONS}
+
+
+@cache
+def _parser() -> ArgumentParser:
+    """Made once: the fields are always the same, and reading their types takes longer than parsing values."""
+    from jsonargparse import ArgumentParser
+
     parser = ArgumentParser(exit_on_error=False)
     for name, section in SECTIONS.items():
         parser.add_class_arguments(section, name)
-    try:
-        parsed = parser.parse_object(values).as_dict()
-    except ArgumentError as error:
-        raise RecipeError(f"{where}: {_one_line(str(error), values)}") from None
-    return {name: parsed[name] for name in SECTIONS}
+    return parser
 
 
 def _one_line(message: str, values: Mapping[str, Mapping[str, Any]]) -> str:

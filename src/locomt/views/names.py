@@ -12,9 +12,12 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 RESERVED = ("self", "multi")
 """Words that name no modality. Later kinds of view leave their words to modalities too: recipes may use them."""
 
-MOST_HEADS, MOST_LAYERS, MOST_MODALITIES, MOST_ENTRIES = 1024, 1024, 64, 2**18
+MOST_BITS = 63
+"""Segments that a mask tells apart (`locomt.views.segments`): the op takes whole numbers of 64 bits, with a sign."""
+
+MOST_HEADS, MOST_LAYERS, MOST_MODALITIES, MOST_ENTRIES = 1024, 1024, MOST_BITS, 2**18
 """Limits far above every model that was ever trained, so that a text of a few letters cannot fill a machine: heads of a
-layer, fusion layers, modalities, and the product of the three."""
+layer, fusion layers, modalities, and the product of heads, layers and modalities."""
 
 
 class ViewError(ValueError):

@@ -9,14 +9,12 @@ from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from locomt.views.names import MOST_HEADS, ViewError, check_modalities, check_size
+from locomt.views.names import MOST_BITS, MOST_HEADS, ViewError, check_modalities, check_size
 from locomt.views.strategies import STRATEGIES, cross_heads
 from locomt.views.view import SELF, View, view_set
 
 if TYPE_CHECKING:
     import torch
-
-MOST_BITS = 63  # of a mask: the op takes whole numbers of 64 bits
 
 
 @dataclass(frozen=True)

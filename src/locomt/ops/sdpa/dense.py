@@ -104,7 +104,7 @@ CUDNN = Kernel(_cudnn_forward, _cudnn_backward)  # the fastest dense one on Hopp
 EFFICIENT = Kernel(_efficient_forward, _efficient_backward)  # CUDA, float32 too, and the one that takes a bias
 
 
-def why_not(device: torch.device, dtype: torch.dtype, head_dim: int) -> str | None:
+def why_not(device: torch.device, dtype: torch.dtype, head_dim: int, segments: int = 1) -> str | None:
     """Why no kernel serves here; None if one does."""
     if device.type == "cpu":
         served = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

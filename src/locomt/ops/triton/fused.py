@@ -24,6 +24,7 @@ from locomt.ops.worktable import work_rows
 from locomt.views.segments import score_pairs
 
 LOG2_E = math.log2(math.e)
+MOST_SEGMENTS = 31  # the bits of a mask in the table of work, which holds whole numbers of 32 bits
 LARGE = 1e11  # FLOPs of a forward pass from which on launches no longer count
 
 
@@ -50,7 +51,7 @@ INSTALLED = find_spec("triton") is not None
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "y", "on", "yes", "true")
 
 
-def why_not(device: torch.device, dtype: torch.dtype, head_dim: int) -> str | None:
+def why_not(device: torch.device, dtype: torch.dtype, head_dim: int, segments: int = 1) -> str | None:
     """Why the kernels cannot serve here; None if they can."""
     if not INSTALLED:
         return "Triton is not installed (pip install triton)"
@@ -58,6 +59,8 @@ def why_not(device: torch.device, dtype: torch.dtype, head_dim: int) -> str | No
         return f"its kernels take bfloat16 and float16, not {dtype}"
     if not 8 <= head_dim <= 128 or head_dim % 8:
         return f"its kernels take head widths up to 128 that are multiples of 8, not {head_dim}"
+    if segments > MOST_SEGMENTS:
+        return f"its kernels tell {MOST_SEGMENTS} segments of tokens apart, not {segments}"
     if INTERPRETED:  # on the CPU, for tests
         return "Triton's interpreter multiplies bfloat16 wrongly" if dtype == torch.bfloat16 else None
     if device.type != "cuda":
