@@ -7,9 +7,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from attention_problems import tensors
+from attention_problems import seen, tensors
 from locomt import LayerViews, TokenLayout, view_attention
-from locomt.ops.reference import visible
 
 pytestmark = pytest.mark.gpu
 
@@ -33,27 +32,25 @@ def with_gradients(attend: Callable[..., torch.Tensor], qkv: list[torch.Tensor])
 def test_error_is_that_of_dense_attention(dtype: torch.dtype, padded: bool, on_missing: str) -> None:
     layer = LayerViews.parse(VIEWS, LAYOUT.modalities)
     qkv = tensors(3, LAYOUT, layer, 0, width=64, dtype=dtype, device="cuda")
-    lengths = torch.tensor([[197, 65, 31], [100, 0, 1], [0, 33, 30]], device="cuda") if padded else None
+    lengths = torch.tensor([[197, 65, 31], [100, 0, 1], [0, 33, 30]]) if padded else None
 
     def attend(backend: str) -> Callable[..., torch.Tensor]:
+        real = None if lengths is None else lengths.cuda()
         return lambda q, k, v: view_attention(
-            q, k, v, LAYOUT, layer, lengths=lengths, on_missing=on_missing, backend=backend
+            q, k, v, LAYOUT, layer, lengths=real, on_missing=on_missing, backend=backend
         )
 
     double = [t.detach().double().requires_grad_() for t in qkv]
-    if lengths is None:
-        dense = error_of(*(with_gradients(scaled_dot_product_attention, x) for x in (qkv, double)))
-    else:
-        mask = visible(list(LAYOUT.lengths), layer.masks, lengths, on_missing == "self")
-        some = mask.any(dim=-1, keepdim=True)
+    mask = seen(LAYOUT, layer, lengths, on_missing, 3).cuda()
+    some = mask.any(dim=-1, keepdim=True)
 
-        def masked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-            """torch's kernel that takes masks, with the same keys visible; rows without any are cleared."""
-            kernel = SDPBackend.MATH if q.dtype == torch.float64 else SDPBackend.EFFICIENT_ATTENTION
-            with sdpa_kernel(kernel):
-                return scaled_dot_product_attention(q, k, v, attn_mask=mask | ~some).masked_fill(~some, 0)
+    def masked(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """torch's kernel that takes masks, with the same keys visible; rows without any are cleared."""
+        kernel = SDPBackend.MATH if q.dtype == torch.float64 else SDPBackend.EFFICIENT_ATTENTION
+        with sdpa_kernel(kernel):
+            return scaled_dot_product_attention(q, k, v, attn_mask=mask | ~some).masked_fill(~some, 0)
 
-        dense = error_of(*(with_gradients(masked, x) for x in (qkv, double)))
+    dense = error_of(*(with_gradients(masked, x) for x in (qkv, double)))
     error = error_of(with_gradients(attend("sdpa"), qkv), with_gradients(attend("reference"), double))
     # In float32 both are near 1e-7, where the order of the sums decides.
     assert error <= 1.1 * dense + (1e-6 if dtype == torch.float32 else 0)

@@ -131,8 +131,10 @@ def test_scales_of_any_sign(hopper_gpu: torch.device) -> None:
     qkv = tensors(2, THREE, VIEWS, 0, width=64, dtype=torch.float16, device="cuda")
     for scale in (-0.2, 0.0, 0.3):
         exact = run(double(qkv), THREE, VIEWS, backend="reference", scale=scale)
+        # A class token's gradient adds up those of all queries, so that the largest result sets the scale.
+        largest = max(b.norm() for b in exact)
         for mine, true in zip(run(qkv, THREE, VIEWS, scale=scale), exact, strict=True):
-            torch.testing.assert_close(mine.double(), true, atol=4e-3, rtol=4e-3)
+            assert (mine.double() - true).norm() <= 1.5e-3 * largest
 
 
 @pytest.mark.gpu
