@@ -13,6 +13,7 @@ from feature_project import make_project
 from locomt.cli.main import main
 from locomt.search.budget import Budget, SearchError
 from locomt.search.ledger import read_results
+from locomt.search.optuna import proposals
 from locomt.search.optuna import study as study_of_search
 from locomt.search.optuna.proposals import _canonical, _parameters, _table, cost_in_runs
 from locomt.search.optuna.study import GRACE, STARTUP, STORAGE, Watch, beating
@@ -93,7 +94,10 @@ def test_a_stopped_study_goes_on_with_what_it_would_have_done(made: Made, tmp_pa
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_when_there_are_no_more_tables_the_search_ends(tmp_path: Path, name: str) -> None:
+def test_when_there_are_no_more_tables_the_search_ends(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposals, "TRIES", 20)
     recipe = load_recipe(make_project(tmp_path / "project"), ["--train.epochs", "1", "--model.fusion_layers", "1"])
     assert recipe.model.num_heads == 2  # so that there are three tables
     found = search(Question(recipe=recipe, budget=Budget.parse("0.9"), method=name, tables=4), tmp_path / "out")

@@ -51,6 +51,7 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         if self.shards is None:
             file_class(config.decoder)  # that it cannot be had is no fault of the samples
         self.places = places_of(labels)
+        self._files: dict[str, Path] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -140,7 +141,10 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         return found
 
     def _file(self, cell: str) -> Path:
-        return resolve(cell, self.manifest, allow_outside=self.config.allow_outside)
+        """Looked up once: following a path's links takes longer than reading what is kept of a small file."""
+        if cell not in self._files:
+            self._files[cell] = resolve(cell, self.manifest, allow_outside=self.config.allow_outside)
+        return self._files[cell]
 
 
 _READ: dict[Any, list[Tensor] | DataError] = {}
