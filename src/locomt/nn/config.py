@@ -157,6 +157,8 @@ class FusionConfig(Architecture):
             none. See `locomt.nn.timeline`.
         pace: how many input steps (frames, vectors) of such a modality one of the time steps lasts. Left out for one
             whose longest input lasts as long as all of them.
+        shares: how much each modality counts in the mean that the head reads, 1 for those left out; empty where all
+            count alike.
     """
 
     modalities: Mapping[str, ModalitySpec] = field(default_factory=dict)
@@ -164,6 +166,7 @@ class FusionConfig(Architecture):
     steps: tuple[str, ...] = ()
     time_steps: int = 0
     pace: Mapping[str, float] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,6 +183,13 @@ class FusionConfig(Architecture):
                 f"steps: modality {name!r} is {spec.kind}; expected a kind whose every step is one token",
             )
         self._fill_pace()
+        for name, share in self.shares.items():
+            require(name in self.read, f"shares: {name!r} is not one of {', '.join(self.read)}, which the head reads")
+            require(0 <= share < math.inf, f"shares: expected of {name!r} a number from 0 on, got {share}")
+        require(
+            not self.shares or any(self.shares.get(name, 1) for name in self.read),
+            "shares: expected one above 0, got none",
+        )
         count = own_parameters(self)
         require(
             count <= MOST_PARAMETERS,
@@ -250,6 +260,7 @@ class FusionConfig(Architecture):
         values["modalities"] = {n: {"kind": s.kind, **asdict(s)} for n, s in self.modalities.items()}
         values["steps"] = list(self.steps)
         values["pace"] = dict(self.pace)
+        values["shares"] = dict(self.shares)
         return values
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,36 @@ from locomt.nn.embedding import ModalityEmbedding
 from locomt.nn.encoder import EncodedText
 from locomt.nn.hub import Pretrained
 from locomt.nn.per_modality import PerModality, Streams
+from locomt.nn.readout import ReadOut, pooled
 from locomt.nn.timeline import along_time
 from locomt.views import SELF, LayerViews, ViewTable
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+
+
+class Alone(NamedTuple):
+    """The answer of a model that is given one modality.
+
+    Attributes:
+        logits: of the samples that have it.
+        samples: their places in the batch; None where all have it.
+    """
+
+    logits: Float[Tensor, "samples *steps outputs"]
+    samples: Int[Tensor, " samples"] | None
+
+
+class Apart(NamedTuple):
+    """What each modality has to do with an answer.
+
+    Attributes:
+        reads: what each gives the head to read, all together.
+        alone: what the model answers to each with the others missing.
+    """
+
+    reads: dict[str, ReadOut]
+    alone: dict[str, Alone]
 
 
 class FusionModel(nn.Module, Pretrained):
@@ -102,6 +127,57 @@ class FusionModel(nn.Module, Pretrained):
         Raises:
             ValueError: no input, an unknown name, an input of another shape than its spec says, or a mixture for `mbt`.
         """
+        streams, tokens = self._towers(inputs, lengths)
+        return self._answer(self._fused(streams, tokens, mixture), inputs, lengths or {}, tokens)
+
+    def apart(
+        self,
+        inputs: Mapping[str, Tensor],
+        lengths: Mapping[str, Int[Tensor, " batch"]] | None = None,
+        mixture: ViewMixture | None = None,
+    ) -> Apart:
+        """What each modality has to do with the answer; arguments as for `forward`.
+
+        The towers run once; the fusion layers once for all modalities together and once for each that the head reads.
+        """
+        given = lengths or {}
+        streams, tokens = self._towers(inputs, lengths)
+        reads = self._reads(self._fused(streams, tokens, mixture), inputs, given, tokens)
+        alone: dict[str, Alone] = {}
+        for name in reads:
+            has = given[name] > 0 if name in given else None
+            if has is not None and bool(has.all()):
+                has = None
+            elif has is not None and not bool(has.any()):
+                continue
+            own = {n: _those(stream if n == name else stream[:, :0], has) for n, stream in streams.items()}
+            place = [n == name for n in streams]
+            counts = None if tokens is None else _those(tokens * torch.tensor(place, device=tokens.device), has)
+            fused = self._fused(own, counts, mixture)
+            seen = {n: _those(count, has) for n, count in given.items()}
+            logits = self._answer(fused, {name: inputs[name]}, seen, counts)
+            alone[name] = Alone(logits, None if has is None else has.nonzero()[:, 0])
+        return Apart(reads, alone)
+
+    def logits(self, reads: Mapping[str, ReadOut]) -> Float[Tensor, "batch *steps outputs"]:
+        """The answer to what the modalities give to read."""
+        mean = pooled(reads, self.config.shares)
+        return self.head(mean if self.config.steps or self.config.time_steps else mean[:, 0])  # type: ignore[no-any-return]
+
+    def _answer(
+        self,
+        streams: Streams,
+        inputs: Mapping[str, Tensor],
+        lengths: Mapping[str, Tensor],
+        tokens: Tensor | None,
+    ) -> Tensor:
+        return self.logits(self._reads(streams, inputs, lengths, tokens))
+
+    def _towers(
+        self, inputs: Mapping[str, Tensor], lengths: Mapping[str, Tensor] | None
+    ) -> tuple[Streams, Tensor | None]:
+        """Every modality's tokens behind its unimodal layers, none of those that the batch lacks; and `[B, m]`, how
+        many are real, where lengths are given."""
         names = tuple(self.config.modalities)
         if not inputs or any(name not in names for name in inputs):
             raise ValueError(
@@ -121,18 +197,32 @@ class FusionModel(nn.Module, Pretrained):
                 assert isinstance(tower, nn.ModuleList)
                 for block in tower:
                     streams |= block({name: streams[name]}, own)
+        return streams, tokens
+
+    def _fused(self, streams: Streams, tokens: Tensor | None, mixture: ViewMixture | None) -> Streams:
+        """The tokens behind the fusion layers."""
         if self.bottleneck is None:
             for i, block in enumerate(self.fusion):
                 streams = block(streams, tokens, mixture and ViewMixture(mixture.views, mixture.weights[i]))
-        else:
-            if mixture is not None:
-                raise ValueError("expected no mixture of views: a model of fusion 'mbt' follows none")
-            bottleneck = self.bottleneck.expand(first.shape[0], -1, -1)
-            for block in self.fusion:
-                streams, bottleneck = block(streams, bottleneck, tokens)
+            return streams
+        if mixture is not None:
+            raise ValueError("expected no mixture of views: a model of fusion 'mbt' follows none")
+        batch = next(iter(streams.values())).shape[0]
+        bottleneck = self.bottleneck.expand(batch, -1, -1)
+        for block in self.fusion:
+            streams, bottleneck = block(streams, bottleneck, tokens)
+        return streams
+
+    def _reads(
+        self,
+        streams: Streams,
+        inputs: Mapping[str, Tensor],
+        lengths: Mapping[str, Tensor],
+        tokens: Tensor | None,
+    ) -> dict[str, ReadOut]:
         if self.config.time_steps:
-            return self.head(self._over_time(streams, inputs, given, tokens))  # type: ignore[no-any-return]
-        return self.head(self._pool(streams, tokens))  # type: ignore[no-any-return]
+            return self._over_time(streams, inputs, lengths, tokens)
+        return self._of_samples(streams, tokens)
 
     def set_views(self, table: ViewTable, *, regroup: bool = False) -> None:
         """Follow another view table with the same weights, and say so in `config`.
@@ -172,9 +262,13 @@ class FusionModel(nn.Module, Pretrained):
             dim=1,
         )
 
-    def _pool(self, streams: Streams, tokens: Tensor | None) -> Tensor:
-        """The mean over the present modalities of [CLS], or of the tokens at each step."""
-        outputs, real = [], []
+    def set_shares(self, shares: Mapping[str, float]) -> None:
+        """Let the modalities count so much in the mean that the head reads, and say so in `config`."""
+        self.config = replace(self.config, shares=dict(shares))
+
+    def _of_samples(self, streams: Streams, tokens: Tensor | None) -> dict[str, ReadOut]:
+        """[CLS] of each modality, or with `config.steps` its tokens at each step."""
+        reads: dict[str, ReadOut] = {}
         for i, (name, stream) in enumerate(streams.items()):
             if stream.shape[1] == 0 or (self.config.steps and name not in self.config.steps):
                 continue
@@ -182,21 +276,16 @@ class FusionModel(nn.Module, Pretrained):
             part = self.norm.of(name)(stream[:, first:] if self.config.steps else stream[:, :first])
             if not self.config.steps and first > 1:
                 part = part.mean(dim=1, keepdim=True)
-            outputs.append(part)
+            real = None
             if tokens is not None:
                 # [CLS] is real where there is any token, step t (from 1) where there are more than t.
                 place = torch.arange(part.shape[1], device=tokens.device) + bool(self.config.steps)
-                real.append(tokens[:, i : i + 1] > place)
-        if len({tuple(part.shape) for part in outputs}) != 1:
+                real = tokens[:, i : i + 1] > place
+            reads[name] = ReadOut(part, real)
+        if len({tuple(read.values.shape) for read in reads.values()}) != 1:
             counts = ", ".join(f"{n}: {streams[n].shape[1] - 1}" for n in self.config.steps)
             raise ValueError(f"expected as many steps from each of config.steps, got {counts or 'none'}")
-        pooled = torch.stack(outputs)
-        if tokens is None:
-            pooled = pooled.mean(dim=0)
-        else:
-            weight = torch.stack(real).to(pooled.device, pooled.dtype)[..., None]
-            pooled = (pooled * weight).sum(dim=0) / weight.sum(dim=0).clamp(min=1)
-        return pooled if self.config.steps else pooled[:, 0]
+        return reads
 
     def _over_time(
         self,
@@ -204,8 +293,8 @@ class FusionModel(nn.Module, Pretrained):
         inputs: Mapping[str, Tensor],
         lengths: Mapping[str, Tensor],
         tokens: Tensor | None,
-    ) -> Tensor:
-        """The mean over the modalities with a time axis of what their tokens say around each time step."""
+    ) -> dict[str, ReadOut]:
+        """What the tokens of each modality with a time axis say around each time step."""
         outputs, steps, counts = {}, {}, {}
         device = next(iter(lengths.values())).device if lengths else None  # best the CPU, see `forward`
         for i, (name, stream) in enumerate(streams.items()):
@@ -230,6 +319,11 @@ class FusionModel(nn.Module, Pretrained):
         """Random full-length inputs, for costing, timing and tracing."""
         device = device or self.head.weight.device
         return {name: spec.example_input(batch, device) for name, spec in self.config.modalities.items()}
+
+
+def _those(values: Tensor, has: Tensor | None) -> Tensor:
+    """The samples of a batch that have something."""
+    return values if has is None else values[has.to(values.device)]
 
 
 def _embedding(config: FusionConfig, name: str, dim: int) -> ModalityEmbedding:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from locomt.nn.config import FusionConfig
 from locomt.nn.modalities import ModalitySpec
+from locomt.nn.readout import ReadOut
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -54,8 +55,8 @@ def along_time(
     outputs: Mapping[str, Float[Tensor, "batch grid dim"]],
     lengths: Mapping[str, Int[Tensor, " batch"]],
     tokens: Mapping[str, Int[Tensor, " batch"]],
-) -> Float[Tensor, "batch steps dim"]:
-    """The mean, at each time step, over the modalities that reach it; 0 where none does.
+) -> dict[str, ReadOut]:
+    """What each modality says at each time step; real where it reaches the step.
 
     Args:
         config: of the model.
@@ -63,14 +64,10 @@ def along_time(
         lengths: how many input steps of each are real, for all samples alike or for each.
         tokens: how many tokens along time.
     """
-    reach = {name: reached(lengths[name], config.pace[name], config.time_steps) for name in outputs}
-    counts = torch.stack(torch.broadcast_tensors(*reach.values())).sum(dim=0).clamp(min=1)
-    total: Tensor | None = None
+    reads: dict[str, ReadOut] = {}
     for name, output in outputs.items():
         spec, pace = config.modalities[name], config.pace[name]
         shares = resampling(spec, pace, config.time_steps, output.shape[1], tokens[name])
-        shares = (shares * (reach[name] / counts)[..., None]).to(output.device, output.dtype)
-        part = torch.bmm(shares.expand(output.shape[0], -1, -1), output)
-        total = part if total is None else total + part
-    assert total is not None
-    return total
+        shares = shares.to(output.device, output.dtype).expand(output.shape[0], -1, -1)
+        reads[name] = ReadOut(torch.bmm(shares, output), reached(lengths[name], pace, config.time_steps))
+    return reads

@@ -64,6 +64,11 @@ class TrainConfig:
         weight_decay: not applied to biases, norms, positions, [CLS] and bottleneck tokens.
         warmup_epochs: linear warm-up from 0, in epochs; fractions are allowed. Then the rate follows a cosine
             to 0.
+        unimodal_loss: weight of the loss of each modality by itself: of what the model answers with the others missing
+            (in the spirit of Wang, Tran and Feiszli, CVPR 2020). So no modality stays untrained because another is
+            learned by heart first; and after every epoch the validation split says how much each counts in the answer
+            (`shares` in the model's `config.json`). The fusion layers run once more for each modality in training, at
+            inference nothing is added. 0: none of this.
         label_smoothing: share of the target spread evenly over all classes, in [0, 1). Not for regression.
         clip_norm: largest norm of the gradient; longer ones are scaled down. 0 turns it off.
         precision: `32` or `bf16-mixed`.
@@ -99,6 +104,7 @@ class TrainConfig:
     momentum: float = 0.9
     weight_decay: float = 0.0
     warmup_epochs: float = 0.0
+    unimodal_loss: float = 1.0
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
     precision: str | int = "32"
@@ -144,9 +150,10 @@ class TrainConfig:
             require(value is None or value >= 1, f"train.{name}: expected 1 or more, got {value}")
             most = MOST.get(name, LARGEST)
             require(value is None or value <= most, f"train.{name}: expected at most {most:,}, got {value or 0:,}")
-        for name in ("learning_rate", "weight_decay", "warmup_epochs", "clip_norm", "checkpoint_minutes"):
+        from_zero = ("weight_decay", "warmup_epochs", "unimodal_loss", "clip_norm", "checkpoint_minutes")
+        for name in ("learning_rate", *from_zero):
             require(math.isfinite(getattr(self, name)), f"train.{name}: expected a number, got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup_epochs", "clip_norm", "seed", "checkpoint_minutes"):
+        for name in (*from_zero, "seed"):
             require(getattr(self, name) >= 0, f"train.{name}: expected 0 or more, got {getattr(self, name)}")
         for name in ("momentum", "label_smoothing"):
             value = getattr(self, name)
@@ -156,7 +163,7 @@ class TrainConfig:
             f"train.start: all weights come from {self.start}; leave train.pretrained out",
         )
         require(self.learning_rate > 0, f"train.learning_rate: expected above 0, got {self.learning_rate}")
-        rates = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay, "clip_norm": self.clip_norm}
+        rates = {name: getattr(self, name) for name in ("learning_rate", "weight_decay", "unimodal_loss", "clip_norm")}
         for name, number in (
             rates | {f"learning_rates.{part}": rate for part, rate in self.learning_rates.items()}
         ).items():

@@ -143,6 +143,7 @@ def _fit(
     module: FusionModule = recipe.train.view_training.module(recipe, model, labels, bad)
     if recipe.train.compile:
         model.compile()
+        model.apart = torch.compile(model.apart)  # type: ignore[method-assign]
     if run.last.exists():
         check_last(run.last, module.state_dict())
     if first and not (resume and run.holds_run):
@@ -178,10 +179,12 @@ def _fit(
         summary["diverged"] = line
     if not first:
         return summary
-    best = load_checkpoint(run.best, weights=True)["state_dict"]
-    weights = {name.removeprefix("model."): value for name, value in best.items() if name.startswith("model.")}
+    best = load_checkpoint(run.best, weights=True)
+    states = best["state_dict"].items()
+    weights = {name.removeprefix("model."): value for name, value in states if name.startswith("model.")}
     check_weights(run.best, weights, model.state_dict())
     model.cpu().load_state_dict(weights)
+    model.set_shares(best.get("shares", {}))  # which older checkpoints do not have
     run.export(summary, model.save_pretrained)
     return summary
 

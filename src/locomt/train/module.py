@@ -14,9 +14,11 @@ from torch import Tensor
 
 from locomt import ranks
 from locomt.data import Batch
+from locomt.nn.attention import ViewMixture
 from locomt.nn.model import FusionModel
 from locomt.train.augment import Augment
 from locomt.train.bad import BadSampleLog
+from locomt.train.by_modality import ByModality
 from locomt.train.mean_loss import MeanLoss
 from locomt.train.optim import make_optimizer, make_schedule
 from locomt.train.recipe import Recipe
@@ -51,6 +53,8 @@ class FusionModule(pl.LightningModule):
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.validated: float | None = None
         self.empty = False
+        follows = recipe.train.unimodal_loss > 0 and len(model.config.read) > 1
+        self.parts = ByModality(recipe.data.target, labels, model) if follows else None
         self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed)
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
@@ -72,29 +76,45 @@ class FusionModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.empty:  # as with one process: no step, not one of momentum or weight decay either
             self.zero_grad(set_to_none=True)
+        elif self.parts is not None:
+            self.parts.measure_gradients(self.model)
 
     def _train_loss(self, batch: Batch, index: int) -> Tensor:
         """The loss that a step goes down, of a batch with samples in it."""
-        return self._loss(batch, self.train_loss, self.recipe.train.label_smoothing)[0]
+        train = self.recipe.train
+        if self.parts is None:
+            logits = self.model(batch.inputs, batch.lengths, self._mixture())
+            return self._loss(logits, batch.labels, self.train_loss, train.label_smoothing)
+        apart = self.model.apart(batch.inputs, batch.lengths, self._mixture())
+        together = self._loss(self.model.logits(apart.reads), batch.labels, self.train_loss, train.label_smoothing)
+        return together + train.unimodal_loss * self.parts.loss(apart.alone, batch.labels, train.label_smoothing)
+
+    def _mixture(self) -> ViewMixture | None:
+        """Of views, in place of the model's table."""
+        return None
 
     def validation_step(self, batch: Batch, index: int) -> None:
         self._count(self.recipe.data.val_split, batch)
-        if batch.ids:
-            self.scores.update(self._loss(batch, self.val_loss)[1], batch.labels)
+        if not batch.ids:
+            return
+        if self.parts is None:
+            self._score(self.model(batch.inputs, batch.lengths), batch.labels)
+        else:
+            self.parts.add(self.model.apart(batch.inputs, batch.lengths), batch.labels)
+
+    def _score(self, logits: Tensor, labels: Tensor) -> None:
+        self._loss(logits, labels, self.val_loss)
+        self.scores.update(logits, labels)
 
     def _count(self, split: str, batch: Batch) -> None:
         self.bad.add(split, batch.bad)
         self.bad.lack(split, batch.missing)
 
-    def _loss(self, batch: Batch, mean: MeanLoss, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-        """The loss and the logits of a batch."""
-        logits = self._logits(batch)
-        loss = self.recipe.data.target.loss(logits, batch.labels, smoothing)
-        mean.update(loss, len(batch.ids))
-        return loss, logits
-
-    def _logits(self, batch: Batch) -> Tensor:
-        return self.model(batch.inputs, batch.lengths)  # type: ignore[no-any-return]
+    def _loss(self, logits: Tensor, labels: Tensor, mean: MeanLoss, smoothing: float = 0.0) -> Tensor:
+        """The loss of a batch; the mean of the epoch takes it in."""
+        loss = self.recipe.data.target.loss(logits, labels, smoothing)
+        mean.update(loss, len(labels))
+        return loss
 
     def _weight(self, batch: Batch) -> float | None:
         """What to multiply this process's mean by, of which the mean over all processes is taken; None of no samples.
@@ -108,6 +128,10 @@ class FusionModule(pl.LightningModule):
         return own * self.trainer.world_size / everywhere if everywhere else None
 
     def on_validation_epoch_end(self) -> None:
+        if self.parts is not None:
+            for logits, labels in self.parts.weigh():
+                self._score(logits, labels)
+            self.log_dict(dict(self.parts.validated()))
         loss = self.val_loss.compute()
         if loss is None:
             raise TrainingError(f"not one sample of split {self.recipe.data.val_split!r} could be read")
@@ -123,6 +147,8 @@ class FusionModule(pl.LightningModule):
             raise TrainingError(f"not one sample of split {self.recipe.data.train_split!r} could be read")
         self._check_finite(loss)
         self.log("train_loss", loss)
+        if self.parts is not None:
+            self.log_dict(dict(self.parts.trained()))
 
     def _check_finite(self, loss: float) -> None:
         """Stop before an epoch that came to no numbers is kept."""
@@ -142,10 +168,15 @@ class FusionModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_loss"] = ranks.total(self.train_loss.sums)
+        if self.parts is not None:
+            checkpoint["shares"] = self.parts.shares
+            checkpoint["parts"] = [{n: ranks.total(sums) for n, sums in kept.items()} for kept in self.parts.sums()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.global_rank == 0:  # it holds the sums of all processes
             self.train_loss.sums = checkpoint["train_loss"]
+            if self.parts is not None:
+                self.parts.restore(checkpoint["parts"])
 
     def configure_optimizers(self) -> Any:
         config = self.recipe.train

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from locomt.data import Batch
+from locomt.nn.attention import ViewMixture
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
 from locomt.train.module import FusionModule, TrainingError
@@ -77,11 +78,8 @@ class LearningModule(FusionModule):
         above: Tensor = (self.choice.cost() - 1).relu()
         return loss + self.settings.cost_weight * above
 
-    def _logits(self, batch: Batch) -> Tensor:
-        if not self.training or self.choice.fixed:
-            return super()._logits(batch)
-        drawn = self.choice.sample(self.temperature)
-        return self.model(batch.inputs, batch.lengths, drawn)  # type: ignore[no-any-return]
+    def _mixture(self) -> ViewMixture | None:
+        return None if self.choice.fixed else self.choice.sample(self.temperature)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         super().on_before_optimizer_step(optimizer)

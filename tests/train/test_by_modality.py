@@ -1,0 +1,190 @@
+"""Each modality by itself in training: what the model answers to it, and what it counts for in the end."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from locomt.nn import FeatureSpec, FusionConfig, FusionModel
+from locomt.nn.readout import ReadOut, pooled
+from locomt.tasks import TASKS
+from locomt.train import Run, evaluate, fit, load_recipe
+from locomt.train.run_directory import RunDirectory
+from locomt.train.weighing import Weighing
+
+SPECS = {"a": FeatureSpec(dim=5, max_length=4), "b": FeatureSpec(dim=3, max_length=6)}
+FUSIONS = ("locomt", "selfall", "multiall", "mbt")
+
+
+def model_of(fusion: str, **options: object) -> FusionModel:
+    torch.manual_seed(0)
+    sizes = {"dim": 16, "heads": 4, "depth": 2, "fusion_layers": 1, "num_outputs": 3}
+    return FusionModel(FusionConfig(modalities=SPECS, fusion=fusion, **sizes, **options)).eval()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("padded", [False, True])
+def test_alone_is_what_the_model_answers_with_the_others_missing(fusion: str, padded: bool) -> None:
+    model = model_of(fusion)
+    inputs = model.example_inputs(4)
+    lengths = {"a": torch.tensor([4, 0, 2, 1]), "b": torch.tensor([6, 3, 0, 2])} if padded else None
+    apart = model.apart(inputs, lengths)
+    torch.testing.assert_close(model.logits(apart.reads), model(inputs, lengths))
+    for name, answer in apart.alone.items():
+        own = None if lengths is None else {name: lengths[name]}
+        exact = model({name: inputs[name]}, own)
+        if lengths is None:
+            assert answer.samples is None
+        else:
+            assert answer.samples is not None
+            assert answer.samples.tolist() == lengths[name].nonzero()[:, 0].tolist()
+            exact = exact[answer.samples]
+        torch.testing.assert_close(answer.logits, exact)
+
+
+@pytest.mark.parametrize("options", [{"steps": ("a", "b")}, {"time_steps": 6}])
+def test_alone_where_answers_belong_to_steps(options: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    specs = {"a": FeatureSpec(dim=5, max_length=6), "b": FeatureSpec(dim=3, max_length=6)}
+    sizes = {"dim": 16, "heads": 4, "depth": 2, "fusion_layers": 1, "num_outputs": 3}
+    model = FusionModel(FusionConfig(modalities=specs, **sizes, **options)).eval()  # type: ignore[arg-type]
+    inputs = model.example_inputs(3)
+    apart = model.apart(inputs)
+    torch.testing.assert_close(model.logits(apart.reads), model(inputs))
+    for name, answer in apart.alone.items():
+        torch.testing.assert_close(answer.logits, model({name: inputs[name]}))
+
+
+def test_shares_weigh_those_that_are_there() -> None:
+    values = torch.randn(2, 3, 1, 4)
+    real = torch.tensor([[True], [False], [True]])
+    reads = {"a": ReadOut(values[0], None), "b": ReadOut(values[1], real)}
+    mean = pooled(reads, {"a": 0.5, "b": 1.5})
+    torch.testing.assert_close(mean[0], 0.25 * values[0, 0] + 0.75 * values[1, 0])
+    torch.testing.assert_close(mean[1], values[0, 1])
+    model = model_of("locomt")
+    inputs = model.example_inputs(2)
+    alone = model({"a": inputs["a"]})
+    model.set_shares({"a": 1.0, "b": 0.0})
+    torch.testing.assert_close(model({"a": inputs["a"]}), alone)
+    assert not torch.equal(model(inputs), model_of("locomt")(inputs))
+
+
+def test_shares_are_kept_with_the_model(tmp_path: Path) -> None:
+    model = model_of("locomt")
+    model.set_shares({"a": 1.75, "b": 0.25})
+    model.save_pretrained(tmp_path)
+    again = FusionModel.from_pretrained(tmp_path)
+    assert again.config.shares == {"a": 1.75, "b": 0.25}
+    inputs = model.example_inputs(2)
+    torch.testing.assert_close(again(inputs), model(inputs))
+    with pytest.raises(ValueError, match="shares: 'c' is not one of a, b, which the head reads"):
+        model.set_shares({"c": 1.0})
+    with pytest.raises(ValueError, match="shares: expected one above 0, got none"):
+        model.set_shares({"a": 0.0, "b": 0.0})
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_share_of_noise_falls(task: str) -> None:
+    """One modality says what the label says, the other something at random, as loudly."""
+    if TASKS[task].in_time:
+        pytest.skip("its labels have a shape of their own; see the run along time")
+    target = TASKS[task]()
+    labels = ["x", "y", "z"] if target.has_classes else []
+    outputs = target.num_outputs(labels)
+    generator = torch.Generator().manual_seed(0)
+    head = torch.nn.Linear(outputs, outputs)
+    torch.nn.init.eye_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    cells = [labels[i % 3] for i in range(200)] if labels else [str(float(i % 3)) for i in range(200)]
+    places = {name: place for place, name in enumerate(labels)}
+    wanted = torch.stack([target.parse(cell, places) for cell in cells])
+    if not labels:
+        said = wanted.view(200, 1)
+    elif task == "ordinal":
+        said = 6.0 * (wanted[:, None] > torch.arange(outputs)).float() - 3
+    elif target.several:
+        said = 6 * wanted.float() - 3
+    else:
+        said = 6 * torch.nn.functional.one_hot(wanted, 3).float()
+    noise = said[torch.randperm(200, generator=generator)]
+    weighing = Weighing(target, ("strong", "weak"), head)
+    for part in torch.arange(200).split(64):
+        reads = {"strong": ReadOut(said[part, None], None), "weak": ReadOut(noise[part, None], None)}
+        weighing.add(reads, wanted[part])
+    before = [target.loss(logits, own) for logits, own in weighing.answers({})]
+    shares = weighing.fit()
+    after = [target.loss(logits, own) for logits, own in weighing.answers(shares)]
+    assert shares["strong"] > 1.2
+    assert sum(shares.values()) == pytest.approx(2, abs=1e-3)
+    assert sum(after) < sum(before)
+
+
+def test_what_makes_no_difference_counts_alike() -> None:
+    head = torch.nn.Linear(2, 2)
+    weighing = Weighing(TASKS["multiclass"](), ("a", "b"), head)
+    same = ReadOut(torch.randn(50, 1, 2), None)
+    weighing.add({"a": same, "b": same}, torch.arange(50) % 2)
+    assert weighing.fit() == {"a": 1.0, "b": 1.0}
+    assert Weighing(TASKS["multiclass"](), ("a", "b"), head).fit() == {}
+
+
+def trouble(folder: Path, seed: int) -> Path:
+    """Clips of which one modality tells the class, by a sign somewhere in noise that takes patience to find, and the
+    other only which clip it is: it is soon learned by heart, and tells nothing of other clips."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    signs = 2 * rng.normal(size=(4, 2, 8))
+    lines = ["id,split,label,strong,weak"]
+    for i in range(280):
+        split = "train" if i < 120 else "val" if i < 180 else "test"
+        label, place = int(rng.integers(4)), int(rng.integers(11))
+        strong = rng.normal(size=(12, 8))
+        strong[place : place + 2] += signs[label]
+        weak = rng.normal(size=(1, 64)).repeat(6, axis=0)
+        for name, values in (("strong", strong), ("weak", weak)):
+            np.save(folder / f"{name}-{i}.npy", values.astype(np.float32))
+        lines.append(f"{i},{split},c{label},strong-{i}.npy,weak-{i}.npy")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    (folder / "recipe.yaml").write_text(RECIPE)
+    return folder / "recipe.yaml"
+
+
+RECIPE = """
+model: {dim: 32, heads: 4, depth: 2, fusion_layers: 2}
+data:
+  manifest: manifest.csv
+  modalities:
+    strong: {kind: features, column: strong, dim: 8, max_length: 12}
+    weak: {kind: features, column: weak, dim: 64, max_length: 6}
+  cache: true
+train: {epochs: 40, batch_size: 8, optimizer: adamw, learning_rate: 2.0e-3, accelerator: cpu, tensorboard: false}
+"""
+
+
+STRONG = "{strong: {kind: features, column: strong, dim: 8, max_length: 12}}"
+
+
+def test_a_modality_that_is_learned_by_heart_costs_nothing(tmp_path: Path) -> None:
+    """A fused model ends near its best part; without the losses of the parts, it ends far below."""
+    ways = {
+        "fused": [],
+        "before": ["--train.unimodal_loss", "0"],
+        "alone": ["--model.fusion", "selfall", "--data.modalities", STRONG],
+    }
+    found = dict.fromkeys(ways, 0.0)
+    for seed in (0, 1):
+        recipe = trouble(tmp_path / f"data-{seed}", seed)
+        for name, options in ways.items():
+            fit(load_recipe(recipe, options), tmp_path / f"{name}-{seed}")
+            found[name] += evaluate(Run.load(tmp_path / f"{name}-{seed}"))["metrics"]["accuracy"] / 2
+    assert found["alone"] - found["before"] > 0.1
+    assert found["fused"] >= found["alone"] - 0.03
+    shares = Run.load(tmp_path / "fused-0").model.config.shares
+    assert shares["strong"] > shares["weak"]
+    last = {name: value or 0.0 for name, value in RunDirectory(tmp_path / "fused-0").read_history()[-1].items()}
+    assert last["val_accuracy/strong"] > 0.7 > last["val_accuracy/weak"]
+    assert last["train_loss/weak"] < 0.1 < last["val_loss/weak"]
+    assert last["gradient/strong"] > 0
+    assert "val_accuracy/strong" not in RunDirectory(tmp_path / "before-0").read_history()[-1]
