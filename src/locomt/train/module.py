@@ -20,6 +20,7 @@ from locomt.train.bad import BadSampleLog
 from locomt.train.mean_loss import MeanLoss
 from locomt.train.optim import make_optimizer, make_schedule
 from locomt.train.recipe import Recipe
+from locomt.train.standards import standards_of
 
 
 class TrainingError(ValueError):
@@ -51,7 +52,7 @@ class FusionModule(pl.LightningModule):
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.validated: float | None = None
         self.empty = False
-        self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed)
+        self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed, standards_of(model))
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         seed_all(self.recipe.train.seed, self.current_epoch + 1, index + 1, self.global_rank + 1)

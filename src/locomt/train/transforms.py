@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
 """Values turned into floats at a time: as many as caches hold on a CPU, 256 MiB of them on a GPU."""
 
 
-def mix(batch: Batch, share: float, partner: Tensor) -> Batch:
+def mix(batch: Batch, share: float, partner: Tensor, nothing: Mapping[str, Tensor] = MappingProxyType({})) -> Batch:
     """Mixup: `share` of every sample and 1 - `share` of its partner, in all modalities and in the label alike.
 
     The shorter of the two, or the one that lacks a modality, counts as 0 beyond its end, which for frames is grey; the
@@ -36,37 +37,43 @@ def mix(batch: Batch, share: float, partner: Tensor) -> Batch:
         batch: of float or uint8 inputs, and of labels that are numbers.
         share: in [0, 1].
         partner: int64 `[B]` on the CPU, a permutation.
+        nothing: modality -> what counts for nothing in it, in place of 0.
     """
     inputs, lengths = {}, {}
     for name, tensor in batch.inputs.items():
         own = batch.lengths[name]
-        inputs[name] = _mix_streams(tensor, own, share, partner)
+        inputs[name] = _mix_streams(tensor, own, share, partner, nothing.get(name, 0.0))
         lengths[name] = torch.maximum(own, own[partner])
     labels = share * batch.labels + (1 - share) * batch.labels[partner.to(batch.labels.device)]
     return replace(batch, inputs=inputs, lengths=lengths, labels=labels)
 
 
-def _mix_streams(tensor: Tensor, lengths: Tensor, share: float, partner: Tensor) -> Tensor:
+def _mix_streams(tensor: Tensor, lengths: Tensor, share: float, partner: Tensor, nothing: Tensor | float) -> Tensor:
     places = partner.to(tensor.device)
     whole = bool((lengths == tensor.shape[1]).all())
     real = (torch.arange(tensor.shape[1]) < lengths[:, None]).to(tensor.device)
     real = real.unflatten(1, (-1, *[1] * (tensor.ndim - 2)))
     frames = tensor.dtype == torch.uint8
+    nothing = GREY if frames else nothing
     mixed = torch.empty_like(tensor)
     for part in _parts(tensor):
         first, second = tensor[part].float(), tensor[places[part]].float()
         if not whole:
-            first = first.where(real[part], GREY if frames else 0.0)
-            second = second.where(real[places[part]], GREY if frames else 0.0)
+            first = first.where(real[part], nothing)
+            second = second.where(real[places[part]], nothing)
         result = share * first + (1 - share) * second
         mixed[part] = result.round().to(torch.uint8) if frames else result.to(tensor.dtype)
     return mixed
 
 
 def mask_spectrograms(
-    spectrograms: Float[Tensor, "batch time mels"], lengths: Tensor, config: AugmentConfig, rng: np.random.Generator
+    spectrograms: Float[Tensor, "batch time mels"],
+    lengths: Tensor,
+    config: AugmentConfig,
+    rng: np.random.Generator,
+    nothing: Tensor | float = 0.0,
 ) -> Float[Tensor, "batch time mels"]:
-    """SpecAugment without its time warping: the masked frames and bands of each sample become 0, the mean of the data.
+    """SpecAugment without its time warping: masked frames and bands become `nothing`, the mean of the data.
 
     Args:
         spectrograms: normalised.
@@ -88,7 +95,7 @@ def mask_spectrograms(
         place = np.arange(spectrograms.shape[axis])
         hidden = ((place >= start[..., None]) & (place < (start + width)[..., None])).any(axis=1)
         mask = torch.from_numpy(hidden).to(spectrograms.device)
-        spectrograms = spectrograms.masked_fill(mask.unsqueeze(3 - axis), 0.0)
+        spectrograms = spectrograms.where(~mask.unsqueeze(3 - axis), nothing)
     return spectrograms
 
 
