@@ -31,6 +31,8 @@ class AugmentConfig:
         gray: probability that a clip loses its colours.
         scale: strength of the scale jitter, in [0, 1): a square somewhere in the frames, whose side is a share in
             [1 - scale, 1] of theirs, is scaled up to their size.
+        crop_area: least share of the frames' area that a random resized crop takes (Szegedy et al., "Going deeper with
+            convolutions", CVPR 2015: 0.08), in (0, 1]; 1 turns it off. See `locomt.train.transforms.crop_sizes`.
         flip: probability that a clip is mirrored, left for right.
         drop_modality: probability that a sample loses a modality that it has; one always stays.
         noise: mixed into the sound of the training clips before its spectrogram: `white`; `clips`, the sum of other
@@ -51,6 +53,7 @@ class AugmentConfig:
     color_probability: float = 0.8
     gray: float = 0.0
     scale: float = 0.0
+    crop_area: float = 1.0
     flip: float = 0.0
     drop_modality: float = 0.0
     noise: str = ""
@@ -77,12 +80,14 @@ class AugmentConfig:
             require(0 <= getattr(self, name) <= 1, f"{name}: expected [0, 1], got {getattr(self, name)}")
         for name in ("scale", "drop_modality", "speed"):
             require(0 <= getattr(self, name) < 1, f"{name}: expected [0, 1), got {getattr(self, name)}")
+        require(0 < self.crop_area <= 1, f"crop_area: expected above 0, at most 1, got {self.crop_area}")
+        require(self.crop_area == 1 or not self.scale, "crop_area: scale crops the frames too; leave one of them out")
 
     @property
     def does_nothing(self) -> bool:
         """No batch is changed; sounds may be."""
         switches = ("mixup", "time_masks", "frequency_masks", "color", "gray", "scale", "flip", "drop_modality")
-        return not any(getattr(self, name) for name in switches)
+        return self.crop_area == 1 and not any(getattr(self, name) for name in switches)
 
     @property
     def changes_sound(self) -> bool:

@@ -23,6 +23,8 @@ GREY = 127.5
 """The pixel that the model sees as 0, as it sees padding of other kinds."""
 LUMINANCE = (0.299, 0.587, 0.114)
 """Share of red, green and blue in the brightness of a pixel (ITU-R BT.601)."""
+ASPECTS, TRIES = (3 / 4, 4 / 3), 10
+"""Of random resized crops: the least and the largest width over height, and how often one is drawn until it fits."""
 AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
 """Values turned into floats at a time: as many as caches hold on a CPU, 256 MiB of them on a GPU."""
 
@@ -102,20 +104,23 @@ def mask_spectrograms(
 def jitter_frames(
     frames: UInt8[Tensor, "batch time 3 size size"], config: AugmentConfig, rng: np.random.Generator
 ) -> UInt8[Tensor, "batch time 3 size size"]:
-    """Scale jitter, mirroring and colour jitter: each drawn for a clip and the same for all of its frames.
+    """Scale jitter or random resized crops, mirroring and colour jitter: each the same for all frames of a clip.
 
     After the public configuration of MBT (Nagrani et al., NeurIPS 2021): crops of 224/340 to 224/230 of the shorter
     side of the picture, contrast and saturation times 0.6 to 1.4 in 0.8 of the clips, no colours in 0.1 of them. There
     height and width are scaled apart, brightness is shifted by up to 32/255, and the hue is jittered too.
     """
-    if not (config.scale or config.flip or config.color or config.gray):
+    moves_frames = config.scale or config.crop_area < 1 or config.flip
+    if not (moves_frames or config.color or config.gray):
         return frames
     count = len(frames)
     side = 1 - config.scale * rng.random(count)
-    centre = (2 * rng.random((2, count)) - 1) * (1 - side)  # in units of half a frame, from its middle
+    width, height = crop_sizes(count, config.crop_area, rng) if config.crop_area < 1 else (side, side)
+    # In units of half a frame, from its middle.
+    centre = (2 * rng.random((2, count)) - 1) * (1 - np.stack([width, height]))
     mirror = np.where(rng.random(count) < config.flip, -1.0, 1.0)
     zero = np.zeros(count)
-    theta = np.stack([np.stack([side * mirror, zero, centre[0]]), np.stack([zero, side, centre[1]])])  # [2, 3, B]
+    theta = np.stack([np.stack([width * mirror, zero, centre[0]]), np.stack([zero, height, centre[1]])])  # [2, 3, B]
     factors = 1 + config.color * (2 * rng.random((3, count)) - 1)
     factors[:, rng.random(count) >= config.color_probability] = 1.0
     factors[2, rng.random(count) < config.gray] = 0.0
@@ -124,12 +129,27 @@ def jitter_frames(
     changed = torch.empty_like(frames)
     for part in _parts(frames):
         pixels = frames[part].float()
-        if config.scale or config.flip:
+        if moves_frames:
             pixels = _move(pixels, moves[part])
         if config.color or config.gray:
             pixels = _recolor(pixels, colors[part])
         changed[part] = pixels.round().clamp(0, 255).to(torch.uint8)
     return changed
+
+
+def crop_sizes(count: int, least: float, rng: np.random.Generator) -> Float[np.ndarray, "2 count"]:
+    """Widths and heights of random resized crops, as shares of the frame (Szegedy et al., CVPR 2015).
+
+    The area is even in [least, 1], the logarithm of width over height in that of `ASPECTS`. What does not fit into the
+    frame is drawn anew; after `TRIES` times it is the whole frame.
+    """
+    area = least + (1 - least) * rng.random((TRIES, count))
+    low, high = np.log(ASPECTS)
+    aspect = np.exp(low + (high - low) * rng.random((TRIES, count)))
+    sizes = np.stack([np.sqrt(area * aspect), np.sqrt(area / aspect)])
+    fits = (sizes <= 1).all(axis=0)
+    first = sizes[:, fits.argmax(axis=0), np.arange(count)]
+    return np.where(fits.any(axis=0), first, 1.0)
 
 
 def _move(pixels: Tensor, theta: Tensor) -> Tensor:
