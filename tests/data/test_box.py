@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from locomt.data import DataConfig, FileDataset, ImageSource, ManifestDataset, Sample, VideoSource, read_frames
+from locomt.data.media import torchcodec
 from locomt.data.media.box import part_of
+from locomt.data.media.frames import fitted
 from locomt.data.shards.prepare import prepare
 from locomt.nn.config import ConfigError
 from media_clips import pictures, write_video
@@ -110,3 +112,13 @@ def test_files_shards_and_prediction_see_the_same_box(tmp_path: Path) -> None:
         ConfigError, match=r"video.box is None, but the shards of .* were prepared with \[0.25, 0.5, 0.75"
     ):
         ManifestDataset(config(index, None), "train", ["x"])
+
+
+@pytest.mark.parametrize("box", BOXES)
+@pytest.mark.parametrize("size", [None, 16])
+def test_decoders_take_the_same_box(box: Sequence[float], size: int | None) -> None:
+    """Of frames that torchcodec has decoded, and turned upright, and of those of PyAV."""
+    images = pictures(3)
+    decoded = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    wanted = torch.stack([fitted(image, size, box=box) for image in images])
+    assert torch.equal(torchcodec._fitted(decoded, size, box), wanted)

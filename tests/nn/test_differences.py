@@ -5,8 +5,12 @@ import torch
 from torch import nn
 
 from locomt import FusionConfig, FusionModel
-from locomt.nn import VideoSpec
+from locomt.cost import activation_bytes, flops, parameters
+from locomt.cost.counted import count_flops
+from locomt.cost.measured import saved_bytes
+from locomt.nn import FeatureSpec, VideoSpec
 from locomt.nn.embedding import ModalityEmbedding
+from locomt.nn.modalities import ModalitySpec
 from locomt.nn.modalities.video import VideoPatches
 
 SPEC = VideoSpec(frames=6, size=8, patch=4, tubelet=2, differences=True)
@@ -50,3 +54,14 @@ def test_a_model_keeps_them(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert loaded.config == model.config
     inputs = model.example_inputs(2)
     assert torch.equal(loaded(inputs), model(inputs))
+
+
+@pytest.mark.parametrize("spec", [SPEC, FeatureSpec(dim=3, max_length=5, standardise=True)])
+def test_what_it_costs_is_what_the_formulas_say(spec: ModalitySpec) -> None:
+    """Of standardised features too, in front of which as little is computed."""
+    sizes = {"dim": 8, "heads": 2, "depth": 2, "fusion_layers": 1, "num_outputs": 2}
+    config = FusionConfig(modalities={"one": spec}, fusion="selfall", **sizes)  # type: ignore[arg-type]
+    model = FusionModel(config)
+    assert parameters(config) == sum(weight.numel() for weight in model.parameters())
+    assert flops(config).total == count_flops(config)
+    assert activation_bytes(config, batch=2) == saved_bytes(model, model.example_inputs(2))

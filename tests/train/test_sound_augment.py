@@ -282,6 +282,12 @@ def test_a_folder_of_noise_is_kept_beside_the_run(project: Callable[..., Recipe]
     (tmp_path / "runs" / "config.yaml").write_text(recipe.to_yaml(tmp_path / "runs"))
     assert "noise: ../project/hum" in (tmp_path / "runs" / "config.yaml").read_text()
     assert load_recipe(tmp_path / "runs" / "config.yaml") == recipe
+    (tmp_path / "runs" / "origin").write_text("somebody else's")
+    mine = ["--data.manifest", recipe.data.manifest]
+    with pytest.raises(RecipeError, match=r"train\.augment\.noise is '.*hum', outside of this run's folder"):
+        load_recipe(tmp_path / "runs" / "config.yaml", mine)
+    mine += ["--train.augment.noise", recipe.train.augment.noise]
+    assert load_recipe(tmp_path / "runs" / "config.yaml", mine) == recipe
 
 
 def test_one_modality_alone_is_trained_without_what_is_for_sound() -> None:
