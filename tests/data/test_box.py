@@ -1,5 +1,6 @@
 """A box of the picture: what is read is what a file gives that was cropped by hand, from files and shards alike."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,20 @@ def test_files_shards_and_prediction_see_the_same_box(tmp_path: Path) -> None:
         ConfigError, match=r"video.box is None, but the shards of .* were prepared with \[0.25, 0.5, 0.75"
     ):
         ManifestDataset(config(index, None), "train", ["x"])
+
+
+def test_shards_that_were_made_before_there_were_boxes(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mkv", pictures(8))
+    (tmp_path / "clips.csv").write_text("id,split,label,clip\na,train,x,a.mkv\n")
+    video = {"video": {"kind": "video", "column": "clip", "frames": 3, "size": 16}}
+    prepare(DataConfig(manifest=str(tmp_path / "clips.csv"), modalities=video), tmp_path / "shards", EXACT)
+    index = tmp_path / "shards" / "shards.json"
+    known = json.loads(index.read_text())
+    del known["modalities"]["video"]["box"]
+    index.write_text(json.dumps(known))
+    sample = ManifestDataset(DataConfig(manifest=str(index), modalities=video), "train", ["x"])[0]
+    assert isinstance(sample, Sample)
+    assert torch.equal(sample.inputs["video"], read_frames(tmp_path / "a.mkv", 3, size=16))
 
 
 @pytest.mark.parametrize("box", BOXES)
