@@ -88,7 +88,8 @@ def test_shards_give_what_the_files_give(folder: Path, crop: float | None, fps: 
     report = prepare(data, folder / "shards", Storage(images="png", fps=fps))
     assert (report["whole"], report["failed"]) == (len(NAMES), [])
     index = folder / "shards" / "shards.json"
-    assert read_index(index)["modalities"] == {"photo": {"kind": "image", "column": "clip", "size": 16, "stream": None}}
+    described = {"kind": "image", "column": "clip", "size": 16, "stream": None, "box": None}
+    assert read_index(index)["modalities"] == {"photo": described}
     stored = photos(config(folder, *NAMES, manifest=index, crop=crop))
     for ours, theirs in zip(stored, photos(data), strict=True):
         assert torch.equal(ours, theirs)
@@ -103,6 +104,7 @@ def test_what_the_shards_lack_is_refused(folder: Path) -> None:
     for changes, message in (
         ({"size": 24}, "photo.size is 24, but the shards of .* were prepared with 16; prepare them again, or"),
         ({"stream": 1}, "photo.stream is 1, but"),
+        ({"box": [0, 0, 1, 0.5]}, r"photo.box is \[0, 0, 1, 0.5\], but the shards of .* were prepared with None"),
         ({"kind": "video"}, "photo.kind is 'video', but the shards of .* were prepared with 'image'"),
     ):
         data = config(folder, "b.png", manifest=index, modalities={"photo": {**IMAGE, **changes}})

@@ -20,7 +20,7 @@ from locomt.train import fit, load_recipe
 from locomt.train.augment import Augment
 from locomt.train.augment_config import AugmentConfig
 from locomt.train.config import RecipeError, TrainConfig
-from locomt.train.transforms import AT_ONCE, GREY, drop_modalities, jitter_frames, mask_spectrograms, mix
+from locomt.train.transforms import AT_ONCE, GREY, crop_sizes, drop_modalities, jitter_frames, mask_spectrograms, mix
 
 CLASSES = 5
 EVERYTHING = {
@@ -338,6 +338,42 @@ def test_what_cannot_be_mixed() -> None:
         Augment(AugmentConfig(mixup=0.5), data(steps=["lips"]), 2, 0)
     with pytest.raises(ConfigError, match="the events of a temporal task are not mixed"):
         Augment(AugmentConfig(mixup=0.5), data("temporal", seconds=0.32, step=0.04), 2, 0)
+
+
+@given(least=st.floats(0.01, 0.99), seed=st.integers(0, 99))
+def test_random_resized_crops_have_the_areas_and_aspects_asked_for(least: float, seed: int) -> None:
+    width, height = crop_sizes(200, least, np.random.default_rng(seed))
+    whole = (width == 1) & (height == 1)
+    assert ((width > 0) & (width <= 1) & (height > 0) & (height <= 1)).all()
+    assert ((width * height)[~whole] >= least - 1e-9).all()
+    assert (np.abs(np.log(width / height)) <= np.log(4 / 3) + 1e-9).all()
+    assert not whole.all() or least > 0.9
+    assert len(np.unique((width / height).round(6))) > 1 or whole.all()
+
+
+def test_a_random_resized_crop_is_one_for_all_frames_of_a_clip_and_lies_within_them() -> None:
+    """Of frames whose red grows to the right and whose green grows downward: a crop says where it was."""
+    place = torch.arange(64, dtype=torch.uint8) * 4
+    red, green = place.expand(64, 64), place[:, None].expand(64, 64)
+    frames = torch.stack([red, green, torch.zeros_like(red)]).expand(30, 3, 3, 64, 64).contiguous()
+    config = AugmentConfig(crop_area=0.25)
+    crops = jitter_frames(frames, config, np.random.default_rng(0)).float()
+    assert torch.equal(crops[:, :1].expand(-1, 3, -1, -1, -1), crops)
+    width = (crops[:, 0, 0, 32, -2] - crops[:, 0, 0, 32, 1]) / (4 * 61)
+    height = (crops[:, 0, 1, -2, 32] - crops[:, 0, 1, 1, 32]) / (4 * 61)
+    assert (width * height > 0.25 - 0.02).all()
+    assert (width * height).min() < 0.4
+    assert (width * height).max() > 0.7
+    assert ((width / height).log().abs() < math.log(4 / 3) + 0.05).all()
+    assert crops[:, 0, 0].amin() < 20
+    assert crops[:, 0, 0].amax() > 230
+
+
+def test_two_ways_of_cropping_are_refused() -> None:
+    with pytest.raises(ConfigError, match="scale crops the frames too; leave one of them out"):
+        AugmentConfig(scale=0.3, crop_area=0.5)
+    assert AugmentConfig().does_nothing
+    assert not AugmentConfig(crop_area=0.5).does_nothing
 
 
 def test_time_steps_that_no_modality_reaches_any_more_are_not_scored() -> None:

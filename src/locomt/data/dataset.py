@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from locomt.data.batch import BadSample, Sample
 from locomt.data.config import DataConfig
 from locomt.data.errors import DataError, NoStreamError, SilentError
-from locomt.data.kinds.source import Excerpt
+from locomt.data.kinds.source import WHOLE, Excerpt
 from locomt.data.manifest import is_shards, read_manifest, resolve
 from locomt.data.media.read import MediaFiles, file_class
 from locomt.data.row import Row
@@ -23,6 +23,9 @@ from locomt.faults import tell_of_machine
 from locomt.hints import did_you_mean, require_list
 from locomt.tasks import LabelError
 from locomt.tasks.names import places_of
+
+Change = Callable[[str, Tensor], Tensor]
+"""What is made of the samples of a sound before its spectrogram: told its modality and `[samples]`."""
 
 
 class ManifestDataset(Dataset[Sample | BadSample]):
@@ -58,12 +61,39 @@ class ManifestDataset(Dataset[Sample | BadSample]):
 
     def __getitem__(self, index: int | tuple[int, float]) -> Sample | BadSample:
         """A sample; with `config.crop`, `dataset[index, place]` is the crop at that place, from 0 to 1."""
+        return self.changed(index, None)
+
+    def changed(self, index: int | tuple[int, float], change: Change | None) -> Sample | BadSample:
+        """The same with its sound changed: what a cache keeps is the sound that is decoded."""
         if isinstance(index, tuple):
             row, place = index
-            return self._load(self.rows[row], (place,), cache=False)
-        return self._load(self.rows[index], self.crops, cache=self.config.cache)
+            return self._load(self.rows[row], (place,), change, cache=False)
+        return self._load(self.rows[index], self.crops, change, cache=self.config.cache)
 
-    def _load(self, row: Row, places: tuple[float, ...], *, cache: bool) -> Sample | BadSample:
+    def modality(self, index: int, name: str) -> Tensor | None:
+        """One modality of a sample alone, as the sample has it; None where the row lacks it.
+
+        Raises:
+            DataError, OSError: it cannot be read.
+        """
+        return self._one(index, name, Excerpt(self.config.crop, self.crops, self.config.seconds), taken=False)
+
+    def sound(self, index: int, name: str) -> Tensor | None:
+        """The samples `[samples]` of a modality of kind audio, as many as it has room for; None where the row lacks it.
+
+        Raises:
+            DataError, OSError: they cannot be read.
+        """
+        return self._one(index, name, WHOLE, taken=True)
+
+    def _one(self, index: int, name: str, excerpt: Excerpt, *, taken: bool) -> Tensor | None:
+        row, read = self.rows[index], self._read_once if self.config.cache else self._read
+        if not row.cells[self.config.modalities[name].column].strip():
+            return None
+        with MediaFiles(self.config.decoder) as files:
+            return read(row, name, excerpt, files, taken=taken)[0]
+
+    def _load(self, row: Row, places: tuple[float, ...], change: Change | None, *, cache: bool) -> Sample | BadSample:
         try:
             label = self.config.target.parse(row.label, self.places)
             steps = len(label) if self.config.steps else None
@@ -76,7 +106,11 @@ class ManifestDataset(Dataset[Sample | BadSample]):
                         asked = replace(excerpt, steps=steps) if name in self.config.steps else excerpt
                         try:
                             read = self._read_once if cache else self._read
-                            parts[name] = read(row, name, asked, files)
+                            alter = change if source.holds == "spectrogram" else None
+                            found = read(row, name, asked, files, taken=alter is not None)
+                            if alter is not None:
+                                found = [source.finish(alter(name, sound), f"{name} of {row.id}") for sound in found]
+                            parts[name] = found
                         except DataError as error:
                             if not source.leaves_out(error.kind):
                                 raise
@@ -108,18 +142,18 @@ class ManifestDataset(Dataset[Sample | BadSample]):
             label = label[: len(inputs[labelled[0]])]
         return Sample(row.id, inputs, label, tuple(more), missing)
 
-    def _read(self, row: Row, name: str, excerpt: Excerpt, files: MediaFiles) -> list[Tensor]:
-        """The modality in each of the clips; a single one stands for all."""
+    def _read(self, row: Row, name: str, excerpt: Excerpt, files: MediaFiles, *, taken: bool) -> list[Tensor]:
+        """The modality in each of the clips, or what is `taken` of it; a single one stands for all."""
         source = self.config.modalities[name]
         part: Any = row.cells[source.column].strip()
         if source.names_file and self.shards is not None:
             part = self.shards.part(row, name)
         elif source.names_file:
             part = source.open(self._file(part), files)
-        read: list[Tensor] = source.read(part, excerpt)
+        read: list[Tensor] = source.take(part, excerpt) if taken else source.read(part, excerpt)
         return read
 
-    def _read_once(self, row: Row, name: str, excerpt: Excerpt, files: MediaFiles) -> list[Tensor]:
+    def _read_once(self, row: Row, name: str, excerpt: Excerpt, files: MediaFiles, *, taken: bool) -> list[Tensor]:
         """The same out of the cache, failures too; what is no file is looked for again."""
         source = self.config.modalities[name]
         cell = row.cells[source.column].strip()
@@ -127,12 +161,12 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         if source.names_file:
             file = self._file(cell) if self.shards is None else self.manifest
             if not file.is_file():
-                return self._read(row, name, excerpt, files)
+                return self._read(row, name, excerpt, files, taken=taken)
             where = (file, file.stat().st_mtime_ns, *((row.id, name) if self.shards is not None else ()))
-        key = (self.config.decoder, source, where, excerpt)
+        key = (self.config.decoder, source, where, excerpt, taken)
         if key not in _READ:
             try:
-                _READ[key] = self._read(row, name, excerpt, files)
+                _READ[key] = self._read(row, name, excerpt, files, taken=taken)
             except DataError as error:
                 tell_of_machine(error)
                 _READ[key] = type(error)(error.file, error.reason)  # without what its traceback keeps alive

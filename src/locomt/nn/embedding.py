@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from locomt.nn.modalities import ModalitySpec
+from locomt.nn.standard import Standard
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -27,6 +28,7 @@ class ModalityEmbedding(nn.Module):
         super().__init__()
         self.spec = spec
         self.token_dropout = token_dropout
+        self.standard = Standard(spec.standardised) if spec.standardised else None
         self.project = spec.projection(dim)
         self.encodes = spec.encoder is not None
         self.cls = nn.Parameter(torch.zeros(1, spec.class_tokens, dim))
@@ -50,13 +52,15 @@ class ModalityEmbedding(nn.Module):
     def forward(
         self, inputs: Tensor, lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch tokens dim"]:
-        """`lengths`, the real steps of each sample, are for a text encoder, which attends over them."""
+        """`lengths`: the real steps of each sample, for an encoder and for what is not to depend on padding."""
         if inputs.ndim > 1 and inputs.shape[1] > self.spec.max_steps:
             raise ValueError(
                 f"{self.spec.kind} input of {inputs.shape[1]} steps is longer than the {self.spec.max_steps} it was "
                 "configured for"
             )
-        tokens = self.project(inputs, lengths) if self.encodes else self.project(inputs)
+        if self.standard is not None:
+            inputs = self.standard(inputs, lengths)
+        tokens = self.project(inputs, lengths) if self.spec.takes_lengths else self.project(inputs)
         count = tokens.shape[1]
         if self.training and self.token_dropout:
             kept = torch.empty(tokens.shape[:2], dtype=tokens.dtype, device=tokens.device)

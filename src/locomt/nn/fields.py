@@ -34,6 +34,7 @@ TYPES = {
     "str": lambda value: isinstance(value, str),
     "bool": lambda value: isinstance(value, bool),
     "tuple[str, ...]": lambda value: isinstance(value, list | tuple) and all(isinstance(part, str) for part in value),
+    "tuple[float, ...]": lambda value: isinstance(value, list | tuple) and all(map(_number, value)),
     "dict[str, float]": lambda value: isinstance(value, Mapping) and all(map(_number, value.values())),
     "Mapping[str, float]": lambda value: isinstance(value, Mapping) and all(map(_number, value.values())),
     "Mapping[str, Any]": lambda value: isinstance(value, Mapping),

@@ -14,6 +14,7 @@ from locomt.train.loading import CropSampler, make_loader
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunError
 from locomt.train.sampling import EpochSampler, balancing_weights
+from locomt.train.sound_augment import ChangedSound, NumberedSampler
 
 
 class SplitsModule(pl.LightningDataModule):
@@ -32,6 +33,8 @@ class SplitsModule(pl.LightningDataModule):
             there = others_there(data.train_split, (row.split for row in read_manifest(data.manifest, data.columns)))
             raise ValueError(f"{data.manifest}: no row has split {data.train_split!r} (data.train_split); {there}")
         self.val = ManifestDataset(data, data.val_split, labels)
+        augment = recipe.train.augment
+        self.changed = ChangedSound(self.train, augment, recipe.train.seed) if augment.changes_sound else None
         balanced = recipe.train.sampling == "balanced"
         self.weights = balancing_weights(self.train, labels) if balanced else None
         self.start = (0, 0)
@@ -74,11 +77,13 @@ class SplitsModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """In an order that depends on `train.seed` and the epoch alone."""
         seed, draws = self.recipe.train.seed, self.recipe.train.epoch_samples
-        sampler: EpochSampler | CropSampler = EpochSampler(len(self.train), seed, self.weights, draws)
+        sampler: Any = EpochSampler(len(self.train), seed, self.weights, draws)
         if self.recipe.data.crop is not None:
             sampler = CropSampler(sampler, seed)
+        if self.changed is not None:
+            sampler = NumberedSampler(sampler)
         sampler.set_epoch(self.start[0])
-        return make_loader(self.train, self.recipe, sampler, self.start)
+        return make_loader(self.changed or self.train, self.recipe, sampler, self.start)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """In the manifest's order."""

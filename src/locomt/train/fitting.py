@@ -38,6 +38,7 @@ from locomt.train.pretrained_input import differences
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory
 from locomt.train.saved import check_last, check_weights, load_checkpoint
+from locomt.train.standards import fill_standards
 from locomt.train.start import fill_from_run
 
 LOG = logging.getLogger("locomt")
@@ -135,6 +136,7 @@ def _fit(
             for line in differences(recipe) if first else ():
                 LOG.warning(line)
             fill_towers(model, recipe.starting_points, recipe.train.inflation)
+            fill_standards(model, splits.train)
         else:
             fill_from_run(model, recipe.train.start)
     freeze(model, recipe.train.frozen)

@@ -22,6 +22,7 @@ from locomt.train.by_modality import ByModality
 from locomt.train.mean_loss import MeanLoss
 from locomt.train.optim import make_optimizer, make_schedule
 from locomt.train.recipe import Recipe
+from locomt.train.standards import standards_of
 
 
 class TrainingError(ValueError):
@@ -55,7 +56,7 @@ class FusionModule(pl.LightningModule):
         self.empty = False
         follows = recipe.train.unimodal_loss > 0 and len(model.config.read) > 1
         self.parts = ByModality(recipe.data.target, labels, model) if follows else None
-        self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed)
+        self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed, standards_of(model))
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         seed_all(self.recipe.train.seed, self.current_epoch + 1, index + 1, self.global_rank + 1)

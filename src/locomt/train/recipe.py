@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,11 @@ class Recipe:
                 source.holds in ("pixels", "spectrogram"),
                 f"train.pretrained: {name!r} is {source.kind}; towers are for pictures and sound, and a text takes "
                 f"what data.modalities.{name}.encoder names",
+            )
+            require(
+                not getattr(source, "standardise", False),
+                f"data.modalities.{name}.standardise: its checkpoint in train.pretrained was trained with a mean and "
+                "std of its own; leave it out",
             )
         for field_name, named in (("learning_rates", self.train.learning_rates), ("frozen", self.train.frozen)):
             if unknown := [name for name in named if name not in self.parts]:
@@ -152,8 +157,12 @@ class Recipe:
         if len(kept) < len(known):
             model = replace(model, views=None, fusion="selfall" if len(kept) == 1 else model.fusion)
         gone = set(known) - set(kept)
+        augment = self.train.augment
+        if not any(source.holds == "spectrogram" for source in kept.values()):
+            augment = augment.without_sound()
         train = replace(
             self.train,
+            augment=augment,
             views="fixed" if len(kept) == 1 else self.train.views,
             pretrained={name: source for name, source in self.train.pretrained.items() if name not in gone},
             learning_rates={
@@ -168,10 +177,7 @@ class Recipe:
         modalities = {n: {"kind": s.kind, **asdict(s)} for n, s in self.data.modalities.items()}
         plain = {"model": asdict(self.model), "data": asdict(self.data), "train": asdict(self.train)}
         plain["data"]["modalities"] = modalities
-        return {
-            section: {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-            for section, values in plain.items()
-        }
+        return {section: _plain(values) for section, values in plain.items()}
 
     def to_yaml(self, folder: str | Path) -> str:
         """The resolved recipe as text, its manifest and `train.start` relative to `folder`, where it is to be kept."""
@@ -179,7 +185,16 @@ class Recipe:
         values["data"]["manifest"] = os.path.relpath(self.data.manifest, folder)
         if self.train.start:
             values["train"]["start"] = os.path.relpath(self.train.start, folder)
+        if folder_of_noise := self.train.augment.noise_folder:
+            values["train"]["augment"]["noise"] = os.path.relpath(folder_of_noise, folder)
         return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    """The same with lists in place of tuples, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 class _Dumper(yaml.SafeDumper):

@@ -54,11 +54,14 @@ class Place:
         }
         manifest = os.path.abspath(self.file("data.manifest", data.manifest))
         pretrained = {name: self.checkpoint(source) for name, source in train.pretrained.items()}
-        start = train.start and self.checkpoint(train.start)
+        start, augment = train.start and self.checkpoint(train.start), train.augment
+        if augment.noise_folder:
+            field = "train.augment.noise"
+            augment = replace(augment, noise=os.path.abspath(self.file(field, augment.noise)))
         return replace(
             recipe,
             data=replace(data, manifest=manifest, modalities=modalities),
-            train=replace(train, pretrained=pretrained, start=start),
+            train=replace(train, pretrained=pretrained, start=start, augment=augment),
         )
 
     def reaching(self, recipe: Recipe) -> dict[str, str]:
@@ -71,6 +74,8 @@ class Place:
         named |= {f"train.pretrained.{name}": source for name, source in recipe.train.pretrained.items()}
         if recipe.train.start:
             named["train.start"] = recipe.train.start
+        if recipe.train.augment.noise_folder:
+            named["train.augment.noise"] = recipe.train.augment.noise
         for name, source in recipe.data.modalities.items():
             if isinstance(source, TextSource):
                 for field in ("encoder", "tokenizer"):  # in this order: an encoder brings its tokenizer along

@@ -45,6 +45,8 @@ class AudioSource(ClipSource):
         hop_ms: time from one frame to the next.
         mean: of the log-mel values; the default is that of AudioSet in Gong et al., "AST", Interspeech 2021.
         std: standard deviation of the log-mel values, from the same source.
+        standardise: take each band thereof less its mean, and over its standard deviation, in the training split; the
+            model keeps them.
     """
 
     kind: ClassVar[str] = "audio"
@@ -62,6 +64,7 @@ class AudioSource(ClipSource):
     hop_ms: float = 10.0
     mean: float = -4.27
     std: float = 4.57
+    standardise: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,7 +107,12 @@ class AudioSource(ClipSource):
         overlap = 0 < self.stride < self.patch
         frames = self.max_steps if overlap else -(-self.max_steps // self.patch) * self.patch
         return AudioSpec(
-            frames=frames, mels=self.mels, patch=self.patch, stride=self.stride, class_tokens=self.class_tokens
+            frames=frames,
+            mels=self.mels,
+            patch=self.patch,
+            stride=self.stride,
+            class_tokens=self.class_tokens,
+            standardise=self.standardise,
         )
 
     @property
@@ -117,25 +125,23 @@ class AudioSource(ClipSource):
     def span(self, recording: Recording) -> tuple[float, float]:
         return recording.sound_span(self.rate, self.stream)
 
-    def read_crops(self, recording: Recording, crops: Sequence[Crop | None]) -> list[Float[Tensor, "frames mels"]]:
+    def read_crops(self, recording: Recording, crops: Sequence[Crop | None]) -> list[Float[Tensor, " samples"]]:
         from locomt.data.media.sound import cut
 
         sound = self._heard(recording)  # a silent stretch of a recording that is not silent says something
-        parts = (
+        return [
             self._middle(recording, sound.samples) if crop is None else cut(sound.samples, sound.begin, self.rate, crop)
             for crop in crops
-        )
-        return [self._spectrogram(recording, part) for part in parts]
+        ]
 
-    def read_first(self, recording: Recording, seconds: float) -> Float[Tensor, "frames mels"]:
+    def read_first(self, recording: Recording, seconds: float) -> Float[Tensor, " samples"]:
         """Silence stands before a sound that begins later than the file's pictures."""
         from locomt.data.media.crop import Crop
         from locomt.data.media.sound import cut
 
         sound = self._heard(recording)
         begin = self.span(recording)[0]
-        part = cut(sound.samples, sound.begin, self.rate, Crop(begin, begin + seconds, (0.0, 1.0)))
-        return self._spectrogram(recording, part)
+        return cut(sound.samples, sound.begin, self.rate, Crop(begin, begin + seconds, (0.0, 1.0)))
 
     def _heard(self, recording: Recording) -> Sound:
         sound = recording.read_audio(self.rate, self.stream)
@@ -151,14 +157,15 @@ class AudioSource(ClipSource):
             raise SilentError(str(recording), f"all-zero audio in the middle {self.seconds:g} s")
         return middle
 
-    def _spectrogram(self, recording: Recording, samples: Tensor) -> Tensor:
+    def finish(self, taken: Float[Tensor, " samples"], where: str) -> Float[Tensor, "frames mels"]:
+        """The spectrogram."""
         from locomt.data.media.spectrogram import kaldi_filter_bank, log_mel
 
         spectrum = kaldi_filter_bank if self.filterbank == "kaldi" else log_mel
-        found = spectrum(samples, rate=self.rate, mels=self.mels, window=self.window, hop=self.hop)
+        found = spectrum(taken, rate=self.rate, mels=self.mels, window=self.window, hop=self.hop)
         if not found.isfinite().all():
-            loudest = samples.abs().max()
-            raise MediaError(str(recording), f"expected sound of full scale 1, got samples up to {loudest:.2g}")
+            loudest = taken.abs().max()
+            raise MediaError(where, f"expected sound of full scale 1, got samples up to {loudest:.2g}")
         return (found[: self.max_steps] - self.mean) / self.std
 
     def store(self, part: OpenFile, storage: Storage) -> Stored:

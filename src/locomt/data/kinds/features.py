@@ -24,6 +24,8 @@ class FeatureSource(Source):
     Attributes:
         dim: length of a vector.
         max_length: at most so many of them, the first ones.
+        standardise: take each number less its mean, and over its standard deviation, in the training split; the model
+            keeps them.
     """
 
     kind: ClassVar[str] = "features"
@@ -34,13 +36,14 @@ class FeatureSource(Source):
     shorter: ClassVar[tuple[str, ...]] = ("max_length",)
     dim: int
     max_length: int
+    standardise: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.spec()
 
     def spec(self) -> FeatureSpec:
-        return FeatureSpec(dim=self.dim, max_length=self.max_length)
+        return FeatureSpec(dim=self.dim, max_length=self.max_length, standardise=self.standardise)
 
     @property
     def max_steps(self) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from locomt.data.kinds.media import MediaSource
 from locomt.data.kinds.source import WHOLE, Excerpt, Sight
+from locomt.data.media.box import check_box
 from locomt.nn.config import ImageSpec
 
 if TYPE_CHECKING:
@@ -19,23 +20,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSource(MediaSource):
-    """A picture, or the frame that a clip shows in its middle; the shorter side scaled to `size`, then the square in
-    the middle. It has no place in time: a crop in time takes the same picture.
+    """A picture, or the frame that a clip shows in its middle, of what lies in `box`; the shorter side scaled to
+    `size`, then the square in the middle. It has no place in time: a crop in time takes the same picture.
 
     Attributes:
         stream: which of the file's video streams.
+        box: left, top, right and bottom of the part of the picture that is taken, in parts of it from 0 to 1; left out,
+            all of it.
         size: height and width in pixels; a multiple of `patch`.
         patch: height and width of a token in pixels.
     """
 
     kind: ClassVar[str] = "image"
     holds: ClassVar[str] = "pixels"
-    shaping: ClassVar[tuple[str, ...]] = ("size", "stream")
+    shaping: ClassVar[tuple[str, ...]] = ("size", "stream", "box")
+    box: tuple[float, ...] | None = None
     size: int = 224
     patch: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "box", self.box and tuple(self.box))
+        check_box(self.box)
         self.spec()
 
     def spec(self) -> ImageSpec:
@@ -51,7 +57,7 @@ class ImageSource(MediaSource):
         Raises:
             MediaError: it cannot be decoded.
         """
-        return part.read_crops(1, (None,), size=self.size, stream=self.stream)
+        return part.read_crops(1, (None,), size=self.size, stream=self.stream, box=self.box)
 
     def store(self, part: OpenFile, storage: Storage) -> Stored:
         """The picture alone, whatever `storage.fps` stores of videos."""
@@ -64,6 +70,7 @@ class ImageSource(MediaSource):
             lambda pixels: encode_image(pixels, storage.images, storage.quality),
             size=self.size,
             stream=self.stream,
+            box=self.box,
         )
         ((place, content),) = clip.frames.items()
         fields = {"total": clip.total, "places": [place], "chosen": [place]}

@@ -70,6 +70,9 @@ class ClipSource(MediaSource):
         Raises:
             MediaError: it cannot be decoded, or nothing is heard of its sound.
         """
+        return [self.finish(taken, str(part)) for taken in self.take(part, excerpt)]
+
+    def take(self, part: Recording, excerpt: Excerpt = WHOLE) -> list[Tensor]:
         from locomt.data.media.crop import crop_at
 
         if excerpt.seconds is not None:
@@ -84,9 +87,9 @@ class ClipSource(MediaSource):
         return recording.span
 
     def read_crops(self, recording: Recording, crops: Sequence[Crop | None]) -> list[Tensor]:
-        """Crops of a recording, which is decoded once for all of them; None is what is taken of the whole of it."""
+        """What is decoded of crops, at once for all of them; None is what is taken of the whole of the recording."""
         raise NotImplementedError
 
     def read_first(self, recording: Recording, seconds: float) -> Tensor:
-        """The first `seconds` of a recording at a steady pace, less of a shorter one."""
+        """What is decoded of the first `seconds` of a recording at a steady pace, less of a shorter one."""
         raise NotImplementedError

@@ -140,6 +140,14 @@ class Source:
         """
         raise NotImplementedError
 
+    def take(self, part: Any, excerpt: Excerpt = WHOLE) -> list[Tensor]:
+        """What is decoded of a part, before `finish` makes of it what `read` gives: of sound the samples."""
+        return self.read(part, excerpt)
+
+    def finish(self, taken: Tensor, where: str) -> Tensor:
+        """What a model sees of one that `take` gave; `where` is for the errors."""
+        return taken
+
     def store(self, part: Any, storage: Storage) -> Stored:
         """What shards store of a part that comes of no shard.
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from locomt.data.errors import MediaError
+from locomt.data.media.box import Box, part_of
 from locomt.data.media.container import naming, stream_of
 from locomt.data.media.crop import Crop
 from locomt.data.media.frame_times import FrameTimes, pick
@@ -30,14 +31,16 @@ NEVER_REFERENCED = {"h264", "mpeg1video", "mpeg2video"}
 
 
 def crops_of(
-    file: OpenFile, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None
+    file: OpenFile, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None, box: Box | None
 ) -> list[UInt8[Tensor, "frames 3 height width"]]:
     """What `read_frames` gives for each of the crops; what several of them need is decoded once."""
 
     def choose(total: int, times: FrameTimes | None) -> list[list[int]]:
         return [pick(total, times, count, crop) for crop in crops]
 
-    clip = file.map_frames(lambda *known: set().union(*choose(*known)), lambda pixels: pixels, size=size, stream=stream)
+    clip = file.map_frames(
+        lambda *known: set().union(*choose(*known)), lambda pixels: pixels, size=size, stream=stream, box=box
+    )
     chosen = choose(clip.total, clip.times)
     return [_stack(file.path, [clip.frames[place] for place in places]) for places in chosen]
 
@@ -49,6 +52,7 @@ def map_frames(
     *,
     size: int | None,
     stream: int | None,
+    box: Box | None,
 ) -> Frames[Kept]:
     """What `OpenFile.map_frames` promises."""
     with naming(file.path):
@@ -56,7 +60,7 @@ def map_frames(
         shown = _times(packets)
 
         def keep(frame: Any) -> Kept:
-            return take(_to_tensor(file.path, frame, size))
+            return take(_to_tensor(file.path, frame, size, box))
 
         def decode(needed: Sequence[bool] | None = None, wanted: set[int] | None = None) -> Iterator[Any]:
             return _decode(file, stream, needed, wanted)
@@ -197,12 +201,12 @@ def _decode(
         yield from context.decode(None)
 
 
-def _to_tensor(path: Path, frame: Any, size: int | None) -> UInt8[Tensor, "3 height width"]:
+def _to_tensor(path: Path, frame: Any, size: int | None, box: Box | None) -> UInt8[Tensor, "3 height width"]:
     if frame.is_corrupt:
         raise MediaError(path, f"truncated or damaged: the frame at {frame.time or 0:.2f} s cannot be decoded")
     if not frame.width * frame.height:
         raise MediaError(path, f"damaged: the frame at {frame.time or 0:.2f} s has no pixels")
-    return fitted(frame.to_ndarray(format="rgb24"), size, _display_matrix(frame))
+    return fitted(frame.to_ndarray(format="rgb24"), size, _display_matrix(frame), box)
 
 
 _AS_IT_IS = (1, 0, 0, 0, 1, 0, 0, 0, 1)
@@ -217,20 +221,28 @@ def _display_matrix(frame: Any) -> Sequence[int]:
 
 
 def fitted(
-    image: np.ndarray[Any, Any], size: int | None, matrix: Sequence[int] = _AS_IT_IS
+    image: np.ndarray[Any, Any], size: int | None, matrix: Sequence[int] = _AS_IT_IS, box: Box | None = None
 ) -> UInt8[Tensor, "3 height width"]:
-    """An image `[height, width, 3]` of bytes as its display matrix shows it, to the next quarter of a turn, and the
-    square in its middle scaled to the size."""
+    """An image `[height, width, 3]` of bytes as its display matrix shows it, to the next quarter of a turn; what lies
+    in a box of it, and the square in the middle of that scaled to the size."""
+    if box is not None:
+        image, matrix = _upright(image, matrix), _AS_IT_IS
+        rows, columns = part_of(image.shape[0], image.shape[1], box)
+        image = image[rows, columns]
     if size is not None:
         image = _square(image)
-    right, down, _, right_of_down, down_of_down, *_ = matrix
-    if abs(right) + abs(down_of_down) < abs(down) + abs(right_of_down):
-        image, right, down_of_down = image.swapaxes(0, 1), right_of_down, down
-    image = image[:: -1 if down_of_down < 0 else 1, :: -1 if right < 0 else 1]
+    image = _upright(image, matrix)
     pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)  # also of one row or column, which NumPy leaves reversed
     if size is not None and pixels.shape[1:] != (size, size):
         pixels = interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
     return pixels
+
+
+def _upright(image: np.ndarray[Any, Any], matrix: Sequence[int]) -> np.ndarray[Any, Any]:
+    right, down, _, right_of_down, down_of_down, *_ = matrix
+    if abs(right) + abs(down_of_down) < abs(down) + abs(right_of_down):
+        image, right, down_of_down = image.swapaxes(0, 1), right_of_down, down
+    return image[:: -1 if down_of_down < 0 else 1, :: -1 if right < 0 else 1]
 
 
 def _square(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

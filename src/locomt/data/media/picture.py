@@ -16,6 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from locomt.data.errors import DataError, MediaError
+from locomt.data.media.box import Box
 from locomt.data.media.container import DAMAGED, check_pixels, no_stream
 from locomt.data.media.crop import Crop
 from locomt.data.media.frame_times import FrameTimes
@@ -110,9 +111,15 @@ class PictureFile:
         raise no_stream(self.path, "audio", stream, 0)
 
     def read_crops(
-        self, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None = None
+        self,
+        count: int,
+        crops: Sequence[Crop | None],
+        *,
+        size: int | None,
+        stream: int | None = None,
+        box: Box | None = None,
     ) -> list[UInt8[Tensor, "frames 3 height width"]]:
-        return crops_of(self, count, crops, size=size, stream=stream)
+        return crops_of(self, count, crops, size=size, stream=stream, box=box)
 
     def map_frames(
         self,
@@ -121,6 +128,7 @@ class PictureFile:
         *,
         size: int | None,
         stream: int | None = None,
+        box: Box | None = None,
     ) -> Frames[Kept]:
         if stream:
             raise no_stream(self.path, "video", stream, 1)
@@ -130,7 +138,7 @@ class PictureFile:
             with _naming(self.path):
                 self.image.seek(self._first + place)
                 image = _rgb(self.path, self.image)
-            frames[place] = take(fitted(image, size))
+            frames[place] = take(fitted(image, size, box=box))
         return Frames(self.total, self._times, frames)
 
     @cached_property

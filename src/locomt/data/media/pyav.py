@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from locomt.data.media.box import Box
 from locomt.data.media.container import opened, stream_of
 from locomt.data.media.crop import Crop
 from locomt.data.media.frame_times import FrameTimes
@@ -38,9 +39,15 @@ class MediaFile(PacketFile):
         return sound.begin, sound.begin + len(sound.samples) / rate
 
     def read_crops(
-        self, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None = None
+        self,
+        count: int,
+        crops: Sequence[Crop | None],
+        *,
+        size: int | None,
+        stream: int | None = None,
+        box: Box | None = None,
     ) -> list[UInt8[Tensor, "frames 3 height width"]]:
-        return crops_of(self, count, crops, size=size, stream=stream)
+        return crops_of(self, count, crops, size=size, stream=stream, box=box)
 
     def map_frames(
         self,
@@ -49,8 +56,9 @@ class MediaFile(PacketFile):
         *,
         size: int | None,
         stream: int | None = None,
+        box: Box | None = None,
     ) -> Frames[Kept]:
-        return map_frames(self, choose, take, size=size, stream=stream)
+        return map_frames(self, choose, take, size=size, stream=stream, box=box)
 
     def read_audio(self, rate: int, stream: int | None = None) -> Sound:
         """As `Recording` promises; it is PyAV that decodes it, whatever decodes the pictures."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from locomt.data.media import torchcodec
+from locomt.data.media.box import Box
 from locomt.data.media.container import check_file, opened
 from locomt.data.media.crop import Crop
 from locomt.data.media.frames import crops_of
@@ -62,7 +63,13 @@ def file_class(decoder: str) -> type[MediaFile]:
 
 
 def read_frames(
-    path: str | Path, count: int, *, size: int | None = None, crop: Crop | None = None, stream: int | None = None
+    path: str | Path,
+    count: int,
+    *,
+    size: int | None = None,
+    crop: Crop | None = None,
+    stream: int | None = None,
+    box: Box | None = None,
 ) -> UInt8[Tensor, "frames 3 height width"]:
     """Read `count` frames spread evenly over a clip, as RGB and upright.
 
@@ -77,13 +84,15 @@ def read_frames(
             frames as they are.
         crop: take them from this part of the clip alone.
         stream: which of its video streams, counted from 0; None is the main one, see `locomt.data.VideoSource`.
+        box: this part of the upright frames alone, see `locomt.data.VideoSource`; `size` is then of the square in the
+            middle of it.
 
     Raises:
         NoStreamError: there is no video stream, or not that one.
         MediaError: the file is missing, empty, truncated or no media file.
     """
     with MediaFiles() as files:
-        return crops_of(files.open(Path(path)), count, (crop,), size=size, stream=stream)[0]
+        return crops_of(files.open(Path(path)), count, (crop,), size=size, stream=stream, box=box)[0]
 
 
 def read_audio(path: str | Path, rate: int) -> Float[Tensor, " samples"]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
     from torch import Tensor
 
+    from locomt.data.media.box import Box
     from locomt.data.media.crop import Crop
     from locomt.data.media.frame_times import FrameTimes
 
@@ -63,7 +64,13 @@ class Recording(Protocol):
         ...
 
     def read_crops(
-        self, count: int, crops: Sequence[Crop | None], *, size: int, stream: int | None = None
+        self,
+        count: int,
+        crops: Sequence[Crop | None],
+        *,
+        size: int,
+        stream: int | None = None,
+        box: Box | None = None,
     ) -> list[UInt8[Tensor, "frames 3 size size"]]:
         """What `locomt.data.read_frames` gives for each of the crops; what several of them need is decoded once.
 
@@ -98,6 +105,7 @@ class OpenFile(Recording, Protocol):
         *,
         size: int | None,
         stream: int | None = None,
+        box: Box | None = None,
     ) -> Frames[Kept]:
         """Decode the frames that are chosen, one after the other, and keep what `take` makes of each.
 
@@ -105,7 +113,7 @@ class OpenFile(Recording, Protocol):
             choose: told how many frames there are and when each is shown (None where only their order can be
                 trusted); says at which places the wanted ones are. Asked again where there turn out to be others.
             take: what is kept of a frame.
-            size, stream: as for `locomt.data.read_frames`.
+            size, stream, box: as for `locomt.data.read_frames`.
 
         Raises:
             NoStreamError, MediaError: as for `locomt.data.read_frames`.

@@ -17,6 +17,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from locomt.data.errors import MediaError
+from locomt.data.media.box import Box, part_of
 from locomt.data.media.container import stream_of
 from locomt.data.media.crop import TICK, Crop
 from locomt.data.media.frame_times import pick
@@ -70,11 +71,17 @@ class TorchcodecFile(MediaFile):
         return str(self.path.resolve())  # so that no name is taken for an address
 
     def read_crops(
-        self, count: int, crops: Sequence[Crop | None], *, size: int | None, stream: int | None = None
+        self,
+        count: int,
+        crops: Sequence[Crop | None],
+        *,
+        size: int | None,
+        stream: int | None = None,
+        box: Box | None = None,
     ) -> list[UInt8[Tensor, "frames 3 height width"]]:
         times = times_of(self, stream)
         if is_mirrored(self, stream):  # torchcodec turns frames, and knows no mirrors
-            return super().read_crops(count, crops, size=size, stream=stream)
+            return super().read_crops(count, crops, size=size, stream=stream, box=box)
         index = stream_of(self.path, self.container, "video", stream).index
         with _naming(self.path):
             decoder = load_torchcodec().VideoDecoder(self._address, stream_index=index, device=self.device)
@@ -89,7 +96,7 @@ class TorchcodecFile(MediaFile):
                 if (found.pts_seconds.cpu().double() - asked).abs().max() > TICK:
                     begins = ", ".join(f"{second:.3f}" for second in asked.tolist())
                     raise MediaError(self.path, f"torchcodec has no frames that begin at {begins} s")
-        pixels = _fitted(found.data, size).cpu()
+        pixels = _fitted(found.data, size, box).cpu()
         frames = dict(zip(places, pixels, strict=True))
         return [torch.stack([frames[place] for place in part]) for part in chosen]
 
@@ -100,8 +107,13 @@ class TorchcodecCudaFile(TorchcodecFile):
     device: ClassVar[str] = "cuda"
 
 
-def _fitted(pixels: UInt8[Tensor, "frames 3 height width"], size: int | None) -> UInt8[Tensor, "frames 3 size size"]:
-    """The square in the middle, scaled as `locomt.data.read_frames` does it."""
+def _fitted(
+    pixels: UInt8[Tensor, "frames 3 height width"], size: int | None, box: Box | None
+) -> UInt8[Tensor, "frames 3 size size"]:
+    """The square in the middle, of what lies in the box, scaled as `locomt.data.read_frames` does it."""
+    if box is not None:
+        rows, columns = part_of(pixels.shape[2], pixels.shape[3], box)
+        pixels = pixels[:, :, rows, columns]
     height, width = pixels.shape[2:]
     side = min(height, width)
     if size is None or (height, width) == (size, size):

@@ -22,7 +22,8 @@ _TAR_NAME = re.compile(r"[\w-]+\.tar", re.ASCII)
 
 def stored_fields(source: Source) -> dict[str, Any]:
     """What of a source shapes the shards."""
-    return {name: getattr(source, name) for name in ("kind", "column", *source.shaping)}
+    fields = {name: getattr(source, name) for name in ("kind", "column", *source.shaping)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float, UInt8
     from torch import Tensor
 
+    from locomt.data.media.box import Box
+
 
 class StoredPart:
     """One modality of one stored sample; of media it is a `Recording`.
@@ -63,14 +65,21 @@ class StoredPart:
         return self.span
 
     def read_crops(
-        self, count: int, crops: Sequence[Crop | None], *, size: int, stream: int | None = None
+        self,
+        count: int,
+        crops: Sequence[Crop | None],
+        *,
+        size: int,
+        stream: int | None = None,
+        box: Box | None = None,
     ) -> list[UInt8[Tensor, "frames 3 size size"]]:
         """What `locomt.data.read_frames` gives for each of the crops, each frame being the nearest that is stored.
 
         Raises:
             DataError: the shard is damaged.
         """
-        assert stream == self.fields.get("stream"), f"checked when the shards were opened: {stream}"
+        asked, kept = (stream, box and list(box)), (self.fields.get("stream"), self.fields.get("box"))
+        assert asked == kept, f"checked when the shards were opened: {asked}"
         places = self.places
         if not 0 < len(places) == len(self.members) <= self.total:
             reason = f"expected frames at {len(places)} places of {self.total}, got {len(self.members)}"

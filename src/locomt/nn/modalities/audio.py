@@ -30,6 +30,7 @@ class AudioSpec(ModalitySpec):
             left out.
         class_tokens: tokens in front of the patches, of whose outputs the head reads the mean: 1, the [CLS], or 2, with
             AST's distillation token.
+        standardise: take every band less its mean, and over its standard deviation, in the training data.
     """
 
     kind: ClassVar[str] = "audio"
@@ -40,6 +41,7 @@ class AudioSpec(ModalitySpec):
     patch: int = 16
     stride: int = 0
     class_tokens: int = 1
+    standardise: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +59,10 @@ class AudioSpec(ModalitySpec):
     def grid(self) -> tuple[int, ...]:
         """Tokens along time and frequency."""
         return ((self.frames - self.patch) // self.step + 1, (self.mels - self.patch) // self.step + 1)
+
+    @property
+    def standardised(self) -> int:
+        return self.mels if self.standardise else 0
 
     @property
     def step(self) -> int:

@@ -80,6 +80,16 @@ class ModalitySpec(ABC):
         return None
 
     @property
+    def standardised(self) -> int:
+        """How many numbers of a step are standardised by their statistics over the training data; 0 for none."""
+        return 0
+
+    @property
+    def takes_lengths(self) -> bool:
+        """Whether `projection` is told the real steps of each sample beside the inputs."""
+        return self.encoder is not None
+
+    @property
     @abstractmethod
     def inputs_per_token(self) -> int:
         """Numbers that are projected to a token; 0 where tokens are looked up or come from an encoder."""

@@ -18,12 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec(ModalitySpec):
-    """A sequence of feature vectors `[B, time, dim]`, a token each."""
+    """A sequence of feature vectors `[B, time, dim]`, a token each.
+
+    Attributes:
+        standardise: take every number of a vector less its mean, and over its standard deviation, in the training data.
+    """
 
     kind: ClassVar[str] = "features"
     most: ClassVar[Mapping[str, int]] = {"dim": LONG, "max_length": LONG}
     dim: int
     max_length: int
+    standardise: bool = False
+
+    @property
+    def standardised(self) -> int:
+        return self.dim if self.standardise else 0
 
     @property
     def grid(self) -> tuple[int, ...]:
