@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from locomt.cost import activation_bytes
+from locomt.cost.measured import saved_bytes
 from locomt.nn import FeatureSpec, FusionConfig, FusionModel
 from locomt.nn.readout import ReadOut, pooled
 from locomt.tasks import TASKS
 from locomt.train import Run, evaluate, fit, load_recipe
+from locomt.train.memory import alone_bytes
 from locomt.train.run_directory import RunDirectory
 from locomt.train.weighing import Weighing
 
@@ -149,6 +152,27 @@ def trouble(folder: Path) -> Path:
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
     (folder / "recipe.yaml").write_text(RECIPE)
     return folder / "recipe.yaml"
+
+
+class Apart(torch.nn.Module):
+    """A model whose forward pass is that of a training step."""
+
+    def __init__(self, model: FusionModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: dict[str, torch.Tensor], lengths: None = None) -> list[torch.Tensor]:
+        apart = self.model.apart(inputs, lengths)
+        return [self.model.logits(apart.reads), *(answer.logits for answer in apart.alone.values())]
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_the_memory_of_the_parts_is_estimated(fusion: str) -> None:
+    model = model_of(fusion)
+    estimate = activation_bytes(model.config, batch=8)
+    estimate += sum(alone_bytes(model.config, name, batch=8, dtype_bytes=4) for name in SPECS)
+    saved = saved_bytes(Apart(model), model.example_inputs(8))  # type: ignore[arg-type]
+    assert estimate == pytest.approx(saved, rel=0.05)
 
 
 RECIPE = """

@@ -30,7 +30,9 @@ def test_the_estimate_is_near_what_steps_allocate(recipe: Recipe, optimizer: str
         rule = make_optimizer(model, recipe.train)
         inputs, labels = model.example_inputs(batch), torch.zeros(batch, dtype=torch.int64)
         for _ in range(3):
-            loss = TASKS["multiclass"]().loss(model(inputs), labels)
+            apart = model.apart(inputs)
+            answers = [model.logits(apart.reads), *(alone.logits for alone in apart.alone.values())]
+            loss = torch.stack([TASKS["multiclass"]().loss(logits, labels) for logits in answers]).sum()
             rule.zero_grad()
             loss.backward()
             rule.step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -60,13 +60,36 @@ def estimate(recipe: Recipe, config: FusionConfig, trained: int | None = None) -
     states = 2 if train.optimizer == "adamw" else int(train.momentum > 0)
     gradients = 2 if train.devices > 1 else 1  # those that processes exchange lie in buckets of their own
     samples = -(-train.batch_size // train.devices)
-    activations = activation_bytes(config, batch=samples, dtype_bytes=2 if half else FLOAT)
+    width = 2 if half else FLOAT
+    activations = activation_bytes(config, batch=samples, dtype_bytes=width)
+    if train.unimodal_loss and len(config.read) > 1:
+        activations += sum(alone_bytes(config, name, batch=samples, dtype_bytes=width) for name in config.read)
     return Need(
         samples=samples,
         weights=numbers * (FLOAT + 2 * half),
         optimizer=trained * FLOAT * (gradients + states),
         activations=train.view_training.passes(train) * activations,
     )
+
+
+def alone_bytes(config: FusionConfig, name: str, *, batch: int, dtype_bytes: int) -> int:
+    """Activations of the fusion layers once more for one modality: what as many more would add to a model of it."""
+
+    def layers(count: int) -> int:
+        one = replace(
+            config,
+            modalities={name: config.modalities[name]},
+            depth=count,
+            fusion_layers=count,
+            fusion="mbt" if config.fusion == "mbt" else "selfall",
+            views=None,
+            steps=(name,) if config.steps else (),
+            pace={name: config.pace[name]} if config.time_steps else {},
+            shares={},
+        )
+        return activation_bytes(one, batch=batch, dtype_bytes=dtype_bytes)
+
+    return layers(2 * config.fusion_layers) - layers(config.fusion_layers)
 
 
 def shortage(need: Need, accelerator: str, processes: int) -> str | None:
