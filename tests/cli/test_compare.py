@@ -12,7 +12,7 @@ import yaml
 
 from feature_project import make_project
 from locomt.cli.main import main
-from locomt.compare.report import spread
+from locomt.compare.table import spread
 from locomt.lock import locked
 from locomt.train import load_recipe
 
@@ -28,7 +28,7 @@ def test_two_models_two_seeds(recipe: Path, tmp_path: Path, capsys: pytest.Captu
     assert main([*line, "--json", "--model.cross", "1.0"]) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    assert [row["name"] for row in document["models"]] == ["locomt", "sound"]
+    assert [row["name"] for row in document["models"]] == ["locomt", "sound", "motion"]
     for row in document["models"]:
         assert {"metric", "mean", "std", "seeds", "gflops", "attention_gflops", "parameters"} <= set(row)
         assert row["seeds"] == 2
@@ -41,8 +41,11 @@ def test_two_models_two_seeds(recipe: Path, tmp_path: Path, capsys: pytest.Captu
 
     assert main([*line, "--model.cross", "1.0"]) == 0  # a second time, all is found
     captured = capsys.readouterr()
-    assert captured.err.count("found done") == 4
+    assert captured.err.count("found done") == 6
     assert "(majority class)" in captured.out
+    (average,) = document["averages"]
+    assert (average["name"], average["parts"], average["seed_list"]) == ("late average", ["sound", "motion"], [0, 1])
+    assert f" late average │ {spread(average['mean'], average['std'])} " in captured.out
     assert f"{document['models'][0]['mean']:.3f} ± {document['models'][0]['std']:.3f}" in captured.out
     assert "sound: scored on 3 samples; 2 were skipped" in captured.out
     assert str(out / "report.html") in captured.out
@@ -71,8 +74,8 @@ def test_the_commands_to_go_on_with_are_taken_as_they_are(
     capsys.readouterr()
     assert main([*commands["compare"], "--json"]) == 0
     captured = capsys.readouterr()
-    assert [row["seed_list"] for row in json.loads(captured.out)["models"]] == [[3, 4, 5, 6]] * 2
-    assert captured.err.count("found done") == 2 * (2 + 1)  # both recipes: tuning, and the seed it had
+    assert [row["seed_list"] for row in json.loads(captured.out)["models"]] == [[3, 4, 5, 6]] * 2 * 3
+    assert captured.err.count("found done") == 2 * 3 * (2 + 1)  # both recipes, three models: tuning, and a seed
 
 
 def test_a_second_process_is_refused(
