@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -45,10 +46,39 @@ def test_two_models_two_seeds(recipe: Path, tmp_path: Path, capsys: pytest.Captu
     assert "(majority class)" in captured.out
     (average,) = document["averages"]
     assert (average["name"], average["parts"], average["seed_list"]) == ("late average", ["sound", "motion"], [0, 1])
-    assert f" late average │ {spread(average['mean'], average['std'])} " in captured.out
+    line = next(line for line in captured.out.splitlines() if "late average" in line)
+    assert line.split("│")[2].strip() == spread(average["mean"], average["std"])
     assert f"{document['models'][0]['mean']:.3f} ± {document['models'][0]['std']:.3f}" in captured.out
     assert "sound: scored on 3 samples; 2 were skipped" in captured.out
     assert str(out / "report.html") in captured.out
+
+
+def test_a_fused_model_below_its_best_part_is_said_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sound tells the label louder than motion does, but of the test split another one."""
+    recipe = make_project(tmp_path / "project", epochs=12)
+    for split, turn in (("train", 0), ("val", 0), ("test", 1)):
+        for path in recipe.parent.glob(f"{split}*_sound.npy"):
+            label = int(path.stem.removeprefix(split).removesuffix("_sound")) % 3
+            loud = np.zeros((4, 6), dtype=np.float32)
+            loud[:, (label + turn) % 3] = 9
+            np.save(path, loud)
+    line = ["compare", str(recipe), "--models", "locomt", "--seeds", "1", "--out", str(tmp_path / "out")]
+    line += ["--model.dropout", "0", "--model.drop_path", "0"]
+    assert main(line) == 0
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert main([*line, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    means = {row["name"]: row["mean"] for row in document["models"]}
+    assert list(means) == ["locomt", "motion", "sound"]
+    assert next(iter(document)) == "below"
+    assert [finding["line"] for finding in document["below"]] == [first]
+    by = 100 * (means["motion"] - means["locomt"])
+    assert first == (
+        f"locomt is {by:.1f} points below motion alone (test accuracy {100 * means['motion']:.1f}): see "
+        "docs/modalities.md, 'Which modality does the work?'; use motion alone, try train.augment.drop_modality, or "
+        "train on more data"
+    )
+    assert first in html.unescape((tmp_path / "out" / "report.html").read_text())
 
 
 def test_the_commands_to_go_on_with_are_taken_as_they_are(

@@ -112,20 +112,6 @@ def test_it_stands_first_in_every_report(tmp_path: Path, capsys: pytest.CaptureF
         assert ("points below" in page) == said
 
 
-def test_a_comparison_that_ends_below_says_so_itself(tmp_path: Path) -> None:
-    """Fusion layers without a rate to speak of and a head that knows nothing yet, while one modality learns."""
-    path = make_project(tmp_path / "project", epochs=10, learning_rates={"fusion": 1e-9, "head": 1e-9})
-    recipe = load_recipe(path, ["--train.unimodal_loss", "0"])
-    made = compare(
-        [Comparison(name="clips", recipe=recipe, models=("locomt", "motion", "sound"), seeds=(0,))], tmp_path / "runs"
-    )
-    assert next(iter(made)) == "below"
-    means = {row["name"]: row["mean"] for row in made["models"]}
-    best = max(("motion", "sound"), key=means.__getitem__)
-    if means["locomt"] < means[best]:
-        assert made["below"][0]["part"] == best
-
-
 def test_older_documents_are_shown_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = load_recipe(make_project(tmp_path / "project", epochs=1))
     wanted = Comparison(name="clips", recipe=recipe, models=("locomt", "motion", "sound"), seeds=(0,))
