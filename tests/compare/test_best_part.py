@@ -79,6 +79,14 @@ def test_each_model_is_held_against_its_own_parts() -> None:
     ]
 
 
+def test_samples_that_the_part_alone_lacks_are_said() -> None:
+    made = document({"locomt": 0.9, "lips": 0.2, "sound": 0.96})
+    for row, skipped in zip(made["models"], (1, 0, 40), strict=True):
+        row |= {"samples": 100 - skipped, "skipped": skipped}
+    (finding,) = below_best_part(made)
+    assert "sound alone (test accuracy 96.0 ± 0.7, on the 60 of 100 samples that have it): see" in finding.line
+
+
 def test_less_is_better_where_it_is() -> None:
     (line,) = lines({"locomt": 0.75, "lips": 0.9, "sound": 0.5}, better="less", metric="mae")
     assert line.startswith("locomt is 0.250 worse than sound alone (test mae 0.500 ± 0.007): see")

@@ -55,7 +55,7 @@ def below_best_part(document: Entry) -> list[Finding]:
                 behind.setdefault(best, {})[name] = by
         where = f"{recipe['name']}: " if len(document["recipes"]) > 1 else ""
         for best, models in behind.items():
-            line = f"{where}{_sentence(models, rows[best], mode)}: see {PAGE}; " + advice(
+            line = f"{where}{_sentence(models, rows, best, mode)}: see {PAGE}; " + advice(
                 best, _train_of(recipe, document), parts=len(alone)
             )
             by_how_much = {name: abs(rows[name]["mean"] - alone[best]) for name in models}
@@ -63,16 +63,18 @@ def below_best_part(document: Entry) -> list[Finding]:
     return findings
 
 
-def _sentence(models: Mapping[str, str], best: Entry, mode: str) -> str:
+def _sentence(models: Mapping[str, str], rows: Mapping[str, Entry], part: str, mode: str) -> str:
     """`locomt is 3.2 and mbt 4.0 points below sound alone (test accuracy 96.1 ± 0.7)`."""
-    (first, by), *others = models.items()
+    best, ((first, by), *others) = rows[part], models.items()
     amounts = [f"{first} is {by}", *(f"{name} {by}" for name, by in others)]
     share = is_share(best["mean"], mode)
     scale = 100 if share else 1
     score = spread(scale * best["mean"], best["std"] and scale * best["std"], digits=1 if share else 3)
     listed = " and ".join(filter(None, [", ".join(amounts[:-1]), amounts[-1]]))
     how = "points below" if share else "worse than"
-    return f"{listed} {how} {best['name']} alone (test {best['metric']} {score})"
+    fewer = best.get("skipped", 0) > rows[first].get("skipped", 0)  # which is no like with like
+    of = f", on the {best['samples']} of {best['samples'] + best['skipped']} samples that have it" if fewer else ""
+    return f"{listed} {how} {part} alone (test {best['metric']} {score}{of})"
 
 
 def _train_of(recipe: Entry, document: Entry) -> Entry:
