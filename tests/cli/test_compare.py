@@ -7,12 +7,13 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from feature_project import make_project
 from locomt.cli.main import main
-from locomt.compare.report import spread
+from locomt.compare.table import spread
 from locomt.lock import locked
 from locomt.train import load_recipe
 
@@ -28,7 +29,7 @@ def test_two_models_two_seeds(recipe: Path, tmp_path: Path, capsys: pytest.Captu
     assert main([*line, "--json", "--model.cross", "1.0"]) == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
-    assert [row["name"] for row in document["models"]] == ["locomt", "sound"]
+    assert [row["name"] for row in document["models"]] == ["locomt", "sound", "motion"]
     for row in document["models"]:
         assert {"metric", "mean", "std", "seeds", "gflops", "attention_gflops", "parameters"} <= set(row)
         assert row["seeds"] == 2
@@ -41,11 +42,43 @@ def test_two_models_two_seeds(recipe: Path, tmp_path: Path, capsys: pytest.Captu
 
     assert main([*line, "--model.cross", "1.0"]) == 0  # a second time, all is found
     captured = capsys.readouterr()
-    assert captured.err.count("found done") == 4
+    assert captured.err.count("found done") == 6
     assert "(majority class)" in captured.out
+    (average,) = document["averages"]
+    assert (average["name"], average["parts"], average["seed_list"]) == ("late average", ["sound", "motion"], [0, 1])
+    line = next(line for line in captured.out.splitlines() if "late average" in line)
+    assert line.split("│")[2].strip() == spread(average["mean"], average["std"])
     assert f"{document['models'][0]['mean']:.3f} ± {document['models'][0]['std']:.3f}" in captured.out
     assert "sound: scored on 3 samples; 2 were skipped" in captured.out
     assert str(out / "report.html") in captured.out
+
+
+def test_a_fused_model_below_its_best_part_is_said_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sound tells the label louder than motion does, but of the test split another one."""
+    recipe = make_project(tmp_path / "project", epochs=12)
+    for split, turn in (("train", 0), ("val", 0), ("test", 1)):
+        for path in recipe.parent.glob(f"{split}*_sound.npy"):
+            label = int(path.stem.removeprefix(split).removesuffix("_sound")) % 3
+            loud = np.zeros((4, 6), dtype=np.float32)
+            loud[:, (label + turn) % 3] = 9
+            np.save(path, loud)
+    line = ["compare", str(recipe), "--models", "locomt", "--seeds", "1", "--out", str(tmp_path / "out")]
+    line += ["--model.dropout", "0", "--model.drop_path", "0"]
+    assert main(line) == 0
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert main([*line, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    means = {row["name"]: row["mean"] for row in document["models"]}
+    assert list(means) == ["locomt", "motion", "sound"]
+    assert next(iter(document)) == "below"
+    assert [finding["line"] for finding in document["below"]] == [first]
+    by = 100 * (means["motion"] - means["locomt"])
+    assert first == (
+        f"locomt is {by:.1f} points below motion alone (test accuracy {100 * means['motion']:.1f}): see "
+        "docs/modalities.md, 'Which modality does the work?'; use motion alone, try train.augment.drop_modality, or "
+        "train on more data"
+    )
+    assert first in html.unescape((tmp_path / "out" / "report.html").read_text())
 
 
 def test_the_commands_to_go_on_with_are_taken_as_they_are(
@@ -71,8 +104,8 @@ def test_the_commands_to_go_on_with_are_taken_as_they_are(
     capsys.readouterr()
     assert main([*commands["compare"], "--json"]) == 0
     captured = capsys.readouterr()
-    assert [row["seed_list"] for row in json.loads(captured.out)["models"]] == [[3, 4, 5, 6]] * 2
-    assert captured.err.count("found done") == 2 * (2 + 1)  # both recipes: tuning, and the seed it had
+    assert [row["seed_list"] for row in json.loads(captured.out)["models"]] == [[3, 4, 5, 6]] * 2 * 3
+    assert captured.err.count("found done") == 2 * 3 * (2 + 1)  # both recipes, three models: tuning, and a seed
 
 
 def test_a_second_process_is_refused(

@@ -125,6 +125,37 @@ def test_a_diverged_run_exits_with_3(locomt: Command, recipe: Path) -> None:
         assert "val_loss" in out
 
 
+def test_modalities_alone_are_beside_the_whole(locomt: Command, recipe: Path) -> None:
+    code, out, err = locomt("train", recipe, "--run", "run", "--train.epochs", "2")
+    assert code == 0
+    row = json.loads(Path("run", "summary.json").read_text())
+    (shown,) = (line for line in err.splitlines() if line.startswith(f"epoch {row['epoch']}/2"))
+    for name in ("train_loss", "val_loss", "val_accuracy"):
+        alone = ", ".join(f"{part} {row[f'{name}/{part}']:.4f}" for part in ("motion", "sound"))
+        assert f"  {name} {row[name]:.4f} ({alone})" in shown
+    assert "val_f1 " in shown
+    assert "gradient" not in shown
+    (cells,) = ([cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "gradient" in line)
+    assert cells == ["gradient", "", f"{row['gradient/motion']:.4f}", f"{row['gradient/sound']:.4f}"]
+    _, _, err = locomt("train", recipe, "--run", "plain", "--train.epochs", "1", "--train.unimodal_loss", "0")
+    assert "motion" not in err.splitlines()[-1]
+
+
+def test_a_run_below_one_of_its_modalities_says_so_first(locomt: Command, recipe: Path) -> None:
+    words = ("train", recipe, "--run", "run", "--train.epochs", "1", "--resume")
+    assert locomt(*words)[0] == 0
+    path = Path("run", "summary.json")
+    row = json.loads(path.read_text()) | {"val_accuracy/motion": 0.25, "val_accuracy/sound": 0.75}
+    for own, said in ((0.5, True), (0.75, False), (0.8, False)):
+        path.write_text(json.dumps(row | {"val_accuracy": own}))
+        _, out, _ = locomt(*words)
+        assert (
+            out.startswith("val_accuracy is 25.0 points below that of sound alone in this model (75.0): see ") == said
+        )
+        _, out, _ = locomt(*words, "--json")
+        assert (next(iter(json.loads(out))) == "below") == said
+
+
 def test_an_undefined_monitor_is_said(locomt: Command, tmp_path: Path) -> None:
     recipe = make_project(tmp_path / "labels", "multilabel", epochs=2)
     manifest = recipe.parent / "clips.csv"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from feature_project import make_project
-from locomt.compare.compare import CompareError, Comparison, all_models, compare, model_recipe
+from locomt.compare.compare import CompareError, Comparison, all_models, compare, model_recipe, with_parts
 from locomt.cost import flops, parameters
 from locomt.train.evaluation import Run
 from locomt.train.recipe import Recipe
@@ -191,6 +191,18 @@ def test_models_by_their_names(tmp_path: Path) -> None:
     assert list(model_recipe(recipe, "sound").data.modalities) == ["sound"]
     assert list(model_recipe(recipe, "motion+sound").data.modalities) == ["motion", "sound"]
     assert all_models(recipe.only("sound")) == ("selfall",)
+
+
+def test_the_parts_of_what_is_fused_are_there_too(tmp_path: Path) -> None:
+    recipe = recipe_in(tmp_path)
+    assert with_parts(recipe, ["mbt", "sound"]) == ("mbt", "sound", "motion")
+    assert with_parts(recipe, ["motion+sound"]) == ("motion+sound", "motion", "sound")
+    assert with_parts(recipe, ["sound"]) == ("sound",)
+    assert with_parts(recipe.only("sound"), ["selfall"]) == ("selfall",)
+    started = replace(recipe, train=replace(recipe.train, start="runs/dense"))
+    assert with_parts(started, ["locomt"]) == ("locomt",)
+    steps = replace(recipe, data=replace(recipe.data, steps=("sound",)))
+    assert with_parts(steps, ["locomt"]) == ("locomt", "sound")
 
 
 def test_steps_are_labelled_by_the_modalities_that_have_them(tmp_path: Path) -> None:

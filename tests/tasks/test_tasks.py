@@ -8,6 +8,7 @@ from torch import Tensor
 
 from locomt.tasks import IGNORED, TASKS, LabelError, Task
 from locomt.tasks.names import places_of
+from locomt.tasks.ordinal import threshold_logits
 
 LABELS = ["1", "2", "3"]
 
@@ -74,6 +75,33 @@ def test_what_a_run_is_judged_by_is_scored(task: Task) -> None:
     assert all(task.better(name) == ("less" if mode == "min" else "more") for name, mode in task.monitors.items())
     assert set(result["per_class"]) <= set(LABELS)
     json.dumps(result)
+
+
+def probabilities(task: Task, logits: Tensor) -> Tensor:
+    """What an answer says, as numbers of which a mean makes sense."""
+    if not task.has_classes:
+        return logits
+    if task.name == "ordinal":
+        return threshold_logits(logits).sigmoid()
+    return logits.sigmoid() if task.several else logits.softmax(dim=-1)
+
+
+@every_task
+def test_a_mean_of_answers_is_one_of_probabilities(task: Task) -> None:
+    """Of those that are there, each with its own say; and one answer by itself stays what it is."""
+    labels = batch(task)
+    answers = 3 * torch.stack([outputs(task, labels), -outputs(task, labels), torch.randn_like(outputs(task, labels))])
+    answers = answers.detach().double()
+    there = torch.ones(answers.shape[:-1], dtype=torch.bool)
+    there[1, 0], there[1:, 1] = False, False
+    said = probabilities(task, answers)
+    wanted = torch.stack([said[[0, 2], 0].mean(dim=0), said[0, 1], said[:, 2].mean(dim=0), said[:, 3].mean(dim=0)])
+    torch.testing.assert_close(probabilities(task, task.mean_answer(answers, there)), wanted)
+    sure = torch.full_like(answers[:2], 60.0)
+    sure[..., 1:] = -60.0
+    torch.testing.assert_close(
+        probabilities(task, task.mean_answer(sure, there[[0, 2]])), probabilities(task, sure[0]), atol=1e-12, rtol=1e-9
+    )
 
 
 @every_task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,6 @@ TAKES_OVERRIDES = True
 
 FEW = 10  # classes that a terminal shows one by one; all are in the JSON document
 OF_CLASSES = ("precision", "recall", "f1")  # shown where a task has them, of each and over all
-MIB = 2**20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models",
         metavar="A,B",
         help="out of locomt, selfall, multiall, mbt and modalities by themselves, such as video or video+audio "
-        "(the four, and each modality alone)",
+        "(the four); each modality of a fused one is trained alone too",
     )
     seeds = parser.add_mutually_exclusive_group()
     seeds.add_argument("--seeds", metavar="N", type=int, default=3, help="how many: 0 to N - 1 (3)")
@@ -62,14 +61,14 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     grid = parse_grid(args.tune)
     recipes = {config: load_recipe(config, overrides) for config in args.configs}
 
-    from locomt.compare.compare import Comparison, all_models
+    from locomt.compare.compare import Comparison, all_models, with_parts
     from locomt.compare.report import next_commands, write_report
 
     comparisons = [
         Comparison(
             name=config.stem,
             recipe=recipe,
-            models=models or all_models(recipe),
+            models=with_parts(recipe, models) or all_models(recipe),
             seeds=seeds,
             grid=grid,
             tune_seeds=tune_seeds,
@@ -172,12 +171,15 @@ def _done(job: Job, outcome: Outcome) -> str:
 
 
 def show(document: dict[str, Any]) -> None:
-    """The table on stdout, one a recipe."""
+    """The table on stdout, one a recipe; before them what is worse than its best part."""
     from locomt.cli.output import print_table
-    from locomt.compare.report import spread
+    from locomt.compare.best_part import below_best_part
+    from locomt.compare.table import cells_of, rows_of, spread
 
+    for finding in below_best_part(document):
+        print(finding.line)
     for recipe in document["recipes"]:
-        rows = [row for row in document["models"] if row["recipe"] == recipe["name"]]
+        rows = rows_of(recipe, document)
         (baseline,) = (entry for entry in document["baselines"] if entry["recipe"] == recipe["name"])
         tokens = ", ".join(f"{name} {count}" for name, count in recipe["tokens"].items())
         seeds = rows[0]["seeds"]
@@ -186,18 +188,7 @@ def show(document: dict[str, Any]) -> None:
             f"tokens: {tokens}",
             ("model", recipe["metric"], "GFLOPs", "attention GFLOPs", "latency, ms", "peak, MiB", "parameters"),
             [
-                *(
-                    (
-                        row["name"],
-                        spread(row["mean"], row["std"]),
-                        f"{row['gflops']:.4g}",
-                        f"{row['attention_gflops']:.4g}",
-                        f"{row['latency_ms']:.2f}",
-                        f"{row['peak_memory_bytes'] / MIB:.1f}",
-                        f"{row['parameters']:,}",
-                    )
-                    for row in rows
-                ),
+                *map(cells_of, rows),
                 (f"({baseline['name']})", spread(baseline["value"], None), "", "", "", "", ""),
             ],
         )
@@ -212,10 +203,10 @@ def show(document: dict[str, Any]) -> None:
     print(f"FLOPs: {document['convention']}. Latency: one sample forward. Peak: a training step of one sample.")
 
 
-def _show_classes(recipe: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+def _show_classes(recipe: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Precision, recall and F1 of every class, all models side by side."""
     from locomt.cli.output import print_table
-    from locomt.compare.report import spread
+    from locomt.compare.table import spread
 
     lines = [
         (label, row["name"], *(spread(scores[label][name]["mean"], scores[label][name]["std"]) for name in OF_CLASSES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 HELP = "train a recipe; can be stopped and resumed"
 EXAMPLE = "locomt train recipes/digits.yaml --run runs/first --train.epochs 5"
@@ -29,6 +30,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.main import DIVERGED
     from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
+    from locomt.train.best_part import of_run
     from locomt.train.recipe_file import load_recipe
     from locomt.train.run_directory import RunDirectory
 
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
                 directory.path,
                 resume=args.resume,
                 on_start=lambda: say_notes(recipe.data) if first else None,
-                on_epoch=lambda row: say(describe(row, epochs)),
+                on_epoch=lambda row: say(describe(row, epochs, recipe.monitor)),
                 on_step=on_step,
             )
         except (KeyboardInterrupt, SystemExit):
@@ -80,19 +82,41 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         say(f"val_{recipe.monitor} was undefined in every epoch: the epoch with the lowest val_loss was taken")
     if code:
         say(summary["diverged"])
-    summary = {"run": str(directory.path), **summary}
+    line = of_run(summary, recipe)
     if args.json:
-        print_json(summary)
+        print_json(({"below": line} if line else {}) | {"run": str(directory.path), **summary})
     else:
-        left_out = ("run", "learning_rate", "step", "seconds", "diverged", "missing")
-        shown = {name: value for name, value in summary.items() if name not in left_out}
-        rows = [(name, f"{value:.4f}" if isinstance(value, float) else value) for name, value in shown.items()]
-        print_table(str(directory.path), ("best epoch", ""), rows)
+        if line:
+            print(line)
+        print_table(str(directory.path), *tabulate(summary))
     return code
 
 
-def describe(row: Mapping[str, float | None], epochs: int) -> str:
-    """An epoch's row as one line."""
-    values = {name: value for name, value in row.items() if name.startswith(("train_", "val_"))}
-    numbers = "  ".join(f"{name} {'undefined' if value is None else f'{value:.4f}'}" for name, value in values.items())
-    return f"epoch {row['epoch']}/{epochs}  {numbers}  ({row['seconds']:.1f} s)"
+def describe(row: Mapping[str, float | None], epochs: int, monitor: str) -> str:
+    """An epoch's row as one line; of each modality alone the losses and the monitored metric, in brackets."""
+    numbers = []
+    for name, value in row.items():
+        if name.startswith(("train_", "val_")) and "/" not in name:
+            numbers.append(f"{name} {_number(value)}")
+            alone = {n.removeprefix(f"{name}/"): v for n, v in row.items() if n.startswith(f"{name}/")}
+            if alone and name in ("train_loss", "val_loss", f"val_{monitor}"):
+                numbers[-1] += f" ({', '.join(f'{part} {_number(v)}' for part, v in alone.items())})"
+    return f"epoch {row['epoch']}/{epochs}  {'  '.join(numbers)}  ({row['seconds']:.1f} s)"
+
+
+def tabulate(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The best epoch's row as a table, a column for each modality alone: the heads of its columns, and its rows."""
+    left_out = ("learning_rate", "step", "seconds", "diverged", "missing")
+    cells = {tuple(name.split("/", 1)): _number(value) for name, value in summary.items() if name not in left_out}
+    parts = dict.fromkeys(part for _, *rest in cells for part in rest)
+    rows = [
+        [kind, cells.get((kind,), ""), *(cells.get((kind, part), "") for part in parts)]
+        for kind in dict.fromkeys(kind for kind, *_ in cells)
+    ]
+    return ["best epoch", "", *parts], rows
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 
+from locomt.compare.best_part import below_best_part
+from locomt.compare.late_average import late_average
 from locomt.compare.models import Model, Point, best_values, tune
-from locomt.compare.results import baseline_entry, model_rows, recipe_entry, run_entry
+from locomt.compare.results import average_row, baseline_entry, model_rows, recipe_entry, run_entry
 from locomt.compare.tuning import Grid, Values, points, with_values
 from locomt.cost import CONVENTION
 from locomt.data import label_list, read_manifest
@@ -18,7 +20,7 @@ from locomt.hints import did_you_mean, require_list
 from locomt.nn.config import FUSIONS
 from locomt.train.evaluation import Run
 from locomt.train.recipe import Recipe
-from locomt.train.runs import Runner
+from locomt.train.runs import Runner, torch_threads
 
 
 class CompareError(ValueError):
@@ -123,10 +125,24 @@ def _let_lack(recipe: Recipe) -> Recipe:
 
 def all_models(recipe: Recipe) -> tuple[str, ...]:
     """LoCoMT, the baselines, and each modality alone that can answer for itself."""
-    names = tuple(recipe.data.modalities)
-    if len(names) == 1:
-        return ("selfall",)
-    return (*FUSIONS, *(recipe.data.steps or recipe.data.pace or names))
+    return with_parts(recipe, FUSIONS) if len(recipe.data.modalities) > 1 else ("selfall",)
+
+
+def parts_of(recipe: Recipe, name: str) -> tuple[str, ...]:
+    """The modalities of a fused model that can answer for themselves; none of a model of one modality."""
+    names = tuple(recipe.data.modalities) if name in FUSIONS else tuple(name.split("+"))
+    able = recipe.data.steps or recipe.data.pace or names
+    return tuple(part for part in names if part in able) if len(names) > 1 else ()
+
+
+def with_parts(recipe: Recipe, models: Sequence[str]) -> tuple[str, ...]:
+    """The models, and behind them each modality alone of those that are fused: what these have to be better than.
+
+    Nothing is added where `train.start` says what all weights start from, which those of one modality do not fit.
+    """
+    if recipe.train.start is not None:
+        return tuple(models)
+    return tuple(dict.fromkeys([*models, *(part for name in models for part in parts_of(recipe, name))]))
 
 
 def compare(comparisons: Sequence[Comparison], root: Path, runner: Runner | None = None) -> dict[str, Any]:
@@ -142,8 +158,10 @@ def compare(comparisons: Sequence[Comparison], root: Path, runner: Runner | None
             where left out.
 
     Returns:
-        A document of plain JSON types: `models`, a row each; `baselines`, the scores of one answer for all samples;
-        `recipes`; `tuning`, every point tried and which was chosen; `runs`, the metrics of each seed; `convention`.
+        A document of plain JSON types: `below`, where a fused model is worse than its best part (see
+        `locomt.compare.best_part`); `models`, a row each; `averages`, the mean of the answers of the modalities alone,
+        where all of them are there; `baselines`, the scores of one answer for all samples; `recipes`; `tuning`, every
+        point tried and which was chosen; `runs`, the metrics of each seed; `convention`.
 
     Raises:
         ValueError: something in a recipe, its data or `root` cannot serve.
@@ -169,12 +187,20 @@ def compare(comparisons: Sequence[Comparison], root: Path, runner: Runner | None
     outcomes = dict(zip(jobs, runner.do(list(jobs.values())), strict=True))
     runs = [run_entry(*key, jobs[key], outcome) for key, outcome in outcomes.items()]
     rows: list[dict[str, Any]] = []
+    averages: list[dict[str, Any]] = []
     for c in comparisons:
         firsts = {model: Run.load(jobs[c.name, model, c.seeds[0]].directory) for model in c.models}
         own = [run for run in runs if run["recipe"] == c.name]
-        rows += model_rows(c.name, c.metric, firsts, own, threads=runner.threads)
+        rows += (found := model_rows(c.name, c.metric, firsts, own, threads=runner.threads))
+        parts = tuple(dict.fromkeys(part for model in c.models for part in parts_of(c.recipe, model)))
+        if len(parts) > 1 and set(parts) <= set(c.models):
+            with torch_threads(runner.threads):
+                scored = [late_average([jobs[c.name, part, seed].directory for part in parts]) for seed in c.seeds]
+            averages.append(average_row([row for row in found if row["name"] in parts], scored))
     return {
+        "below": [vars(finding) for finding in below_best_part({"models": rows, "recipes": recipes})],
         "models": rows,
+        "averages": averages,
         "baselines": baselines,
         "recipes": recipes,
         "tuning": tuning,

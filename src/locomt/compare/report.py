@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from locomt.compare import figures
+from locomt.compare.best_part import below_best_part
+from locomt.compare.table import cells_of, rows_of, spread
 from locomt.train.run_directory import RunDirectory, write_text
 
 Entry = Mapping[str, Any]
@@ -64,6 +66,7 @@ def write_report(
     lines = "\n".join(f'<span class="soft"># {escape(what)}</span>\n{escape(line)}' for what, line in commands)
     body = [
         f"<h1>{escape(title)}</h1>",
+        *(f'<p class="lead">{escape(finding.line)}</p>' for finding in below_best_part(document)),
         *(f'<p class="lead">{escape(_headline(recipe, document))}</p>' for recipe in document["recipes"]),
         *(f"<p>{escape(paragraph)}</p>" for paragraph in about),
         *sections,
@@ -136,7 +139,7 @@ def _without(overrides: Sequence[str], fields: Collection[str]) -> list[str]:
 
 
 def _section(recipe: Entry, document: Entry) -> str:
-    rows = [row for row in document["models"] if row["recipe"] == recipe["name"]]
+    rows = rows_of(recipe, document)
     runs = [run for run in document["runs"] if run["recipe"] == recipe["name"]]
     (blind,) = (entry for entry in document["baselines"] if entry["recipe"] == recipe["name"])
     metric, model = recipe["metric"], recipe["settings"]["model"]
@@ -196,16 +199,8 @@ def _table(rows: Sequence[Entry], blind: Entry, metric: str) -> str:
     )
     lines = ["".join(f"<th>{escape(name)}</th>" for name in columns)]
     for row in rows:
-        cells = (
-            row["name"],
-            spread(row["mean"], row["std"]),
-            row["seeds"],
-            f"{row['gflops']:.4g}",
-            f"{row['attention_gflops']:.4g}",
-            f"{row['latency_ms']:.2f}",
-            f"{row['peak_memory_bytes'] / 2**20:.1f}",
-            f"{row['parameters']:,}",
-        )
+        name, score, *costs = cells_of(row)
+        cells = (name, score, row["seeds"], *costs)
         lines.append("".join(f"<td>{escape(str(cell))}</td>" for cell in cells))
     blanks = "<td></td>" * (len(columns) - 2)
     lines.append(f"<td>without looking: {escape(blind['name'])}</td><td>{spread(blind['value'], None)}</td>{blanks}")
@@ -271,10 +266,3 @@ def _histories(runs: Sequence[Entry], metric: str) -> dict[str, list[list[tuple[
         history = [(float(epoch), float(value)) for epoch, value in rows if value]
         histories.setdefault(run["name"], []).append(history)
     return histories
-
-
-def spread(mean: float | None, std: float | None) -> str:
-    """`0.953 ± 0.012`, the sample standard deviation over the seeds where there are several."""
-    if mean is None:
-        return "undefined"
-    return f"{mean:.3f}" if std is None else f"{mean:.3f} ± {std:.3f}"

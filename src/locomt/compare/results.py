@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from locomt.compare.late_average import NAME
 from locomt.compare.majority import majority
 from locomt.cost import flops, guarantee, parameters, token_counts, variants
 from locomt.cost.measured import measure
@@ -57,25 +58,10 @@ def model_rows(
     rows = []
     for name, run in firsts.items():
         own = [entry for entry in runs if entry["name"] == name]
-        scores = [entry["metrics"][metric] for entry in own]
-        mean, std = _mean_and_std(scores)
         cost = flops(run.model.config)
         rows.append(
             {
-                "recipe": recipe,
-                "name": name,
-                "metric": metric,
-                "mean": mean,
-                "std": std,
-                "seeds": len(own),
-                "seed_list": [entry["seed"] for entry in own],
-                "scores": scores,
-                "metrics": _over_seeds([entry["metrics"] for entry in own]),
-                "per_class": {
-                    label: _over_seeds([entry["per_class"][label] for entry in own]) for label in own[0]["per_class"]
-                },
-                "samples": own[0]["samples"],
-                "skipped": own[0]["skipped"],
+                **_scored(recipe, name, metric, [entry["seed"] for entry in own], own),
                 "gflops": cost.total / 1e9,
                 "attention_gflops": cost.attention / 1e9,
                 "parameters": parameters(run.model.config),
@@ -84,6 +70,45 @@ def model_rows(
             }
         )
     return rows
+
+
+def average_row(parts: Sequence[Entry], scored: Sequence[Mapping[str, Any]]) -> Entry:
+    """The row of the late average: as good as its scores, and as dear as its parts one after the other.
+
+    Args:
+        parts: the rows of the modalities alone.
+        scored: what `late_average` said, for each seed of these.
+    """
+    first = parts[0]
+    costs = ("gflops", "attention_gflops", "parameters", "latency_ms")
+    return {
+        **_scored(first["recipe"], NAME, first["metric"], first["seed_list"], scored),
+        "parts": [row["name"] for row in parts],
+        **{cost: sum(row[cost] for row in parts) for cost in costs},
+        "peak_memory_bytes": max(row["peak_memory_bytes"] for row in parts),
+    }
+
+
+def _scored(recipe: str, name: str, metric: str, seeds: Sequence[int], scored: Sequence[Mapping[str, Any]]) -> Entry:
+    """What the scores of several seeds come to."""
+    scores = [entry["metrics"][metric] for entry in scored]
+    mean, std = _mean_and_std(scores)
+    return {
+        "recipe": recipe,
+        "name": name,
+        "metric": metric,
+        "mean": mean,
+        "std": std,
+        "seeds": len(scored),
+        "seed_list": list(seeds),
+        "scores": scores,
+        "metrics": _over_seeds([entry["metrics"] for entry in scored]),
+        "per_class": {
+            label: _over_seeds([entry["per_class"][label] for entry in scored]) for label in scored[0]["per_class"]
+        },
+        "samples": scored[0]["samples"],
+        "skipped": scored[0]["skipped"],
+    }
 
 
 def _over_seeds(scores: Sequence[Mapping[str, float | None]]) -> Entry:

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
 from locomt.tasks.label_text import place_of, split_labels
-from locomt.tasks.task import IGNORED, Scores, Task, likeliest
+from locomt.tasks.task import IGNORED, Scores, Task, likeliest, log_of_mean
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int, Shaped
+    from jaxtyping import Bool, Float, Int, Shaped
 
 
 class Multiclass(Task):
@@ -56,6 +56,11 @@ class Multiclass(Task):
     def floor(self, labels: Int[Tensor, " samples"], classes: int) -> Float[Tensor, " classes"]:
         """The most frequent class."""
         return torch.bincount(labels, minlength=classes).float()
+
+    def mean_answer(
+        self, logits: Float[Tensor, "answers *rest outputs"], there: Bool[Tensor, "answers *rest"]
+    ) -> Float[Tensor, "*rest outputs"]:
+        return log_of_mean(logits.log_softmax(dim=-1), there)
 
     def _guesses(self, logits: Float[Tensor, " classes"], labels: Sequence[str], top: int) -> list[dict[str, Any]]:
         return likeliest(logits, logits.softmax(-1), labels, top)  # by logits: likely labels may all round to 1

@@ -14,10 +14,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from locomt import ranks
 from locomt.tasks import average_precision as ap
 from locomt.tasks.label_text import NOTHING, place_of, split_labels
-from locomt.tasks.task import Scores, Task, likeliest
+from locomt.tasks.task import Scores, Task, likeliest, logit_of_mean
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
 
 class Multilabel(Task):
@@ -53,6 +53,11 @@ class Multilabel(Task):
     def floor(self, labels: Float[Tensor, "samples *steps classes"], classes: int) -> Float[Tensor, " classes"]:
         """How frequent each class is."""
         return labels.flatten(0, -2).mean(dim=0).logit(eps=1e-6)
+
+    def mean_answer(
+        self, logits: Float[Tensor, "answers *rest outputs"], there: Bool[Tensor, "answers *rest"]
+    ) -> Float[Tensor, "*rest outputs"]:
+        return logit_of_mean(logits, there)
 
     def _guesses(self, logits: Float[Tensor, " classes"], labels: Sequence[str], top: int) -> list[dict[str, Any]]:
         return likeliest(logits, logits.sigmoid(), labels, top)  # by logits: likely labels may all round to 1

@@ -29,10 +29,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot, pad, 
 from locomt.hints import listed
 from locomt.tasks.label_text import LabelError, number_of
 from locomt.tasks.multiclass import Multiclass
-from locomt.tasks.task import IGNORED, Scores, likeliest
+from locomt.tasks.task import IGNORED, Scores, likeliest, logit_of_mean
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int, Shaped
+    from jaxtyping import Bool, Float, Int, Shaped
 
 
 class Ordinal(Multiclass):
@@ -96,6 +96,11 @@ class Ordinal(Multiclass):
         half = (labels.median().item() + 0.5) / classes
         return pad(torch.tensor([math.log(half / (1 - half))]), (0, classes - 2))
 
+    def mean_answer(
+        self, logits: Float[Tensor, "answers *rest outputs"], there: Bool[Tensor, "answers *rest"]
+    ) -> Float[Tensor, "*rest outputs"]:
+        return outputs_of(logit_of_mean(threshold_logits(logits), there))
+
     def _guesses(self, logits: Float[Tensor, " thresholds"], labels: Sequence[str], top: int) -> list[dict[str, Any]]:
         """The class whose threshold is the last one passed, with its probability, then the likeliest of the others."""
         scores = class_probabilities(logits)
@@ -106,12 +111,23 @@ class Ordinal(Multiclass):
 
 def threshold_logits(outputs: Float[Tensor, "*batch thresholds"]) -> Float[Tensor, "*batch thresholds"]:
     """Of being above each class but the last one; none is larger than the one before it."""
-    count = outputs.shape[-1]
-    above = torch.arange(count, 0, -1, dtype=outputs.dtype, device=outputs.device) / (count + 1)
-    alike = above.logit()
+    alike = _alike(outputs)
     falls = -alike.diff() * softplus(outputs[..., 1:]) / math.log(2)
     first = alike[:1] + outputs[..., :1]
     return torch.cat([first, first - falls.cumsum(dim=-1)], dim=-1)
+
+
+def outputs_of(logits: Float[Tensor, "*batch thresholds"]) -> Float[Tensor, "*batch thresholds"]:
+    """The outputs that `threshold_logits` makes these out of."""
+    alike = _alike(logits)
+    soft = (logits.diff(dim=-1) / alike.diff() * math.log(2)).clamp(min=0)  # rounding may leave less
+    return torch.cat([logits[..., :1] - alike[:1], soft + (-(-soft).expm1()).log()], dim=-1)
+
+
+def _alike(outputs: Float[Tensor, "*batch thresholds"]) -> Float[Tensor, " thresholds"]:
+    """The logits of the thresholds where all classes are alike."""
+    count = outputs.shape[-1]
+    return (torch.arange(count, 0, -1, dtype=outputs.dtype, device=outputs.device) / (count + 1)).logit()
 
 
 def class_probabilities(outputs: Float[Tensor, "*batch thresholds"]) -> Float[Tensor, "*batch classes"]:

@@ -14,7 +14,7 @@ from locomt.tasks.label_text import number_of, split_labels
 from locomt.tasks.task import Scores, Task
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float
 
 
 class Regression(Task):
@@ -54,6 +54,12 @@ class Regression(Task):
 
     def floor(self, labels: Float[Tensor, "samples 1"], classes: int) -> Float[Tensor, " 1"]:
         return labels.median(dim=0).values
+
+    def mean_answer(
+        self, logits: Float[Tensor, "answers *rest outputs"], there: Bool[Tensor, "answers *rest"]
+    ) -> Float[Tensor, "*rest outputs"]:
+        weight = there[..., None].to(logits.dtype)
+        return (logits * weight).sum(dim=0) / weight.sum(dim=0).clamp(min=1)
 
     def _guesses(self, logits: Float[Tensor, " 1"], labels: Sequence[str], top: int) -> list[dict[str, Any]]:
         return [{"label": "value", "score": logits.item()}]

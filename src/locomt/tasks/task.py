@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 from locomt.hints import require_list
 from locomt.tasks.label_text import NOTHING, LabelError, is_written_list, not_a_list, split_labels
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int, Shaped
+    from jaxtyping import Bool, Float, Int, Shaped
 
 IGNORED = -100
 """The label of a padded step; where labels are numbers, it is NaN."""
@@ -126,9 +127,11 @@ class Task(ABC):
 
     def count(self, labels: Shaped[Tensor, "batch *rest"]) -> int:
         """How many samples, or real steps where labels belong to steps, `loss` is the mean over."""
-        if labels.is_floating_point():
-            return int((~labels.isnan()).any(dim=-1).sum())
-        return int((labels != IGNORED).sum())
+        return int(self.real(labels).sum())
+
+    def real(self, labels: Shaped[Tensor, "*batch rest"]) -> Bool[Tensor, "*batch steps"]:
+        """Which samples, or which of their steps, have a label."""
+        return (~labels.isnan()).any(dim=-1) if labels.is_floating_point() else labels != IGNORED
 
     def classes_in(self, label: Shaped[Tensor, "*shape"]) -> Int[Tensor, " classes"]:
         """Which classes a sample has, by its label: what sampling balances."""
@@ -218,9 +221,35 @@ class Task(ABC):
     def _guesses(self, logits: Float[Tensor, " outputs"], labels: Sequence[str], top: int) -> list[dict[str, Any]]:
         """The `predictions` of one answer."""
 
+    @abstractmethod
+    def mean_answer(
+        self, logits: Float[Tensor, "answers *rest outputs"], there: Bool[Tensor, "answers *rest"]
+    ) -> Float[Tensor, "*rest outputs"]:
+        """One answer out of several: the logits of the mean of their probabilities; of numbers the mean.
+
+        Args:
+            logits: of several models, about the same samples.
+            there: which of them has something to say.
+        """
+
     def notes(self, names: Collection[str]) -> list[str]:
         """What the classes of a manifest give away of a misunderstanding, a line each."""
         return []
+
+
+def log_of_mean(
+    logs: Float[Tensor, "answers *rest outputs"], there: Bool[Tensor, "answers *rest"]
+) -> Float[Tensor, "*rest outputs"]:
+    """The logarithm of a mean, by the logarithms of what the mean is over; of those alone that are there."""
+    logs = logs.masked_fill(~there[..., None], torch.finfo(logs.dtype).min)
+    return logs.logsumexp(dim=0) - there.sum(dim=0).clamp(min=1)[..., None].to(logs.dtype).log()
+
+
+def logit_of_mean(
+    logits: Float[Tensor, "answers *rest outputs"], there: Bool[Tensor, "answers *rest"]
+) -> Float[Tensor, "*rest outputs"]:
+    """The logit of the mean of the probabilities of yes, be they as near to 0 or 1 as they may."""
+    return log_of_mean(logsigmoid(logits), there) - log_of_mean(logsigmoid(-logits), there)
 
 
 def likeliest(

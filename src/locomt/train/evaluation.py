@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from locomt.data import BadSample, FileDataset, ManifestDataset, average_clips, collate, read_manifest
+from locomt.data import BadSample, Batch, FileDataset, ManifestDataset, average_clips, collate, read_manifest
 from locomt.data.batch import time_reached
 from locomt.data.dataset import File
 from locomt.data.splits import others_there
@@ -90,6 +91,43 @@ def best_device() -> torch.device:
 
 
 @torch.inference_mode()
+def answers(
+    run: Run,
+    split: str | None = None,
+    *,
+    device: torch.device | str | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[Batch, Tensor]]:
+    """The batches of a split in the manifest's order, and the logits of each: a row a sample, averaged over its crops.
+
+    Arguments and errors as for `evaluate`. A batch of bad samples alone comes with no rows.
+    """
+    run.check_data()
+    data, device = run.recipe.data, device or best_device()
+    split = split or data.test_split
+    dataset = ManifestDataset(data, split, run.labels, clips=data.clips)
+    if not len(dataset):
+        there = others_there(split, (row.split for row in read_manifest(data.manifest)))
+        raise ValueError(f"{data.manifest}: no row has split {split!r}; {there}")
+    bad = BadSampleLog({split: len(dataset)}, data.max_bad)
+    model = run.model.to(device).eval()
+    loader = make_loader(dataset, run.recipe)
+    samples = 0
+    for step, batch in enumerate(loader, start=1):
+        logits = torch.empty(0)
+        if batch.ids:
+            batch = batch.to(device)
+            logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)
+        samples += len(batch.ids)
+        yield batch, logits
+        bad.add(split, batch.bad)  # once they have been told: it may be one too many
+        if on_step:
+            on_step(step, len(loader))
+    if not samples:
+        raise ValueError(f"not one sample of split {split!r} could be read")
+
+
+@torch.inference_mode()
 def evaluate(
     run: Run,
     split: str | None = None,
@@ -115,36 +153,21 @@ def evaluate(
     Raises:
         ValueError: the split has no rows, or more of them are bad than `data.max_bad` allows.
     """
-    run.check_data()
-    data, device = run.recipe.data, device or best_device()
-    split = split or data.test_split
-    dataset = ManifestDataset(data, split, run.labels, clips=data.clips)
-    if not len(dataset):
-        there = others_there(split, (row.split for row in read_manifest(data.manifest)))
-        raise ValueError(f"{data.manifest}: no row has split {split!r}; {there}")
-    bad = BadSampleLog({split: len(dataset)}, data.max_bad)
-    model = run.model.to(device).eval()
-    scores = data.target.scores(run.labels).to(device)
-    loader = make_loader(dataset, run.recipe)
-    samples = 0
+    device = device or best_device()
+    scores = run.recipe.data.target.scores(run.labels).to(device)
+    samples = skipped = 0
     missing: Counter[str] = Counter()
-    for step, batch in enumerate(loader, start=1):
+    for batch, logits in answers(run, split, device=device, on_step=on_step):
         if on_bad:
             for sample in batch.bad:
                 on_bad(sample)
-        bad.add(split, batch.bad)
+        skipped += len(batch.bad)
         missing.update({name: len(ids) for name, ids in batch.missing.items()})
         if batch.ids:
-            batch = batch.to(device)
-            logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)
             scores.update(logits, batch.labels)
             samples += len(batch.ids)
-        if on_step:
-            on_step(step, len(loader))
-    if not samples:
-        raise ValueError(f"not one sample of split {split!r} could be read")
     without = {"missing": dict(missing)} if missing else {}
-    return {**scores.compute(), "samples": samples, "skipped": bad.total, **without}
+    return {**scores.compute(), "samples": samples, "skipped": skipped, **without}
 
 
 @torch.inference_mode()
