@@ -347,8 +347,8 @@ def test_weights_that_are_no_numbers_stop_the_run(
 def test_a_validation_loss_that_is_no_number_stops_the_run(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    logits = FusionModule._logits
-    monkeypatch.setattr(FusionModule, "_logits", lambda self, b: logits(self, b) * (1 if self.training else math.nan))
+    score = FusionModule._score
+    monkeypatch.setattr(FusionModule, "_score", lambda self, logits, labels: score(self, logits * math.nan, labels))
     with pytest.raises(TrainingError, match=r"validation loss became nan in epoch 1, and the training loss is \d"):
         fit(recipe, tmp_path / "run")
 

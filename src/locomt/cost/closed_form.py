@@ -260,6 +260,8 @@ def activation_bytes(
     read, answers = _read(config, counts), _answers(config, counts)
     bottlenecks = config.bottlenecks if config.fusion == "mbt" else 0
     numbers += sum(counts[name] + bottlenecks for name in read) * dim + answers * dim
+    if config.time_steps:  # what every modality counts at each of them, and their sum
+        numbers += answers * (len(read) + 1)
     for name in read:
         first = config.modalities[name].class_tokens
         statistics += 2 * (counts[name] - first if config.steps or config.time_steps else first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from locomt.nn.config import FusionConfig
@@ -29,7 +30,8 @@ def load_fitting(path: Path, config: FusionConfig) -> Run:
         RunError: there is no such run, or it has not finished.
     """
     run = Run.load(path)
-    had, wanted = flatten(run.model.config.to_dict()), flatten(config.to_dict())
+    found = replace(run.model.config, shares={})  # which every training finds for itself
+    had, wanted = flatten(found.to_dict()), flatten(config.to_dict())
     for name in sorted(had.keys() | wanted.keys()):
         if name not in FREE and had.get(name) != wanted.get(name):
             raise SearchError(

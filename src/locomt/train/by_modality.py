@@ -37,14 +37,15 @@ class ByModality(nn.Module):
         self.shares: dict[str, float] = {}
 
     def loss(self, alone: Mapping[str, Alone], labels: Tensor, smoothing: float) -> Tensor:
-        """The sum of the losses of what the model answers to each modality, a mean over the samples that have it."""
-        losses = [labels.new_zeros((), dtype=torch.float32)]
+        """The sum of the losses of what the model answers to each modality, of the samples that have it, over all."""
+        total, samples = labels.new_zeros((), dtype=torch.float32), max(1, self.task.count(labels))
         for name, answer in alone.items():
             own = _of(answer, labels)
-            if self.task.count(own):
-                losses.append(self.task.loss(answer.logits, own, smoothing))
-                self.train_loss[name].update(losses[-1], len(own))
-        return torch.stack(losses).sum()
+            if count := self.task.count(own):
+                loss = self.task.loss(answer.logits, own, smoothing)
+                self.train_loss[name].update(loss, len(own))
+                total = total + count / samples * loss
+        return total
 
     def measure_gradients(self, model: FusionModel) -> None:
         """Take in the norm of the gradient of every tower, embedding included, in this step."""
