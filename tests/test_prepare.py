@@ -59,7 +59,7 @@ def mosi(tmp_path: Path) -> Path:
     return source
 
 
-def test_mosi_puts_utterances_in_spoken_order_and_standardises_by_training_videos(mosi: Path, tmp_path: Path) -> None:
+def test_mosi_has_utterances_in_spoken_order_standardised_by_training_videos(mosi: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = prepare("mosi", mosi, out, "--val-videos", 1)
     assert done.returncode == 0, done.stderr
@@ -75,6 +75,13 @@ def test_mosi_puts_utterances_in_spoken_order_and_standardises_by_training_video
     train = np.concatenate([np.load(out / row["text"]) for row in rows if row["split"] == "train"])
     np.testing.assert_allclose(train[:, 2:].mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(train[:, 2:].std(axis=0), 1, atol=1e-6)
+    shipped = load_recipe(RECIPES / "mosi.yaml").data
+    sources = {m: {"kind": "features", "column": m, "dim": dim, "max_length": 64} for m, dim in DIMS.items()}
+    data = DataConfig(
+        manifest=str(out / "manifest.csv"), modalities=sources, labels=shipped.labels, steps=shipped.steps
+    )
+    sample = ManifestDataset(data, "val", label_list(data))[0]
+    assert sample.label.tolist() == [n % 2 for n in range(1, UTTERANCES + 1)]
 
 
 def test_mosi_refuses_features_of_other_rows(mosi: Path, tmp_path: Path) -> None:
@@ -104,7 +111,7 @@ def speech(tmp_path: Path) -> Path:
     return folder.parent
 
 
-def test_digits_pair_within_a_split_and_a_digit(speech: Path, tmp_path: Path) -> None:
+def test_digits_pair_within_a_split_and_a_digit_and_serve_their_recipe(speech: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = prepare("digits", speech, out)
     assert done.returncode == 0, done.stderr
@@ -116,6 +123,9 @@ def test_digits_pair_within_a_split_and_a_digit(speech: Path, tmp_path: Path) ->
         digit, _, take = Path(row["recording"]).stem.split("_")
         assert (digit, take in takes[row["split"]]) == (row["label"], True)
         assert np.load(out / row["image"]).shape == (8, 8)
+    data = load_recipe(RECIPES / "digits.yaml", ["--data.manifest", str(out / "manifest.csv")]).data
+    sample = ManifestDataset(data, "test", label_list(data))[0]
+    assert {name: list(value.shape) for name, value in sample.inputs.items()} == {"speech": [25, 32], "image": [8, 8]}
 
 
 def test_digits_noise_has_the_stated_power(speech: Path, tmp_path: Path) -> None:
@@ -130,25 +140,6 @@ def test_digits_noise_has_the_stated_power(speech: Path, tmp_path: Path) -> None
         gain = noisy @ clean / (clean @ clean)
         ratios.append(10 * np.log10(np.mean((gain * clean) ** 2) / np.mean((noisy - gain * clean) ** 2)))
     assert np.mean(ratios) == pytest.approx(-3, abs=0.1)
-
-
-def test_digits_serve_their_recipe(speech: Path, tmp_path: Path) -> None:
-    assert prepare("digits", speech, tmp_path).returncode == 0
-    data = load_recipe(RECIPES / "digits.yaml", ["--data.manifest", str(tmp_path / "manifest.csv")]).data
-    sample = ManifestDataset(data, "test", label_list(data))[0]
-    assert {name: list(value.shape) for name, value in sample.inputs.items()} == {"speech": [25, 32], "image": [8, 8]}
-
-
-def test_mosi_serves_its_recipe(mosi: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    assert prepare("mosi", mosi, out, "--val-videos", 1).returncode == 0
-    shipped = load_recipe(RECIPES / "mosi.yaml").data
-    sources = {m: {"kind": "features", "column": m, "dim": dim, "max_length": 64} for m, dim in DIMS.items()}
-    data = DataConfig(
-        manifest=str(out / "manifest.csv"), modalities=sources, labels=shipped.labels, steps=shipped.steps
-    )
-    sample = ManifestDataset(data, "val", label_list(data))[0]
-    assert sample.label.tolist() == [n % 2 for n in range(1, UTTERANCES + 1)]
 
 
 def test_grid_reads_words_off_the_names(tmp_path: Path) -> None:

@@ -68,6 +68,19 @@ def _stop(number: int, frame: object) -> None:
     raise SystemExit(TERMINATED)
 
 
+def forked_from(module: str) -> Any:
+    """A context of `multiprocessing` whose processes are forked from one that has imported a module, and done no more.
+
+    They need not import it each for itself. A fork of this process may hang, where torch has started threads. Where
+    there is no such thing, processes are started anew.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():  # Windows
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([module])
+    return context
+
+
 @contextmanager
 def workers(count: int, context: Any, begin: Callable[..., None], *args: Any) -> Iterator[Workers]:
     """So many processes, each of which calls `begin` first. When the block is left by an error they end at once.

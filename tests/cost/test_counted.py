@@ -11,7 +11,7 @@ from locomt.cost.counted import count_flops, shorten
 from locomt.nn import AudioSpec, VideoSpec
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), st.integers(1, 3), st.booleans())
 def test_closed_form_is_what_torch_counts(data: st.DataObject, batch: int, backward: bool) -> None:
     config = data.draw(configs())
@@ -29,7 +29,7 @@ def test_training_step_of_every_fusion(fusion: str, fusion_layers: int, steps: t
         depth=2,
         fusion_layers=fusion_layers,
         fusion=fusion,
-        modalities=SPECS,
+        modalities={name: SPECS[name] for name in ("speech", "depth", "lips")},
         steps=steps,
         num_outputs=4,
     )

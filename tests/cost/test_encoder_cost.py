@@ -20,7 +20,7 @@ def test_cost_is_what_is_counted(kind: str, fusion: str, dim: int) -> None:
         "title": TextSpec(vocabulary=8, max_length=12, encoder=encoder),
         "lips": FeatureSpec(dim=3, max_length=4),
     }
-    config = FusionConfig(dim=dim, heads=2, depth=3, fusion_layers=2, fusion=fusion, modalities=specs, num_outputs=2)
+    config = FusionConfig(dim=dim, heads=2, depth=1, fusion_layers=1, fusion=fusion, modalities=specs, num_outputs=2)
     for tokens, backward in ((None, True), ({"title": 6, "lips": 5}, False), ({"lips": 3}, True)):
         assert flops(config, tokens, 2, backward).total == count_flops(config, tokens, 2, backward)
     model = FusionModel(config).eval()

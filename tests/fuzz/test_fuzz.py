@@ -1,7 +1,7 @@
 """Damaged input of every kind: read, or refused by name, whatever it is.
 
-By default the same inputs everywhere, as many as take a minute; `--fuzz-seconds 3600` searches for an hour, with a new
-seed. An input at fault is kept, and the message says by what command it is read again.
+By default the same inputs everywhere, as many as take half a minute; `--fuzz-seconds 3600` searches for an hour, with a
+new seed. An input at fault is kept, and the message says by what command it is read again.
 """
 
 import random
@@ -15,19 +15,19 @@ import pytest
 from fuzz.children import MODULES, Server, load_targets
 from fuzz.reading import Limits, Outcome, read
 
-TARGETS = {  # inputs where no time is given: a minute in all
-    "media": 150,
-    "features": 500,
-    "manifests": 300,
-    "labels": 300,
-    "views": 800,
-    "recipes": 80,
-    "shards": 100,
-    "models": 130,
-    "pretrained": 300,
-    "tokenizers": 500,
-    "runs": 30,
-    "checkpoints": 20,
+TARGETS = {  # inputs where no time is given: half a minute in all
+    "media": 75,
+    "features": 250,
+    "manifests": 150,
+    "labels": 150,
+    "views": 400,
+    "recipes": 40,
+    "shards": 50,
+    "models": 65,
+    "pretrained": 150,
+    "tokenizers": 250,
+    "runs": 15,
+    "checkpoints": 10,
 }
 
 

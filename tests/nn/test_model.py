@@ -107,7 +107,7 @@ def test_full_lengths_change_nothing() -> None:
     assert torch.equal(model(inputs), model(inputs, lengths))
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", ["locomt", "multiall", "mbt"])  # between them every view and block
 def test_compiles_without_graph_breaks(fusion: str) -> None:
     torch._dynamo.reset()
     model = make(("audio", "words"), fusion=fusion, depth=2, fusion_layers=1)  # a layer of each kind

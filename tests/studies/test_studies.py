@@ -2,7 +2,6 @@
 
 import json
 import sys
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,13 @@ from typing import Any
 import pytest
 
 from locomt.cli.main import main
-from locomt.studies import STUDIES, Plan, StudyError, hand_made, load_study, read_results, render
+from locomt.studies import Plan, StudyError, load_study, read_results, render
 from locomt.studies.datasets import DATA_SETS, DataSet
 from locomt.studies.page import compared, verdict
 from locomt.studies.study import Arm, study
 from locomt.train.recipe import Recipe
-from locomt.train.recipe_file import load_recipe
-from locomt.views import STRATEGIES
+from study_results import Made, check_study, words
 from tiny_data_set import make_data_set
-
-Made = dict[str, tuple[Path, dict[str, Any]]]
-
-
-def words(page: Path) -> str:
-    """What a page says, in one line."""
-    return " ".join(page.read_text().split())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,31 +28,21 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Every study, once: five seeds for the baselines, one for the others."""
+    """A study that trains, with five seeds, and the one that does not; test_small_forms.py has the others."""
     root = tmp_path_factory.mktemp("studies")
     found: Made = {}
-    for name in STUDIES:
-        seeds = "5" if name == "baselines" else "1"
-        own = [] if name == "lengths" else ["--data-sets", "tiny", "--seeds", seeds, "--train.batch_size", "6"]
+    for name, own in (
+        ("baselines", ["--data-sets", "tiny", "--seeds", "5", "--train.batch_size", "6"]),
+        ("lengths", []),
+    ):
         assert main(["experiment", name, *own, "--out", str(root / name)]) == 0
         found[name] = root / name, json.loads((root / name / "results.json").read_text())
     return found
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_every_study_leaves_results_a_page_and_figures(made: Made, name: str) -> None:
-    out, document = made[name]
-    assert document["complete"]
-    page = (out / f"{name}.md").read_text()
-    assert page.startswith(f"# {load_study(name).TITLE}\n")
-    assert document["command"] in page
-    assert f"locomt experiment {name}" in document["command"]
-    assert "supports no conclusion" in words(out / f"{name}.md")  # it is the small form
-    figures = list(out.glob("*.svg"))
-    assert figures
-    for figure in figures:
-        assert f"({figure.name})" in page
-        assert ElementTree.parse(figure).getroot().tag.endswith("svg")
+@pytest.mark.parametrize("name", ["baselines", "lengths"])
+def test_a_study_leaves_results_a_page_and_figures(made: Made, name: str) -> None:
+    check_study(name, *made[name])
 
 
 def test_every_model_is_tuned_alike_and_scored_with_every_seed(made: Made) -> None:
@@ -159,46 +140,18 @@ def test_what_is_done_is_not_done_again(made: Made, capsys: pytest.CaptureFixtur
         assert [run["score"] for run in before["runs"]] == [run["score"] for run in now["runs"]]
 
 
-def test_a_page_is_made_anew_from_results_alone(made: Made, tmp_path: Path) -> None:
-    out, _ = made["tradeoff"]
-    assert main(["experiment", "tradeoff", "--render", "--out", str(out), "--pages", str(tmp_path)]) == 0
-    assert (tmp_path / "tradeoff.md").read_text() == (out / "tradeoff.md").read_text()
-    assert (tmp_path / "tradeoff.svg").read_bytes() == (out / "tradeoff.svg").read_bytes()
-
-
 def test_the_index_answers_by_what_is_there(made: Made, tmp_path: Path) -> None:
-    for name in ("tradeoff", "lengths"):
+    for name in ("baselines", "lengths"):
         assert main(["experiment", name, "--render", "--out", str(made[name][0]), "--pages", str(tmp_path)]) == 0
     index = (tmp_path / "index.md").read_text()
-    for name in ("tradeoff", "lengths"):
+    for name in ("baselines", "lengths"):
         study = load_study(name)
         assert study.summary(made[name][1]) in words(tmp_path / "index.md")
         assert study.summary(made[name][1]) in words(tmp_path / f"{name}.md")
         assert f"({name}.md)" in index
         assert f"({name}.svg)" in index
-        assert json.loads((tmp_path / f"{name}.json").read_text()) == made[name][1]
+        assert (tmp_path / f"{name}.json").read_bytes() == (made[name][0] / "results.json").read_bytes()
     assert "(search.md)" not in index
-
-
-@pytest.mark.parametrize("name", ["baselines", "tradeoff", "layerwise", "modalities", "tasks", "search"])
-def test_models_are_seen_beside_each_modality_alone_and_the_majority(made: Made, name: str) -> None:
-    out, document = made[name]
-    alone = [arm for arm in document["arms"] if arm["name"] in ("motion", "sound")]
-    assert [arm["name"] for arm in alone] == ["motion", "sound"]
-    assert all(arm["runs"] for arm in alone)
-    page = (out / f"{name}.md").read_text()
-    for row in ("| motion |", "| sound |", "| (majority class) |"):
-        assert row in page
-
-
-def test_the_tradeoff_is_a_grid(made: Made) -> None:
-    _, document = made["tradeoff"]
-    grid = [arm for arm in document["arms"] if "layers" in arm["facts"]]
-    found = {(arm["facts"]["layers"], arm["facts"]["share"]): arm for arm in grid}
-    assert set(found) == {(layers, share) for layers in (1, 2) for share in (0.0, 0.5, 1.0)}
-    for layers in (1, 2):
-        costs = [found[layers, share]["attention_gflops"] for share in (0.0, 0.5, 1.0)]
-        assert costs == sorted(costs, reverse=True)
 
 
 def test_lengths_of_other_devices_stay(made: Made, tmp_path: Path) -> None:
@@ -212,12 +165,6 @@ def test_lengths_of_other_devices_stay(made: Made, tmp_path: Path) -> None:
     assert "## another" in (tmp_path / "lengths.md").read_text()
 
 
-def test_strategies_hold_as_many_cross_heads(made: Made) -> None:
-    _, document = made["layerwise"]
-    assert {name for arm in document["arms"] for name in arm["facts"].get("strategies", [])} == set(STRATEGIES)
-    assert len({arm["attention_gflops"] for arm in document["arms"] if "strategies" in arm["facts"]}) == 1
-
-
 def test_lengths_follow_the_law(made: Made) -> None:
     _, document = made["lengths"]
     study = load_study("lengths")
@@ -228,71 +175,6 @@ def test_lengths_follow_the_law(made: Made) -> None:
         assert study.gap(entry, case) == (a - b) ** 2  # type: ignore[attr-defined]
         assert all(seconds > 0 for seconds in case["forward_seconds"].values())
         assert all(size > 0 for size in case["peak_bytes"].values())
-
-
-def test_searches_keep_to_one_budget_and_say_what_they_cost(made: Made) -> None:
-    out, document = made["search"]
-    for arm in document["arms"]:
-        if (facts := arm["facts"]).get("method"):
-            assert facts["share"] <= facts["budget"] + 1e-9
-            assert 0 < facts["training_runs"] <= 12
-            # a final among the best; the others have too few runs or tables left for more than one seed
-            assert facts["seeds"] > 1 or facts["method"] in ("mass", "learned", "elastic")
-            assert [run["seed"] for run in arm["runs"]] == [100]  # which no search has seen
-            page = words(out / "search.md")
-            assert f"| {arm['name']} |" in page
-            assert f"- {arm['name']}: `{facts['views'].splitlines()[0]}`" in page
-
-
-def test_every_hand_made_table_is_scored(made: Made) -> None:
-    out, document = made["search"]
-    search = json.loads((out / "searches" / "tiny" / hand_made.METHOD / "results.json").read_text())
-    (chosen,) = (arm for arm in document["arms"] if arm["name"] == hand_made.METHOD)
-    others = [arm for arm in document["arms"] if arm["name"].startswith("hand-made ")]
-    scored = [frozenset(chosen["facts"]["names"]), *(frozenset(arm["facts"]["hand_made"]) for arm in others)]
-    assert len(scored) > 1
-    assert set(scored) == {frozenset(entry["names"]) for entry in search["tables"]}
-    assert {len(arm["runs"]) for arm in others} == {1}
-
-
-def test_what_was_learned_is_told_epoch_by_epoch(made: Made) -> None:
-    out, document = made["search"]
-    (arm,) = (arm for arm in document["arms"] if arm["name"] == "learned")
-    history = arm["facts"]["history"]
-    assert [row["epoch"] for row in history] == [1, 2]
-    for row in history:
-        assert len(row["frequencies"]) == 2  # layers
-        for layer in row["frequencies"]:
-            assert sum(layer.values()) == pytest.approx(1)
-    page = words(out / "search.md")
-    assert "from the first epoch to the last" in page
-    assert "No model was tuned" in page
-    assert (out / "search-learned.svg").is_file()
-
-
-def test_elastic_models_meet_models_of_their_own_at_each_budget(made: Made) -> None:
-    out, document = made["search"]
-    found = [arm for arm in document["arms"] if "shared" in arm["facts"]]
-    budgets = [arm["facts"]["budget"] for arm in found]
-    assert 1 < len(budgets) <= 5
-    assert budgets == sorted(set(budgets))
-    assert len({arm["facts"]["views"] for arm in found}) == len(found)
-    (task,) = document["tasks"]
-    whole = sum(task["tokens"].values()) ** 2 * task["heads"] * task["fusion_layers"]
-    for arm in found:
-        assert arm["fusion_score_pairs"] <= arm["facts"]["budget"] * whole + 1e-6
-        for kind in ("shared", "sandwich"):
-            assert [0 <= score <= 1 for score in arm["facts"][kind]] == [True] * len(arm["runs"])
-    rules = {
-        folder: load_recipe(out / "searches" / "tiny" / folder / "elastic" / "seed-0" / "config.yaml").train
-        for folder in ("elastic/runs", "elastic-sandwich")
-    }
-    assert [rule.elastic_tables for rule in rules.values()] == [
-        ("cross", "random", "random"),
-        ("self", "cross", "random"),
-    ]
-    assert len({rule.epochs for rule in rules.values()}) == len({rule.start for rule in rules.values()}) == 1
-    assert f"of {len(found)} budgets" in words(out / "search.md")
 
 
 @pytest.mark.parametrize(

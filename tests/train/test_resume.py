@@ -78,8 +78,7 @@ def small(make_project: Callable[..., Path]) -> Path:
     return make_project(batch_size=2)
 
 
-@pytest.mark.parametrize("source", ["files", "shards"])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("source", "workers"), [("files", 0), ("shards", 2)])
 def test_killed_amid_epochs_it_takes_the_rest_of_each(
     source: str, workers: int, small: Path, tmp_path: Path, taken: list[Any]
 ) -> None:

@@ -216,19 +216,19 @@ def resolve(cell: str, manifest: Path, *, allow_outside: bool = False) -> Path:
     text = cell.strip()
     if not _is_name(text):
         raise ManifestError(manifest, f"{text!r:.80} cannot be the name of a file")
-    root = manifest if manifest.is_dir() else manifest.parent
-    path = Path(os.path.normpath(root / text))
+    root = str(manifest if manifest.is_dir() else manifest.parent)
+    path = os.path.normpath(os.path.join(root, text))
     if allow_outside:
-        return path
+        return Path(path)
     advice = "move the file there, or set data.allow_outside: true if you trust this manifest"
     foreign = PureWindowsPath(text).is_absolute() and not PurePosixPath(text).is_absolute() and os.name != "nt"
-    if foreign or not _within(Path(os.path.abspath(path)), Path(os.path.abspath(root))):
+    if foreign or not _within(os.path.abspath(path), os.path.abspath(root)):
         raise ManifestError(manifest, f"{text!r} leads out of the manifest's folder; {advice}")
-    if not _within(target := Path(os.path.realpath(path)), Path(os.path.realpath(root))):
+    if not _within(target := os.path.realpath(path), os.path.realpath(root)):
         raise ManifestError(
             manifest, f"{text!r} leads out of the manifest's folder through a link, to {target}; {advice}"
         )
-    return path
+    return Path(path)
 
 
 def _is_name(text: str) -> bool:
@@ -238,5 +238,6 @@ def _is_name(text: str) -> bool:
         return False
 
 
-def _within(path: Path, folder: Path) -> bool:
-    return path != folder and path.is_relative_to(folder)
+def _within(path: str, folder: str) -> bool:
+    start = os.path.join(os.path.normcase(folder), "")
+    return path != start and os.path.normcase(path).startswith(start)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +15,7 @@ import torch
 
 from locomt.data import label_list
 from locomt.faults import MachineError
-from locomt.processes import workers
+from locomt.processes import forked_from, workers
 from locomt.train.origin import key
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory, write_text
@@ -205,8 +204,7 @@ class Runner:
         return [outcomes[place] for place in range(len(jobs))]
 
     def _do_side_by_side(self, jobs: Mapping[int, Job], tell: Callable[[int, Outcome], None]) -> None:
-        # Spawned, not forked: a fork of a process in which torch has started threads may hang.
-        context = multiprocessing.get_context("spawn")
+        context = forked_from("locomt.train.fitting")
         try:
             with workers(min(self.at_once, len(jobs)), context, torch.set_num_threads, self.threads) as pool:
                 places = {pool.submit(do, job): place for place, job in jobs.items()}

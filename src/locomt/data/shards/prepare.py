@@ -7,7 +7,6 @@ is done, and all others are written anew. `shards.json` comes last.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -29,6 +28,7 @@ from locomt.data.shards.writer import LONGEST_NAME, write_shard
 from locomt.faults import MachineError
 from locomt.files import replacing, to_json, write_text
 from locomt.nn.config import ConfigError
+from locomt.processes import forked_from
 from locomt.processes import workers as worker_pool
 from locomt.tasks import LabelError
 from locomt.tasks.names import places_of
@@ -126,10 +126,7 @@ def _write_all(
         for job in jobs:
             _write(job, config, storage, count)
         return
-    methods = multiprocessing.get_all_start_methods()
-    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
-        context.set_forkserver_preload([__name__])
+    context = forked_from(__name__)
     counter = context.Value("Q", 0)
     try:
         with worker_pool(min(workers, len(jobs)), context, _begin_worker, counter, config, storage) as pool:

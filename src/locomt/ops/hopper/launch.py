@@ -168,10 +168,14 @@ def available(device: torch.device) -> bool:
     return device.type == "cuda" and TRITON.startswith(TESTED) and generation(device) == 9
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch.compile need not look into it
 def generation(device: torch.device) -> int:
     """The first number of a GPU's compute capability: 8 for Ampere, 9 for Hopper."""
     return torch.cuda.get_device_capability(device)[0]
+
+
+# torch.compile need not look into it. This is all that torch.compiler.assume_constant_result does, but that imports the
+# compiler, which takes as long as importing torch, in every process.
+generation._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _enough(q: Tensor, layout: Sequence[int], tile: int, least: int) -> bool:
