@@ -15,7 +15,7 @@ ROW = {"monitor": "val_accuracy", "val_accuracy": 0.712, "val_accuracy/motion": 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    return load_recipe(make_project(tmp_path_factory.mktemp("best_part")))
+    return load_recipe(make_project(tmp_path_factory.mktemp("best_part")), "--train.unimodal_loss 1")
 
 
 def test_the_line(recipe: Recipe) -> None:

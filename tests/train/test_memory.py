@@ -17,7 +17,9 @@ from locomt.train.recipe import Recipe
 
 def wider(recipe: Recipe, optimizer: str, batch: int) -> Recipe:
     model = replace(recipe.model, dim=96, heads=4, depth=4, fusion_layers=2, dropout=0.0, drop_path=0.0)
-    return replace(recipe, model=model, train=replace(recipe.train, optimizer=optimizer, batch_size=batch))
+    return replace(
+        recipe, model=model, train=replace(recipe.train, optimizer=optimizer, batch_size=batch, unimodal_loss=1)
+    )
 
 
 @pytest.mark.parametrize(("optimizer", "batch"), [("sgd", 4), ("adamw", 4), ("adamw", 256)])

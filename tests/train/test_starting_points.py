@@ -109,9 +109,9 @@ def test_frozen_parts_stay_and_the_others_move(project: Path) -> None:
             video = [m for n, m in model.named_modules() if part_of(n) == "video"]
             modes.add((any(module.training for module in video), model.towers["audio"].training, model.fusion.training))
 
-    original = FusionModel.apart
+    original = FusionModel.forward
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FusionModel, "apart", lambda model, *args: (look(model), original(model, *args))[1])
+        patch.setattr(FusionModel, "forward", lambda model, *args: (look(model), original(model, *args))[1])
         fit(recipe, run)
     assert modes == {(False, True, True)}  # in the second epoch too, after validation
     state = Run.load(run).model.state_dict()

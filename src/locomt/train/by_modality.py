@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from locomt.nn.model import Alone, Apart, FusionModel
+from locomt.nn.model import Alone, FusionModel
 from locomt.tasks import Scores, Task
 from locomt.train.mean_loss import MeanLoss
 from locomt.train.weighing import Weighing
@@ -55,13 +55,12 @@ class ByModality(nn.Module):
             if found:
                 self.gradients[name].update(torch.stack(torch._foreach_norm(found)).norm(), 1)
 
-    def add(self, apart: Apart, labels: Tensor) -> None:
+    def add(self, alone: Mapping[str, Alone], labels: Tensor) -> None:
         """Take in a batch of the validation split."""
-        self.weighing.add(apart.reads, labels)
         for name, scores in self._scored():
-            if name not in apart.alone:
+            if name not in alone:
                 continue
-            answer = apart.alone[name]
+            answer = alone[name]
             own = _of(answer, labels)
             if self.task.count(own):
                 self.val_loss[name].update(self.task.loss(answer.logits, own), len(own))

@@ -54,8 +54,8 @@ class FusionModule(pl.LightningModule):
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.validated: float | None = None
         self.empty = False
-        follows = recipe.train.unimodal_loss > 0 and len(model.config.read) > 1
-        self.parts = ByModality(recipe.data.target, labels, model) if follows else None
+        self.parts = ByModality(recipe.data.target, labels, model) if len(model.config.read) > 1 else None
+        self.trains_parts = self.parts is not None and recipe.train.unimodal_loss > 0
         self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed, standards_of(model))
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
@@ -83,7 +83,7 @@ class FusionModule(pl.LightningModule):
     def _train_loss(self, batch: Batch, index: int) -> Tensor:
         """The loss that a step goes down, of a batch with samples in it."""
         train = self.recipe.train
-        if self.parts is None:
+        if self.parts is None or not self.trains_parts:
             logits = self.model(batch.inputs, batch.lengths, self._mixture())
             return self._loss(logits, batch.labels, self.train_loss, train.label_smoothing)
         apart = self.model.apart(batch.inputs, batch.lengths, self._mixture())
@@ -100,8 +100,13 @@ class FusionModule(pl.LightningModule):
             return
         if self.parts is None:
             self._score(self.model(batch.inputs, batch.lengths), batch.labels)
+            return
+        apart = self.model.apart(batch.inputs, batch.lengths)
+        self.parts.add(apart.alone, batch.labels)
+        if self.trains_parts:
+            self.parts.weighing.add(apart.reads, batch.labels)
         else:
-            self.parts.add(self.model.apart(batch.inputs, batch.lengths), batch.labels)
+            self._score(self.model.logits(apart.reads), batch.labels)
 
     def _score(self, logits: Tensor, labels: Tensor) -> None:
         self._loss(logits, labels, self.val_loss)
@@ -130,8 +135,9 @@ class FusionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         if self.parts is not None:
-            for logits, labels in self.parts.weigh():
-                self._score(logits, labels)
+            if self.trains_parts:
+                for logits, labels in self.parts.weigh():
+                    self._score(logits, labels)
             self.log_dict(dict(self.parts.validated()))
         loss = self.val_loss.compute()
         if loss is None:
