@@ -22,6 +22,7 @@ from locomt.train.sampling import EpochSampler
 
 STEPS = 3  # an epoch: of 12 samples 5, 5 and 2
 STILL = ["--model.dropout", "0", "--model.drop_path", "0"]  # what each process draws for itself
+STILL += ["--train.unimodal_loss", "1"]  # losses that samples without a modality have no part in
 OPTIONS = ["--train.epochs", "2", "--train.checkpoint_minutes", "1e-9", "--data.max_bad", "0.1"]
 
 
