@@ -69,7 +69,7 @@ def test_shares_weigh_those_that_are_there() -> None:
     model = model_of("locomt")
     inputs = model.example_inputs(2)
     alone = model({"a": inputs["a"]})
-    model.set_shares({"a": 1.0, "b": 0.0})
+    model.set_shares({"a": 1.0, "b": 0.5})
     torch.testing.assert_close(model({"a": inputs["a"]}), alone)
     assert not torch.equal(model(inputs), model_of("locomt")(inputs))
 
@@ -84,8 +84,8 @@ def test_shares_are_kept_with_the_model(tmp_path: Path) -> None:
     torch.testing.assert_close(again(inputs), model(inputs))
     with pytest.raises(ValueError, match="shares: 'c' is not one of a, b, which the head reads"):
         model.set_shares({"c": 1.0})
-    with pytest.raises(ValueError, match="shares: expected one above 0, got none"):
-        model.set_shares({"a": 0.0, "b": 0.0})
+    with pytest.raises(ValueError, match="shares: expected of 'b' a number above 0, got 0"):
+        model.set_shares({"b": 0.0})
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -211,3 +211,19 @@ def test_a_modality_that_is_learned_by_heart_costs_nothing(tmp_path: Path) -> No
     assert last["gradient/strong"] > 0
     seen = {name: value or 0.0 for name, value in RunDirectory(tmp_path / "before").read_history()[-1].items()}
     assert seen["val_accuracy/strong"] > seen["val_accuracy"]  # a run without it says what is wrong
+
+
+def test_a_checkpoint_from_before_is_gone_on_with(tmp_path: Path) -> None:
+    recipe = load_recipe(trouble(tmp_path / "data"), "--train.epochs 2")
+
+    def stop(row: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(recipe, tmp_path / "run", on_epoch=stop)
+    last = RunDirectory(tmp_path / "run").last
+    checkpoint = torch.load(last, weights_only=True)
+    del checkpoint["parts"], checkpoint["shares"]
+    torch.save(checkpoint, last)
+    assert fit(recipe, tmp_path / "run", resume=True)["epoch"] in (1, 2)
+    assert Run.load(tmp_path / "run").model.config.shares == {}

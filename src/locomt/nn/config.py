@@ -185,11 +185,7 @@ class FusionConfig(Architecture):
         self._fill_pace()
         for name, share in self.shares.items():
             require(name in self.read, f"shares: {name!r} is not one of {', '.join(self.read)}, which the head reads")
-            require(0 <= share < math.inf, f"shares: expected of {name!r} a number from 0 on, got {share}")
-        require(
-            not self.shares or any(self.shares.get(name, 1) for name in self.read),
-            "shares: expected one above 0, got none",
-        )
+            require(0 < share < math.inf, f"shares: expected of {name!r} a number above 0, got {share}")
         count = own_parameters(self)
         require(
             count <= MOST_PARAMETERS,

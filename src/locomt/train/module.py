@@ -182,7 +182,7 @@ class FusionModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.global_rank == 0:  # it holds the sums of all processes
             self.train_loss.sums = checkpoint["train_loss"]
-            if self.parts is not None:
+            if self.parts is not None and "parts" in checkpoint:  # older ones do not have them
                 self.parts.restore(checkpoint["parts"])
 
     def configure_optimizers(self) -> Any:

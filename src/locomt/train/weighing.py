@@ -80,7 +80,8 @@ class Weighing:
 
             rule.step(objective)
             found = _shares(raw.detach()).tolist()
-        return {name: round(share, 4) for name, share in zip(self.names, found, strict=True)}
+        # Never 0: a sample may have that modality alone.
+        return {name: max(1e-4, round(share, 4)) for name, share in zip(self.names, found, strict=True)}
 
     def answers(self, shares: Mapping[str, float]) -> Iterator[tuple[Float[Tensor, "batch *steps outputs"], Tensor]]:
         """The logits and the labels of every batch."""
