@@ -16,7 +16,28 @@ from locomt.data import Batch, collate
 from locomt.train.recipe import Recipe
 
 
-class CropSampler(Sampler[tuple[int, float]]):
+class AroundSampler(Sampler[Any]):
+    """Says more of each index that another sampler gives.
+
+    Args:
+        sampler: takes a whole epoch from its beginning, and is told the epoch by `set_epoch`.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler = sampler
+
+    @property
+    def epoch(self) -> int:
+        return int(self.sampler.epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.sampler.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+
+class CropSampler(AroundSampler):
     """Adds to each index of an epoch where in its file the crop is, from 0 to 1, for all of a sample's modalities.
 
     It depends on the seed, the epoch and the place in the order alone: workers draw nothing, and a sample that is drawn
@@ -28,17 +49,8 @@ class CropSampler(Sampler[tuple[int, float]]):
     """
 
     def __init__(self, sampler: Any, seed: int) -> None:
-        self.sampler, self.seed = sampler, seed
-
-    @property
-    def epoch(self) -> int:
-        return int(self.sampler.epoch)
-
-    def set_epoch(self, epoch: int) -> None:
-        self.sampler.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        return len(self.sampler)
+        super().__init__(sampler)
+        self.seed = seed
 
     def __iter__(self) -> Iterator[tuple[int, float]]:
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(self.epoch,)))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from locomt.data import BadSample, ManifestDataset, Sample
 from locomt.train.augment_config import AugmentConfig
+from locomt.train.loading import AroundSampler
 from locomt.train.noise import noise_of
 
 if TYPE_CHECKING:
@@ -25,25 +26,8 @@ Numbered = tuple[Any, int, int]
 """An index of a dataset, the epoch, and the place in its order."""
 
 
-class NumberedSampler(Sampler[Numbered]):
-    """Adds the epoch and the place in its order to each index: what its random numbers are drawn from.
-
-    Args:
-        sampler: takes a whole epoch from its beginning, and is told the epoch by `set_epoch`.
-    """
-
-    def __init__(self, sampler: Any) -> None:
-        self.sampler = sampler
-
-    @property
-    def epoch(self) -> int:
-        return int(self.sampler.epoch)
-
-    def set_epoch(self, epoch: int) -> None:
-        self.sampler.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        return len(self.sampler)
+class NumberedSampler(AroundSampler):
+    """Adds the epoch and the place in its order to each index: what its random numbers are drawn from."""
 
     def __iter__(self) -> Iterator[Numbered]:
         return ((index, self.epoch, place) for place, index in enumerate(self.sampler))
