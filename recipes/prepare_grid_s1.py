@@ -10,7 +10,8 @@ see `prepare_grid.py`. Of every clip there are 75 vectors a modality, one a fram
   what changes from frame to frame.
 
 Both are standardised by the training clips. `--babble DB` adds the sound of six other clips of the same split, with a
-signal-to-noise ratio over the clip of so many decibels. Clips are split by sentence: 70 % to train, 10 % to validate,
+signal-to-noise ratio over the clip of so many decibels; with `--copies N` every training clip is there N times, with
+other babble each time. Clips are split by sentence: 70 % to train, 10 % to validate,
 20 % to test.
 """
 
@@ -20,11 +21,13 @@ import argparse
 import csv
 import random
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import av
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from prepare_grid import WORDS, spoken_words
 from torch import Tensor
 
@@ -32,6 +35,7 @@ from locomt.data.media.spectrogram import log_mel
 
 FRAMES, RATE, MELS = 75, 16_000, 40
 BOX = (slice(187, 247), slice(116, 204))  # rows and columns of the frame that the mouth of speaker 1 keeps to
+CELL = 4
 VOICES = 6
 SPLITS = {"train": 0.7, "val": 0.1, "test": 0.2}
 
@@ -42,6 +46,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder to write")
     parser.add_argument("--label", choices=tuple(WORDS), default="digit", help="the word to tell (default: digit)")
     parser.add_argument("--babble", type=float, help="add other clips' sound at this signal-to-noise ratio, dB")
+    parser.add_argument("--copies", type=int, default=1, help="of every training clip, in other babble (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the splits and the babble (default: 0)")
     args = parser.parse_args()
 
@@ -49,23 +54,34 @@ def main() -> None:
     if not clips:
         raise SystemExit(f"expected clips such as bbaf2n.mp4 in {args.source}, found none")
     splits = divide(clips, args.seed)
-    waves, lips = zip(*(read(clip) for clip in clips), strict=True)
+    if args.copies < 1 or (args.copies > 1 and args.babble is None):
+        raise SystemExit(f"--copies {args.copies}: expected 1 or more, and more than 1 only with --babble")
+    with ProcessPoolExecutor() as processes:
+        waves, lips = zip(*processes.map(read, clips), strict=True)
+    waves, lips = [torch.from_numpy(wave) for wave in waves], [torch.from_numpy(boxes) for boxes in lips]
+    takes = [(i, copy) for copy in range(args.copies) for i, split in enumerate(splits) if not copy or split == "train"]
+    sounds = [waves[i] for i, _ in takes]
     if args.babble is not None:
-        waves = add_babble(waves, splits, args.babble, args.seed)
-    parts = {"sound": [bands(wave) for wave in waves], "lips": [movements(boxes) for boxes in lips]}
+        sounds = [with_babble(waves, splits, i, args.babble, random.Random(f"{args.seed} {i} {n}")) for i, n in takes]
+    names = [f"{clips[i].stem}-{copy}" if copy else clips[i].stem for i, copy in takes]
+    save(args.out / "sound", names, standardised([bands(sound) for sound in sounds], [splits[i] for i, _ in takes]))
+    save(args.out / "lips", [clip.stem for clip in clips], standardised([movements(boxes) for boxes in lips], splits))
     rows = []
-    for name, values in parts.items():
-        (args.out / name).mkdir(parents=True, exist_ok=True)
-        for clip, features in zip(clips, standardised(values, splits), strict=True):
-            np.save(args.out / name / f"{clip.stem}.npy", features.numpy().astype(np.float16))
-    for clip, split in zip(clips, splits, strict=True):
-        files = {name: f"{name}/{clip.stem}.npy" for name in parts}
-        rows.append({"id": clip.stem, "split": split, "label": spoken_words(clip)[args.label], **files})
+    for name, (i, _) in zip(names, takes, strict=True):
+        files = {"sound": f"sound/{name}.npy", "lips": f"lips/{clips[i].stem}.npy"}
+        rows.append({"id": name, "split": splits[i], "label": spoken_words(clips[i])[args.label], **files})
     with (args.out / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     print(", ".join(f"{split}: {splits.count(split)} clips" for split in SPLITS))
+
+
+def save(folder: Path, names: Sequence[str], values: Sequence[Tensor]) -> None:
+    """A file of 16-bit floats for each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, features in zip(names, values, strict=True):
+        np.save(folder / f"{name}.npy", features.numpy().astype(np.float16))
 
 
 def divide(clips: Sequence[Path], seed: int) -> list[str]:
@@ -78,28 +94,26 @@ def divide(clips: Sequence[Path], seed: int) -> list[str]:
     return [names[min(place[" ".join(spoken_words(clip).values())], 2)] for clip in clips]
 
 
-def read(clip: Path) -> tuple[Tensor, Tensor]:
+def read(clip: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The sound, `[samples]` at 16 kHz, and the mouth's box in grey, `[75, 15, 22]` from 0 to 1."""
     with av.open(str(clip)) as container:
         boxes = [frame.to_ndarray(format="gray")[BOX] for frame in container.decode(video=0)]
     with av.open(str(clip)) as container:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
         pieces = [part.to_ndarray()[0] for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    wave = torch.from_numpy(np.concatenate(pieces))[: RATE * FRAMES // 25]
-    wave = torch.nn.functional.pad(wave, (0, RATE * FRAMES // 25 - len(wave)))
-    grey = torch.from_numpy(np.stack((boxes + boxes[-1:] * FRAMES)[:FRAMES])).float() / 255
-    return wave, torch.nn.functional.avg_pool2d(grey[:, None], 4)[:, 0]
+    wave = np.concatenate(pieces)[: RATE * FRAMES // 25]
+    wave = np.pad(wave, (0, RATE * FRAMES // 25 - len(wave)))
+    grey = np.stack((boxes + boxes[-1:] * FRAMES)[:FRAMES]).astype(np.float32) / 255
+    rows, columns = grey.shape[1] // CELL, grey.shape[2] // CELL
+    return wave, grey.reshape(FRAMES, rows, CELL, columns, CELL).mean(axis=(2, 4))
 
 
-def add_babble(waves: Sequence[Tensor], splits: Sequence[str], level: float, seed: int) -> list[Tensor]:
-    """Each wave with those of six others of its split, at so many decibels."""
-    draw, found = random.Random(f"{seed} babble"), []
-    for i, wave in enumerate(waves):
-        others = [j for j, split in enumerate(splits) if split == splits[i] and j != i]
-        noise = torch.stack([waves[j] / waves[j].square().mean().sqrt() for j in draw.sample(others, VOICES)]).sum(0)
-        power = wave.square().mean() / 10 ** (level / 10)
-        found.append(wave + noise * (power / noise.square().mean()).sqrt())
-    return found
+def with_babble(waves: Sequence[Tensor], splits: Sequence[str], i: int, level: float, draw: random.Random) -> Tensor:
+    """A wave with those of six others of its split, at so many decibels."""
+    others = [j for j, split in enumerate(splits) if split == splits[i] and j != i]
+    noise = torch.stack([waves[j] / waves[j].square().mean().sqrt() for j in draw.sample(others, VOICES)]).sum(0)
+    power = waves[i].square().mean() / 10 ** (level / 10)
+    return waves[i] + noise * (power / noise.square().mean()).sqrt()
 
 
 def bands(wave: Tensor) -> Tensor:

@@ -1,24 +1,33 @@
-"""What becomes of each modality in training: its own loss and score, its gradient, its share in the answer."""
+"""What becomes of each modality in training: its loss, score and skill, its gradient, its share in the answer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from locomt import ranks
 from locomt.nn.model import Alone, FusionModel
 from locomt.tasks import Scores, Task
 from locomt.train.mean_loss import MeanLoss
+from locomt.train.skill import Skill
 from locomt.train.weighing import Weighing
+
+
+UNDECIDED = 0.1
+"""What the losses of single modalities are worth while nothing tells anything yet."""
 
 
 class ByModality(nn.Module):
     """Follows the modalities that a model's head reads through training.
 
     Attributes:
-        shares: how much each counts in the answer, as the last validation found it; empty before.
+        skills: what each tells by itself, from 0 to 1, as the last validation found it; empty before. See `Skill`.
+        together: what the model's answer to all of them tells, likewise.
+        shares: how much each counts in the answer, as the last validation found it; empty where all count alike.
 
     Args:
         task: of the model.
@@ -34,7 +43,25 @@ class ByModality(nn.Module):
         self.val_loss = {name: MeanLoss() for name in self.names}
         self.gradients = {name: MeanLoss() for name in self.names}
         self.weighing = Weighing(task, self.names, model.head)
+        self._skills = {name: Skill(task, model.head) for name in self.names}
+        self._together = Skill(task, model.head)
+        self.skills: dict[str, float] = {}
+        self.together = 0.0
         self.shares: dict[str, float] = {}
+
+    @property
+    def worth(self) -> float:
+        """How much the losses of single modalities are worth going down, from 0 to 1.
+
+        All of it where the best modality tells as much by itself as all together: that is what the fused model has to
+        learn. Nothing where only several together tell anything: a modality alone can but be learned by heart. Between,
+        the square of the best one's part in what all tell. As long as nothing tells anything, a modality may only be
+        slow: a little, which is hardly in the way, and is enough once the loss of all together is gone.
+        """
+        if not self.skills:
+            return 0.0
+        best = max(self.skills.values())
+        return round(min(1.0, best / self.together) ** 2, 2) if self.together > 0 else UNDECIDED
 
     def loss(self, alone: Mapping[str, Alone], labels: Tensor, smoothing: float) -> Tensor:
         """The sum of the losses of what the model answers to each modality, of the samples that have it, over all."""
@@ -64,21 +91,37 @@ class ByModality(nn.Module):
             own = _of(answer, labels)
             if self.task.count(own):
                 self.val_loss[name].update(self.task.loss(answer.logits, own), len(own))
+                self._skills[name].add(answer.logits, own)
                 scores.update(answer.logits, own)
 
+    def add_answer(self, logits: Tensor, labels: Tensor) -> None:
+        """Take in what the model answers to all modalities of a batch of the validation split."""
+        self._together.add(logits, labels)
+
+    def measure_skills(self) -> None:
+        """Find what each modality tells of the validation split by itself."""
+        self.skills = {name: skill.measure() for name, skill in self._skills.items()}
+
     def weigh(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Find the shares; the logits and labels of each batch by them. The split is forgotten."""
-        self.shares = self.weighing.fit()
+        """Find the shares; the logits and labels of each batch by them. The split is forgotten.
+
+        Where no modality tells anything by itself all count alike: what each says has no sense without the others.
+        """
+        self.shares = self.weighing.fit() if max(self.skills.values()) > 0 else {}
         yield from self.weighing.answers(self.shares)
         self.weighing.batches.clear()
 
     def validated(self) -> Iterator[tuple[str, float]]:
-        """The loss and the metrics of each modality by itself on the validation split, by the names of their logs."""
+        """What logs are to have of the validation split: the skill of all together, and of each modality by itself the
+        loss, the metrics and the skill."""
+        self.together = self._together.measure()
+        yield "skill", self.together
         for name, scores in self._scored():
             if (loss := self.val_loss[name].compute()) is not None:
                 yield f"val_loss/{name}", loss
                 for metric, value in scores.compute()["metrics"].items():
                     yield f"val_{metric}/{name}", math.nan if value is None else float(value)
+                yield f"skill/{name}", self.skills[name]
             scores.reset()
 
     def trained(self) -> Iterator[tuple[str, float]]:
@@ -93,15 +136,21 @@ class ByModality(nn.Module):
             assert isinstance(scores, Scores)
             yield name, scores
 
-    def sums(self) -> list[dict[str, Tensor]]:
-        """What a checkpoint within an epoch has to keep; `restore` takes it back."""
-        return [{name: mean.sums for name, mean in means.items()} for means in (self.train_loss, self.gradients)]
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint has to keep, of all processes together; `restore` takes it back."""
+        kept = [{name: ranks.total(mean.sums) for name, mean in means.items()} for means in self._sums]
+        return {"sums": kept, "skills": self.skills, "together": self.together, "shares": self.shares}
 
-    def restore(self, sums: Sequence[Mapping[str, Tensor]]) -> None:
-        """Go on with the sums of a checkpoint."""
-        for means, kept in zip((self.train_loss, self.gradients), sums, strict=True):
+    def restore(self, state: Mapping[str, Any], *, first: bool) -> None:
+        """Go on with a checkpoint's; the first process takes the sums, which are those of all."""
+        self.skills, self.together, self.shares = state["skills"], state["together"], state["shares"]
+        for means, kept in zip(self._sums, state["sums"], strict=True) if first else ():
             for name, value in kept.items():
                 means[name].sums = value
+
+    @property
+    def _sums(self) -> tuple[dict[str, MeanLoss], ...]:
+        return self.train_loss, self.gradients
 
 
 def _of(answer: Alone, labels: Tensor) -> Tensor:

@@ -64,12 +64,12 @@ class TrainConfig:
         weight_decay: not applied to biases, norms, positions, [CLS] and bottleneck tokens.
         warmup_epochs: linear warm-up from 0, in epochs; fractions are allowed. Then the rate follows a cosine
             to 0.
-        unimodal_loss: weight of the loss of each modality by itself: of what the model answers with the others missing
-            (in the spirit of Wang, Tran and Feiszli, CVPR 2020). With it no modality stays untrained because another is
-            learned by heart first; and after every epoch the validation split says how much each counts in the answer
-            (`shares` in the model's `config.json`). The fusion layers run once more for each modality in training, at
-            inference nothing is added. 1 is a good weight where one modality alone is better than all together; it is
-            in the way where only several together say anything. 0 turns it off.
+        unimodal_loss: most that the loss of each modality by itself counts: of what the model answers with the others
+            missing (in the spirit of Wang, Tran and Feiszli, CVPR 2020). So no modality stays untrained because another
+            is learned by heart first. What it counts follows what the validation split says: see
+            `locomt.train.by_modality.ByModality.worth`. The split also says how much each modality counts in the answer
+            (`shares` in the model's `config.json`). While it counts the fusion layers run once more for each modality
+            in training; at inference nothing is added. Without a validation split, or with 0, there are no such losses.
         label_smoothing: share of the target spread evenly over all classes, in [0, 1). Not for regression.
         clip_norm: largest norm of the gradient; longer ones are scaled down. 0 turns it off.
         precision: `32` or `bf16-mixed`.
@@ -105,7 +105,7 @@ class TrainConfig:
     momentum: float = 0.9
     weight_decay: float = 0.0
     warmup_epochs: float = 0.0
-    unimodal_loss: float = 0.0
+    unimodal_loss: float = 1.0
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
     precision: str | int = "32"

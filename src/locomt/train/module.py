@@ -24,6 +24,9 @@ from locomt.train.optim import make_optimizer, make_schedule
 from locomt.train.recipe import Recipe
 from locomt.train.standards import standards_of
 
+TRIAL = 0.1
+"""Of all steps: the first ones, in which single modalities have losses whatever validation says of them."""
+
 
 class TrainingError(ValueError):
     """Training that cannot go on: says why and which field to change."""
@@ -55,7 +58,6 @@ class FusionModule(pl.LightningModule):
         self.validated: float | None = None
         self.empty = False
         self.parts = ByModality(recipe.data.target, labels, model) if len(model.config.read) > 1 else None
-        self.trains_parts = self.parts is not None and recipe.train.unimodal_loss > 0
         self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed, standards_of(model))
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
@@ -82,13 +84,25 @@ class FusionModule(pl.LightningModule):
 
     def _train_loss(self, batch: Batch, index: int) -> Tensor:
         """The loss that a step goes down, of a batch with samples in it."""
-        train = self.recipe.train
-        if self.parts is None or not self.trains_parts:
+        smoothing = self.recipe.train.label_smoothing
+        if self.parts is None or not (weight := self._weight_of_parts()):
             logits = self.model(batch.inputs, batch.lengths, self._mixture())
-            return self._loss(logits, batch.labels, self.train_loss, train.label_smoothing)
+            return self._loss(logits, batch.labels, self.train_loss, smoothing)
         apart = self.model.apart(batch.inputs, batch.lengths, self._mixture())
-        together = self._loss(self.model.logits(apart.reads), batch.labels, self.train_loss, train.label_smoothing)
-        return together + train.unimodal_loss * self.parts.loss(apart.alone, batch.labels, train.label_smoothing)
+        together = self._loss(self.model.logits(apart.reads), batch.labels, self.train_loss, smoothing)
+        return together + weight * self.parts.loss(apart.alone, batch.labels, smoothing)
+
+    def _weight_of_parts(self) -> float:
+        """What the losses of single modalities count beside that of all together."""
+        if self.parts is None or not self._weighs:
+            return 0.0
+        trial = self.trainer.global_step < TRIAL * self.trainer.estimated_stepping_batches
+        return self.recipe.train.unimodal_loss * (1.0 if trial else self.parts.worth)
+
+    @property
+    def _weighs(self) -> bool:
+        """Whether single modalities have losses: validation has to say what they are worth."""
+        return self.recipe.train.unimodal_loss > 0 and self.trainer.limit_val_batches > 0
 
     def _mixture(self) -> ViewMixture | None:
         """Of views, in place of the model's table."""
@@ -103,7 +117,7 @@ class FusionModule(pl.LightningModule):
             return
         apart = self.model.apart(batch.inputs, batch.lengths)
         self.parts.add(apart.alone, batch.labels)
-        if self.trains_parts:
+        if self._weighs:
             self.parts.weighing.add(apart.reads, batch.labels)
         else:
             self._score(self.model.logits(apart.reads), batch.labels)
@@ -111,6 +125,8 @@ class FusionModule(pl.LightningModule):
     def _score(self, logits: Tensor, labels: Tensor) -> None:
         self._loss(logits, labels, self.val_loss)
         self.scores.update(logits, labels)
+        if self.parts is not None:
+            self.parts.add_answer(logits, labels)
 
     def _count(self, split: str, batch: Batch) -> None:
         self.bad.add(split, batch.bad)
@@ -135,7 +151,8 @@ class FusionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         if self.parts is not None:
-            if self.trains_parts:
+            self.parts.measure_skills()
+            if self._weighs:
                 for logits, labels in self.parts.weigh():
                     self._score(logits, labels)
             self.log_dict(dict(self.parts.validated()))
@@ -156,6 +173,7 @@ class FusionModule(pl.LightningModule):
         self.log("train_loss", loss)
         if self.parts is not None:
             self.log_dict(dict(self.parts.trained()))
+            self.log("unimodal_weight", self._weight_of_parts())
 
     def _check_finite(self, loss: float) -> None:
         """Stop before an epoch that came to no numbers is kept."""
@@ -176,14 +194,15 @@ class FusionModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_loss"] = ranks.total(self.train_loss.sums)
         if self.parts is not None:
+            checkpoint["parts"] = self.parts.state()
             checkpoint["shares"] = self.parts.shares
-            checkpoint["parts"] = [{n: ranks.total(sums) for n, sums in kept.items()} for kept in self.parts.sums()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.global_rank == 0:  # it holds the sums of all processes
+        first = self.global_rank == 0
+        if first:  # it holds the sums of all processes
             self.train_loss.sums = checkpoint["train_loss"]
-            if self.parts is not None and "parts" in checkpoint:  # older ones do not have them
-                self.parts.restore(checkpoint["parts"])
+        if self.parts is not None and isinstance(state := checkpoint.get("parts"), dict):  # older ones do not have it
+            self.parts.restore(state, first=first)
 
     def configure_optimizers(self) -> Any:
         config = self.recipe.train

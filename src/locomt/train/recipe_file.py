@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from locomt.hints import unknown_name
 from locomt.train.config import RecipeError, require
-from locomt.train.origin import is_foreign, refusal, within
+from locomt.train.origin import is_foreign, is_run, refusal, within
 from locomt.train.overrides import override, parse_overrides
 from locomt.train.pretrained_input import fill_auto
 from locomt.train.recipe import SECTIONS, Recipe
@@ -23,6 +23,10 @@ from locomt.train.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
+
+
+EARLIER = {"unimodal_loss": 0.0}
+"""Fields of `train` that older runs lack, and the value that they were trained by, where that is not the default."""
 
 
 def load_recipe(path: str | Path, overrides: str | Sequence[str] = ()) -> Recipe:
@@ -75,6 +79,8 @@ def _written(path: Path, overrides: str | Sequence[str]) -> tuple[dict[str, Any]
             f"{path}: expected section {section!r:.60} to hold fields, got {content!r:.60}",
         )
     values = {section: content or {} for section, content in values.items()}
+    if is_run(path):  # it holds all fields; of those that came later, what runs did before
+        values["train"] = EARLIER | values.get("train", {})
     pairs = parse_overrides(overrides)
     for name, value in pairs:
         override(values, name, value)

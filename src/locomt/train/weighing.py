@@ -12,12 +12,10 @@ from torch.nn.functional import linear
 from locomt import ranks
 from locomt.nn.readout import ReadOut, weight
 from locomt.tasks import Task
+from locomt.train.few_numbers import lowest
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
-
-STEPS = 30
-"""Of the optimiser; it has found its place in fewer."""
 
 
 class Weighing:
@@ -51,6 +49,7 @@ class Weighing:
                 there.append(like.new_zeros(*like.shape[:2], 1, dtype=torch.float32))
         self.batches.append((torch.stack(logits), torch.stack(there), labels))
 
+    @torch.inference_mode(False)
     def fit(self) -> dict[str, float]:
         """The shares of the lowest loss, whose mean is 1; all processes together. Without any sample none.
 
@@ -60,26 +59,16 @@ class Weighing:
         total = int(ranks.total(torch.tensor(float(samples), device=self.head.weight.device)))
         if not total:
             return {}
-        with torch.inference_mode(False), torch.enable_grad():
-            batches = [tuple(part.clone() for part in batch) for batch in self.batches]
-            bias = self.head.bias.detach().clone()
-            raw = torch.zeros(len(self.names), device=bias.device, requires_grad=True)
-            rule = torch.optim.LBFGS([raw], max_iter=STEPS, line_search_fn="strong_wolfe")
+        batches = [tuple(part.clone() for part in batch) for batch in self.batches]
+        bias = self.head.bias.detach().clone()
 
-            def objective() -> float:
-                raw.grad = torch.zeros_like(raw)
-                loss = torch.zeros((), device=bias.device)
-                for logits, there, labels in batches:
-                    if count := self.task.count(labels):
-                        part = count * self.task.loss(_mixed(logits, there, _shares(raw), bias, self.task), labels, 0.0)
-                        part.backward()
-                        loss += part.detach()
-                both = ranks.total(torch.cat([loss[None], raw.grad])) / total
-                raw.grad = both[1:] + raw.detach() / total
-                return float(both[0] + raw.detach().square().sum() / 2 / total)
+        def losses(raw: Tensor) -> Iterator[Tensor]:
+            for logits, there, labels in batches:
+                if count := self.task.count(labels):
+                    yield count * self.task.loss(_mixed(logits, there, _shares(raw), bias, self.task), labels)
 
-            rule.step(objective)
-            found = _shares(raw.detach()).tolist()
+        raw, _ = lowest(torch.zeros(len(self.names), device=bias.device), losses, total, prior=1.0)
+        found = _shares(raw).tolist()
         # Never 0: a sample may have that modality alone.
         return {name: max(1e-4, round(share, 4)) for name, share in zip(self.names, found, strict=True)}
 
