@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from locomt.compare.table import spread
+from locomt.compare.score_table import spread
 from locomt.nn.config import FUSIONS
-from locomt.train.best_part import PAGE, advice, below, is_share
+from locomt.train.below_its_part import PAGE, advice, below, is_share
 
 Entry = Mapping[str, Any]
 

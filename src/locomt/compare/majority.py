@@ -10,7 +10,7 @@ from torch import Tensor
 from locomt.data import DataConfig
 from locomt.data.manifest import read_manifest
 from locomt.tasks import LabelError
-from locomt.tasks.names import places_of
+from locomt.tasks.class_names import places_of
 
 
 def majority(data: DataConfig, labels: Sequence[str]) -> dict[str, float | None]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from locomt.compare import figures
 from locomt.compare.best_part import below_best_part
-from locomt.compare.table import cells_of, rows_of, spread
+from locomt.compare.score_table import cells_of, rows_of, spread
 from locomt.train.run_directory import RunDirectory, write_text
 
 Entry = Mapping[str, Any]

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from locomt.data.config import DataConfig
     from locomt.data.dataset import FileDataset, ManifestDataset
     from locomt.data.errors import DataError, FeatureError, ManifestError, MediaError, NoStreamError, SilentError
-    from locomt.data.features import read_features
+    from locomt.data.feature_files import read_features
     from locomt.data.kinds import AudioSource, FeatureSource, ImageSource, Source, TextSource, VideoSource
     from locomt.data.labels import label_list
     from locomt.data.manifest import read_manifest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from locomt.studies.arms import baselines, study
 from locomt.studies.page import (
     Document,
     comparison_table,
@@ -14,7 +15,6 @@ from locomt.studies.page import (
 )
 from locomt.studies.plan import Plan
 from locomt.studies.plots import against_cost
-from locomt.studies.study import baselines, study
 
 NAME = "baselines"
 TITLE = "LoCoMT against its baselines"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from locomt.nn.config import FUSIONS
+from locomt.studies.arms import baselines, study
 from locomt.studies.baselines import PAIRS, report, summary
 from locomt.studies.baselines import figures as figures_by_score
 from locomt.studies.numbers import mean_of
 from locomt.studies.page import Document, arms_of, comparison_table, scale_of, scores, spread, verdicts
 from locomt.studies.plan import Plan
 from locomt.studies.plots import against_cost
-from locomt.studies.study import baselines, study
 
 __all__ = ["NAME", "QUESTION", "TITLE", "events", "figures", "page", "run", "summary"]
 

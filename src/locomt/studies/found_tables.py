@@ -17,6 +17,7 @@ from locomt.search.question import Question
 from locomt.search.search import search
 from locomt.search.space import Space
 from locomt.studies import hand_made, shared_weights
+from locomt.studies.arms import Arm, alone, study
 from locomt.studies.datasets import DataSet
 from locomt.studies.page import (
     Document,
@@ -31,7 +32,6 @@ from locomt.studies.page import (
 )
 from locomt.studies.plan import Plan
 from locomt.studies.plots import against_cost, drawing
-from locomt.studies.study import Arm, alone, study
 from locomt.train.recipe import Recipe
 from locomt.views import ViewTable
 

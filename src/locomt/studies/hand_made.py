@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from locomt.search.candidate import with_table
 from locomt.search.final import differing
+from locomt.studies.arms import Arm
 from locomt.studies.datasets import DataSet
 from locomt.studies.numbers import mean_of
 from locomt.studies.page import Document, arms_of, comparisons, scores
-from locomt.studies.study import Arm
 from locomt.train.recipe import Recipe
 from locomt.views import ViewTable
 

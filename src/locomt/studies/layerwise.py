@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from locomt.studies.arms import Arm, alone, study
 from locomt.studies.datasets import DataSet
 from locomt.studies.page import (
     Document,
@@ -16,7 +17,6 @@ from locomt.studies.page import (
 )
 from locomt.studies.plan import Plan
 from locomt.studies.plots import by_arm
-from locomt.studies.study import Arm, alone, study
 from locomt.train.recipe import Recipe
 from locomt.views import STRATEGIES, ViewTable
 

@@ -13,10 +13,10 @@ from locomt.cost.measured import peak_bytes
 from locomt.cost.timing import paired_seconds
 from locomt.files import to_json, write_text
 from locomt.studies import read_results
+from locomt.studies.arms import RESULTS, machine
 from locomt.studies.page import Document, head, table
 from locomt.studies.plan import Plan, StudyError
 from locomt.studies.plots import drawing
-from locomt.studies.study import RESULTS, machine
 from locomt.train.runs import torch_threads
 from locomt.views import View
 

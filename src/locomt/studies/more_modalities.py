@@ -6,6 +6,7 @@ from typing import Any
 
 from locomt.compare.figures import colours
 from locomt.nn.config import FUSIONS
+from locomt.studies.arms import baselines, study
 from locomt.studies.baselines import PAIRS
 from locomt.studies.numbers import mean_of
 from locomt.studies.page import (
@@ -20,7 +21,6 @@ from locomt.studies.page import (
 )
 from locomt.studies.plan import Plan
 from locomt.studies.plots import drawing
-from locomt.studies.study import baselines, study
 
 NAME = "modalities"
 TITLE = "More than two modalities"

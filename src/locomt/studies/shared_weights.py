@@ -17,11 +17,11 @@ from locomt.search.methods.elastic import elastic_job
 from locomt.search.question import Question
 from locomt.search.search import search
 from locomt.search.space import Space
+from locomt.studies.arms import Arm
 from locomt.studies.datasets import DataSet
 from locomt.studies.numbers import difference, mean_of
 from locomt.studies.page import Document, arms_of, scale_of, scores, spread, table, told
 from locomt.studies.plan import Plan
-from locomt.studies.study import Arm
 from locomt.train.evaluation import Run, evaluate
 from locomt.train.recipe import Recipe
 from locomt.train.runs import Job, device_of

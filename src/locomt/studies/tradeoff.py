@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from locomt.studies.arms import Arm, alone, study
 from locomt.studies.datasets import DataSet
 from locomt.studies.numbers import mean_of
 from locomt.studies.page import (
@@ -18,7 +19,6 @@ from locomt.studies.page import (
 )
 from locomt.studies.plan import Plan
 from locomt.studies.plots import against_cost
-from locomt.studies.study import Arm, alone, study
 from locomt.train.recipe import Recipe
 
 NAME = "tradeoff"

@@ -48,7 +48,7 @@ class TextSource(Source):
 
     def spec(self) -> TextSpec:
         """Its vocabulary is that of the tokenizer, which is loaded for this unless it is `bytes`."""
-        from locomt.data.text import vocabulary_size
+        from locomt.data.tokenizer import vocabulary_size
         from locomt.nn.encoder import encoder_config
 
         encoder = encoder_config(self.encoder) if self.encoder else None
@@ -75,7 +75,7 @@ class TextSource(Source):
         Raises:
             DataError: the text has another number of tokens, or none.
         """
-        from locomt.data.text import tokenize
+        from locomt.data.tokenizer import tokenize
 
         ids = tokenize(text, self.tokenizer)
         if steps is not None and len(ids) != steps:

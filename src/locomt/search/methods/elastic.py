@@ -15,7 +15,7 @@ from locomt.search.elastic_front import keep_front
 from locomt.search.front import Entry, best, front
 from locomt.search.ledger import describe, samples_of
 from locomt.search.scoring import validation_scores
-from locomt.search.source import is_dense, load_fitting
+from locomt.search.starting_run import is_dense, load_fitting
 from locomt.search.tables import cheapest_view, strategies, table_of, within
 from locomt.search.work import Work
 from locomt.train.evaluation import Run

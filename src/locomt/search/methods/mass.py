@@ -14,7 +14,7 @@ from locomt.files import to_json, write_text
 from locomt.nn.model import FusionModel
 from locomt.search.attention_mass import AttentionMass, measure_mass
 from locomt.search.candidate import Candidate
-from locomt.search.source import load_fitting
+from locomt.search.starting_run import load_fitting
 from locomt.search.work import Work
 from locomt.train.evaluation import Run, evaluate
 from locomt.train.loading import make_loader
