@@ -124,8 +124,8 @@ def views(text: str, modalities: Sequence[str], first_layer: int) -> str:
     table = ViewTable.parse(text, modalities)
     heads = table.num_heads
     seen = list(dict.fromkeys(view.text for layer in table.layers for view in layer.heads))
-    crosses = [view for view in seen if view not in ("self", "multi")]
-    shades = {"self": "#3f8fd0", "multi": "#7d8794"} | {v: CROSS[i % len(CROSS)] for i, v in enumerate(crosses)}
+    shades = {"self": "#3f8fd0", "multi": "#7d8794"}
+    shades |= {view: CROSS[i % len(CROSS)] for i, view in enumerate(view for view in seen if view not in shades)}
     out: list[str] = []
     with _drawing(5.0, 0.8 + 0.34 * len(table.layers), out, "views") as axes:
         for row, layer in enumerate(table.layers):

@@ -13,7 +13,7 @@ from locomt.data import Batch
 from locomt.nn.block import Block
 from locomt.nn.model import FusionModel
 from locomt.search.budget import SearchError
-from locomt.views import View
+from locomt.views import MULTI, View
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -68,7 +68,7 @@ def measure_mass(model: FusionModel, batches: Iterable[Batch], device: torch.dev
         SearchError: the model is another one.
     """
     table = model.table
-    if table is None or any(view.text != "multi" for layer in table.layers for view in layer.heads):
+    if table is None or any(view != MULTI for layer in table.layers for view in layer.heads):
         raise SearchError(
             f"attention mass is measured where every head sees everything: expected a model of fusion 'multiall', got "
             f"{model.config.fusion!r}"
