@@ -44,7 +44,8 @@ class DataConfig:
         modalities: name -> source, in the order in which the model has them. A mapping such as
             `{"kind": "video", "column": "clip"}` is turned into the source of that kind.
         labels: the names of the classes, as `locomt.tasks.class_names.clean` has them, in the order of the model's
-            outputs. Left out: the labels of the training split, sorted; an ordinal task then needs numbers. Not for regression.
+            outputs. Left out: the labels of the training split, sorted; an ordinal task then needs numbers. Not for
+            regression.
         steps: modalities whose every step carries a label; the label column then holds one a step, joined by
             `;`. One class or number each, features or text.
         seconds: how much of a clip, from its beginning, the events of a `temporal` task lie in.

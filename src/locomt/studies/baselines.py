@@ -39,7 +39,7 @@ def page(document: Document) -> str:
 
 
 def report(document: Document, title: str, question: str, more: Sequence[str] = ()) -> str:
-    """The page of any study whose arms are LoCoMT and its baselines; `more` lines come before its tasks."""
+    """Write the page of a study whose arms are LoCoMT and its baselines. `more` lines stand before the tasks."""
     lines = head(document, title, question)
     lines += ["", "## Answer", "", verdicts(document, PAIRS), ""]
     lines += [f"![test score against attention FLOPs]({document['study']}.svg)", ""]

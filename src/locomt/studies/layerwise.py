@@ -32,7 +32,7 @@ PAIRS = (("ascending", "descending"), ("ascending", "spread"), ("descending", "s
 
 def run(plan: Plan) -> dict[str, Any]:
     def arms(data_set: DataSet, recipe: Recipe) -> list[Arm]:
-        """One a strategy; those whose tables come out the same once, under all their names."""
+        """Make one arm for each strategy. Strategies that make the same table share an arm."""
         names: dict[ViewTable, list[str]] = {}
         model = recipe.model
         for strategy in STRATEGIES:

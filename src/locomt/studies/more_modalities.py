@@ -33,7 +33,7 @@ def run(plan: Plan) -> dict[str, Any]:
 
 
 def costs(document: Document) -> list[tuple[str, int, dict[str, float]]]:
-    """(task, m, fusion -> score pairs of the fusion layers over Multiall's), fewest modalities first."""
+    """(task, its number of modalities, fusion -> score pairs over Multiall's) of each task, fewest modalities first."""
     found = []
     for task in document["tasks"]:
         pairs = {arm["name"]: arm["fusion_score_pairs"] for arm in document["arms"] if arm["task"] == task["name"]}

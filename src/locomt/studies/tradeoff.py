@@ -33,7 +33,7 @@ SMALL_SHARES = (0.0, 0.5, 1.0)
 
 
 def layer_counts(depth: int) -> tuple[int, ...]:
-    """1, 2, 4 and so on, up to all layers of the model."""
+    """1, 2, 4 and so on, and all layers of the model."""
     return tuple(dict.fromkeys([*(2**n for n in range(depth) if 2**n < depth), depth]))
 
 
@@ -66,12 +66,12 @@ def run(plan: Plan) -> dict[str, Any]:
 
 
 def _grid(document: Document) -> list[Document]:
-    """The arms that are fused."""
+    """The arms that are fused models."""
     return [arm for arm in document["arms"] if "share" in arm["facts"]]
 
 
 def _lines(document: Document) -> dict[str, list[str]]:
-    """Number of fusion layers -> its arms, from no cross heads to all."""
+    """Number of fusion layers -> its arms, from no cross heads to all cross heads."""
     found: dict[str, list[str]] = {}
     for arm in sorted(_grid(document), key=lambda arm: (arm["facts"]["layers"], arm["facts"]["share"])):
         members = found.setdefault(f"{arm['facts']['layers']} fusion layers", [])
