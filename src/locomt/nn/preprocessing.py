@@ -5,7 +5,7 @@ The file is anybody's: what is computed with is looked at first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def read_preprocessing(source: str | Path) -> Pictures | Sound | None:
     folder = checkpoint_folder(str(source), weights=False)
     kind = str(read_json(folder / CONFIG).get("model_type"))
     path = folder / PROCESSOR
-    readers = {VIT: pictures_of, AST: sound_of}
+    readers: dict[str, Callable[[Path, Mapping[str, Any]], Pictures | Sound]] = {VIT: pictures_of, AST: sound_of}
     return readers[kind](path, read_json(path)) if kind in readers and path.is_file() else None
 
 
