@@ -23,7 +23,7 @@ _HOMES = {
     "config": ("DataConfig",),
     "dataset": ("FileDataset", "ManifestDataset"),
     "errors": ("DataError", "FeatureError", "ManifestError", "MediaError", "NoStreamError", "SilentError"),
-    "features": ("read_features",),
+    "feature_files": ("read_features",),
     "kinds": ("AudioSource", "FeatureSource", "ImageSource", "Source", "TextSource", "VideoSource"),
     "labels": ("label_list",),
     "manifest": ("read_manifest",),
