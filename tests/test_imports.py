@@ -142,6 +142,14 @@ def test_public_names_are_there(name: str) -> None:
     assert name in dir(locomt)
 
 
+@pytest.mark.parametrize("package", sorted(name for name, path in MODULES.items() if path.name == "__init__.py"))
+def test_names_of_packages_are_there(package: str) -> None:
+    """Some are imported when they are asked for, by a table that says in which module they are."""
+    module = import_module(package)
+    for name in getattr(module, "__all__", ()):
+        assert getattr(module, name) is not None
+
+
 def test_unknown_public_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Veiw'"):
         locomt.Veiw  # noqa: B018

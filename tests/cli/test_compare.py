@@ -13,7 +13,7 @@ import yaml
 
 from feature_project import make_project
 from locomt.cli.main import main
-from locomt.compare.table import spread
+from locomt.compare.score_table import spread
 from locomt.lock import locked
 from locomt.train import load_recipe
 

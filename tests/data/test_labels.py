@@ -9,8 +9,8 @@ import torch
 
 from locomt.data import DataConfig, ManifestError, label_list, read_manifest
 from locomt.tasks import LabelError
+from locomt.tasks.class_names import places_of
 from locomt.tasks.events import parse_events
-from locomt.tasks.names import places_of
 
 PLACES = {"cat": 0, "dog": 1, "owl": 2}
 FEATURES = {"f": {"kind": "features", "column": "f", "dim": 2, "max_length": 9}}

@@ -15,7 +15,7 @@ from tokenizers.models import BPE, WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from locomt.data import DataError, TextSource
-from locomt.data.text import byte_ids, tokenize, vocabulary_size
+from locomt.data.tokenizer import byte_ids, tokenize, vocabulary_size
 from locomt.nn.config import ConfigError
 from text_encoders import save_encoder
 

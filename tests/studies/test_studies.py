@@ -10,9 +10,9 @@ import pytest
 
 from locomt.cli.main import main
 from locomt.studies import Plan, StudyError, load_study, read_results, render
+from locomt.studies.arms import Arm, study
 from locomt.studies.datasets import DATA_SETS, DataSet
 from locomt.studies.page import compared, verdict
-from locomt.studies.study import Arm, study
 from locomt.train.recipe import Recipe
 from study_results import Made, check_study, words
 from tiny_data_set import make_data_set

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from locomt.tasks import IGNORED, TASKS, LabelError, Task
-from locomt.tasks.names import places_of
+from locomt.tasks.class_names import places_of
 from locomt.tasks.ordinal import threshold_logits
 
 LABELS = ["1", "2", "3"]

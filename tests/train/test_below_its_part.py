@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from feature_project import make_project
-from locomt.train.best_part import below, of_run
+from locomt.train.below_its_part import below, of_run
 from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import load_recipe
 

@@ -174,7 +174,7 @@ def show(document: dict[str, Any]) -> None:
     """The table on stdout, one a recipe; before them what is worse than its best part."""
     from locomt.cli.output import print_table
     from locomt.compare.best_part import below_best_part
-    from locomt.compare.table import cells_of, rows_of, spread
+    from locomt.compare.score_table import cells_of, rows_of, spread
 
     for finding in below_best_part(document):
         print(finding.line)
@@ -206,7 +206,7 @@ def show(document: dict[str, Any]) -> None:
 def _show_classes(recipe: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Precision, recall and F1 of every class, all models side by side."""
     from locomt.cli.output import print_table
-    from locomt.compare.table import spread
+    from locomt.compare.score_table import spread
 
     lines = [
         (label, row["name"], *(spread(scores[label][name]["mean"], scores[label][name]["std"]) for name in OF_CLASSES))

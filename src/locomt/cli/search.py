@@ -86,7 +86,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.notes import say_notes
     from locomt.cli.output import print_json
     from locomt.search.budget import Budget
-    from locomt.search.source import recipe_of
+    from locomt.search.starting_run import recipe_of
     from locomt.train.recipe_file import load_recipe
 
     if args.config is None and args.source is None:

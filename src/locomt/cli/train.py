@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.main import DIVERGED
     from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
-    from locomt.train.best_part import of_run
+    from locomt.train.below_its_part import of_run
     from locomt.train.recipe_file import load_recipe
     from locomt.train.run_directory import RunDirectory
 

@@ -1,4 +1,4 @@
-"""Which fused models of a comparison are worse than the best of their modalities alone."""
+"""Find fused models of a comparison that are worse than the best of their modalities alone."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from locomt.compare.table import spread
+from locomt.compare.score_table import spread
 from locomt.nn.config import FUSIONS
-from locomt.train.best_part import PAGE, advice, below, is_share
+from locomt.train.below_its_part import PAGE, advice, below, is_share
 
 Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Fused models that are worse than the best modality alone of theirs.
+    """Fused models that are worse than the best of their modalities alone.
 
     Attributes:
-        line: a sentence: which, by how much, and what to do.
-        recipe: its name.
-        part: the modality.
+        line: a sentence: which models, by how much, and what to do.
+        recipe: the name of the recipe.
+        part: the best modality.
         models: model -> by how much its mean is worse, in the metric's unit.
     """
 
@@ -31,12 +31,13 @@ class Finding:
 
 
 def below_best_part(document: Entry) -> list[Finding]:
-    """One for each recipe and best part; none where no fused model is below its own.
+    """Find models below their best part: a finding for each recipe and best part.
 
-    Means over the seeds are compared. The spread is said and not allowed for: what is within it may be chance.
+    Means over the seeds are compared. The spread is named but not taken into account: a difference within it may be
+    chance.
 
     Args:
-        document: `models` and `recipes` as `locomt.compare.compare.compare` returns them, today's or older ones.
+        document: `models` and `recipes` as `locomt.compare.compare.compare` returns them, or returned them before.
     """
     findings = []
     for recipe in document["recipes"]:
@@ -72,13 +73,13 @@ def _sentence(models: Mapping[str, str], rows: Mapping[str, Entry], part: str, m
     score = spread(scale * best["mean"], best["std"] and scale * best["std"], digits=1 if share else 3)
     listed = " and ".join(filter(None, [", ".join(amounts[:-1]), amounts[-1]]))
     how = "points below" if share else "worse than"
-    fewer = best.get("skipped", 0) > rows[first].get("skipped", 0)  # which is no like with like
+    fewer = best.get("skipped", 0) > rows[first].get("skipped", 0)  # so the two are not scored on the same samples
     of = f", on the {best['samples']} of {best['samples'] + best['skipped']} samples that have it" if fewer else ""
     return f"{listed} {how} {part} alone (test {best['metric']} {score}{of})"
 
 
 def _train_of(recipe: Entry, document: Entry) -> Entry:
-    """The recipe's `train` section, the weight of the parts' losses being set where it was tuned."""
+    """The recipe's `train` section; the weight of the parts' losses counts as set if it was tuned."""
     tuned = {name for entry in document.get("tuning", []) for point in entry["points"] for name in point["values"]}
     train: Entry = recipe["settings"]["train"]
     return {**train, "unimodal_loss": 1.0} if "train.unimodal_loss" in tuned else train

@@ -1,4 +1,4 @@
-"""LoCoMT, its baselines and single modalities on one recipe: trained or found, scored over seeds, and costed."""
+"""Compare LoCoMT, its baselines and single modalities on one recipe: train, score over seeds, and cost them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from locomt.train.runs import Runner, torch_threads
 
 
 class CompareError(ValueError):
-    """A comparison that cannot be made."""
+    """A comparison cannot be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,13 @@ class Comparison:
     """What to compare.
 
     Attributes:
-        name: of the recipe, in tables and folders.
-        recipe: what all models have in common; `model.fusion` and `train.seed` are set for each run.
-        models: names as `model_recipe` knows them.
-        seeds: a run each.
-        grid: fields to tune, for every model alike; empty for none.
-        tune_seeds: over which a point's validation metric is averaged. A run that is both tuned on and compared is
-            done once.
+        name: the name of the recipe in tables and folders.
+        recipe: what all models share; `model.fusion` and `train.seed` are set for each run.
+        models: names that `model_recipe` knows.
+        seeds: the seeds to train every model with.
+        grid: fields to tune, the same for every model; empty for none.
+        tune_seeds: seeds over which a point's validation metric is averaged. A run that serves tuning and comparison
+            is trained once.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Comparison:
 
     @property
     def parts(self) -> list[Model]:
-        """The models, to be tuned alike."""
+        """The models, all with the same grid."""
         return [
             ComparedModel(group=self.name, name=name, recipe=self.recipe, grid=self.grid, tune_seeds=self.tune_seeds)
             for name in self.models
@@ -82,14 +82,14 @@ class Comparison:
 
 
 class ComparedModel(Model):
-    """A model of a comparison: its recipe is made out of the common one, when that has the values."""
+    """A model of a comparison. Its recipe is made from the common one after the values of a point are set."""
 
     def recipe_at(self, values: Values) -> Recipe:
         return model_recipe(with_values(self.recipe, values), self.name)
 
 
 def metric_of(recipe: Recipe) -> str:
-    """What a recipe is judged by: what it monitors; a task's own metric where that is the loss, no test score."""
+    """The metric that a recipe is judged by: the one it monitors, or the task's own if it monitors the loss."""
     return next(m for m in (recipe.monitor, *recipe.data.target.monitors) if m != "loss")
 
 
@@ -113,7 +113,7 @@ def model_recipe(recipe: Recipe, name: str) -> Recipe:
 
 
 def _let_lack(recipe: Recipe) -> Recipe:
-    """The recipe, content with samples that have none of its modalities: those are skipped, but are not bad files."""
+    """Let a recipe skip samples without any of its modalities: `max_bad` allows for them besides bad files."""
     data = recipe.data
     columns = {source.column for source in data.modalities.values()}
     lacking: dict[str, list[bool]] = {}
@@ -136,9 +136,9 @@ def parts_of(recipe: Recipe, name: str) -> tuple[str, ...]:
 
 
 def with_parts(recipe: Recipe, models: Sequence[str]) -> tuple[str, ...]:
-    """The models, and behind them each modality alone of those that are fused: what these have to be better than.
+    """Add to the models each modality alone of the fused ones, which a fused model has to beat.
 
-    Nothing is added where `train.start` says what all weights start from, which those of one modality do not fit.
+    Nothing is added if `train.start` names weights to start from: they do not fit a model of one modality.
     """
     if recipe.train.start is not None:
         return tuple(models)
@@ -148,30 +148,29 @@ def with_parts(recipe: Recipe, models: Sequence[str]) -> tuple[str, ...]:
 def compare(comparisons: Sequence[Comparison], root: Path, runner: Runner | None = None) -> dict[str, Any]:
     """Make comparisons.
 
-    Runs are kept under `root`, a directory each; those found finished there are not done again, those begun are gone
-    on with.
+    Every run has a directory under `root`. Finished runs are not repeated; stopped ones are resumed.
 
     Args:
-        comparisons: what to compare, by different names.
-        root: of the runs.
-        runner: does the runs, of tuning and then those that are compared; one after the other, and without telling,
-            where left out.
+        comparisons: what to compare; their names differ.
+        root: the directory of the runs.
+        runner: trains the models, first for tuning, then for comparison; by default one after the other and without
+            output.
 
     Returns:
         A document of plain JSON types: `below`, where a fused model is worse than its best part (see
-        `locomt.compare.best_part`); `models`, a row each; `averages`, the mean of the answers of the modalities alone,
-        where all of them are there; `baselines`, the scores of one answer for all samples; `recipes`; `tuning`, every
-        point tried and which was chosen; `runs`, the metrics of each seed; `convention`.
+        `locomt.compare.best_part`); `models`, a row for each; `averages`, the mean of the answers of the modalities
+        alone, if all of them are compared; `baselines`, the scores of one answer for all samples; `recipes`; `tuning`,
+        every point and which was chosen; `runs`, the metrics of each seed; `convention`.
 
     Raises:
-        ValueError: something in a recipe, its data or `root` cannot serve.
+        ValueError: a recipe, its data or `root` cannot be used.
     """
     runner = runner or Runner()
     names = [c.name for c in comparisons]
     if len(set(names)) < len(names):
         raise CompareError(f"expected recipes of different names, got {', '.join(names)}")
     labels = {c.name: label_list(c.recipe.data) for c in comparisons}
-    # Before anything is trained: what cannot serve shows here.
+    # These raise for what cannot be used, before anything is trained.
     baselines = [baseline_entry(c.name, c.metric, c.recipe.data, labels[c.name]) for c in comparisons]
     recipes = [recipe_entry(c.name, c.metric, c.recipe, labels[c.name]) for c in comparisons]
     models = [model for c in comparisons for model in c.parts]

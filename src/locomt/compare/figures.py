@@ -1,4 +1,4 @@
-"""The report's figures, as SVG that takes its text colour from the page around it."""
+"""The figures of the report, as SVG that takes its text colour from the page."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 Entry = Mapping[str, Any]
 
 INK = "#123456"
-"""Stands for the page's text colour, which a dark page sets otherwise: it becomes `currentColor`."""
+"""Stands for the page's text colour, which differs on a dark page. It is replaced by `currentColor`."""
 
-# Apart for colour-blind readers (after Okabe and Ito) and of middling lightness, for light and dark pages.
+# Distinct for colour-blind readers (after Okabe and Ito); of medium lightness, for light and dark pages.
 COLOURS = {"locomt": "#e0662f", "selfall": "#3f8fd0", "multiall": "#2a9d78", "mbt": "#bf6fa5"}
 OTHERS = ("#9a8c3c", "#7d8794", "#7f78c9", "#b5655d", "#4f9aa3")
 CROSS = ("#e0662f", "#2a9d78", "#bf6fa5", *OTHERS)
@@ -45,14 +45,14 @@ STYLE: dict[Any, Any] = {
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for every model."""
+    """Assign a colour to every model."""
     others = [name for name in names if name not in COLOURS]
     return {name: COLOURS.get(name) or OTHERS[others.index(name) % len(OTHERS)] for name in names}
 
 
 @contextmanager
 def _drawing(width: float, height: float, into: list[str], name: str) -> Iterator[Axes]:
-    """Axes to draw on; their SVG is put `into` a list. Sizes are in inches."""
+    """Yield axes to draw on. Their SVG is appended to the list `into`. Sizes are in inches."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
@@ -69,11 +69,11 @@ def _drawing(width: float, height: float, into: list[str], name: str) -> Iterato
 
 
 def curves(histories: Mapping[str, Sequence[Sequence[tuple[float, float]]]], metric: str) -> str:
-    """A metric against the epoch: the mean over the seeds, shaded from the lowest to the highest of them.
+    """Plot a metric against the epoch: the mean over the seeds, shaded from the lowest seed to the highest.
 
     Args:
-        histories: for each model, for each seed, (epoch, value).
-        metric: its name.
+        histories: model -> for each seed the points (epoch, value).
+        metric: the name of the metric.
     """
     out: list[str] = []
     with _drawing(5.0, 3.0, out, f"curves-{_id(metric)}") as axes:
@@ -99,7 +99,7 @@ def curves(histories: Mapping[str, Sequence[Sequence[tuple[float, float]]]], met
 
 
 def front(rows: Sequence[Entry], cost: str, title: str, metric: str, baseline: float | None) -> str:
-    """A metric against what it costs, with the spread over the seeds, and what is had without looking as a line."""
+    """Plot a metric with its spread over the seeds against cost, and the score of one answer for all as a line."""
     out: list[str] = []
     with _drawing(5.0, 3.0, out, f"front-{_id(cost)}") as axes:
         shades = colours([row["name"] for row in rows])
@@ -120,12 +120,12 @@ def front(rows: Sequence[Entry], cost: str, title: str, metric: str, baseline: f
 
 
 def views(text: str, modalities: Sequence[str], first_layer: int) -> str:
-    """The view table: a row a fusion layer, the topmost on top, a cell a head, coloured by its view."""
+    """Draw the view table: a row for each fusion layer, the last on top; a cell for each head, coloured by view."""
     table = ViewTable.parse(text, modalities)
     heads = table.num_heads
     seen = list(dict.fromkeys(view.text for layer in table.layers for view in layer.heads))
-    crosses = [view for view in seen if view not in ("self", "multi")]
-    shades = {"self": "#3f8fd0", "multi": "#7d8794"} | {v: CROSS[i % len(CROSS)] for i, v in enumerate(crosses)}
+    shades = {"self": "#3f8fd0", "multi": "#7d8794"}
+    shades |= {view: CROSS[i % len(CROSS)] for i, view in enumerate(view for view in seen if view not in shades)}
     out: list[str] = []
     with _drawing(5.0, 0.8 + 0.34 * len(table.layers), out, "views") as axes:
         for row, layer in enumerate(table.layers):
@@ -150,7 +150,7 @@ def views(text: str, modalities: Sequence[str], first_layer: int) -> str:
 
 
 def guarantee(numbers: Entry) -> str:
-    """The four numbers of the guarantee as bars."""
+    """Draw the four numbers of the guarantee as bars."""
     names = {"locomt": "LoCoMT", "self": "Selfall", "bottle": f"MBT, B = {numbers['bottlenecks']}", "multi": "Multiall"}
     shades = {"locomt": "locomt", "self": "selfall", "bottle": "mbt", "multi": "multiall"}
     out: list[str] = []
@@ -169,7 +169,7 @@ def guarantee(numbers: Entry) -> str:
 
 
 def _show_whole_scale(axes: Axes, values: Sequence[float]) -> None:
-    """A share is shown on a scale from 0 to 1, so that a small difference looks small."""
+    """Show shares on a scale from 0 to 1, so that a small difference looks small."""
     if values and 0 <= min(values) <= max(values) <= 1:
         axes.set_ylim(0, 1.03)
 

@@ -1,4 +1,4 @@
-"""The mean of what modalities alone answer: what is to be had of them without any fusion, and without training."""
+"""The mean of the answers of models of one modality: fusion of what they say, without any training."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from locomt.train.runs import device_of
 
 NAME = "late average"
 AT_ONCE = 256
-"""Samples."""
+"""How many samples are averaged at once."""
 
 
 def late_average(directories: Sequence[Path]) -> dict[str, Any]:
-    """Score the mean of the answers of several runs on the test split: of their probabilities, or of their numbers.
+    """Score the mean answer of several runs on the test split: the mean of their probabilities or numbers.
 
-    A sample, or a step of one, is answered by the runs that can read it.
+    The mean of a sample, or of a step, is over the runs that can read it.
 
     Args:
-        directories: finished runs of one manifest, each with modalities of its own.
+        directories: finished runs on one manifest, each with its own modalities.
 
     Returns:
-        As `locomt.train.evaluate`; skipped are the samples that no run can read.
+        As `locomt.train.evaluate`; samples that no run can read are skipped.
     """
     runs = [Run.load(directory) for directory in directories]
     target, labels = runs[0].recipe.data.target, runs[0].labels
@@ -53,14 +53,14 @@ def late_average(directories: Sequence[Path]) -> dict[str, Any]:
 
 
 class _Answer(NamedTuple):
-    """What a run says of a sample, and what is true."""
+    """A run's answer to a sample, and the true label."""
 
     logits: Tensor
     label: Tensor
 
 
 def _beside(runs: int, parts: Sequence[Tensor | None], *, missing: bool = False) -> Tensor:
-    """`[runs, samples, ...]` out of as many parts, padded to the longest; 0 or what stands for a missing label."""
+    """Stack parts to `[runs, samples, ...]`, padded to the longest with 0, or with the mark of a missing label."""
     like = next(part for part in parts if part is not None)
     longest = max(part.shape[:1] for part in parts if part is not None)
     fill = 0 if not missing else math.nan if like.is_floating_point() else IGNORED
@@ -72,7 +72,7 @@ def _beside(runs: int, parts: Sequence[Tensor | None], *, missing: bool = False)
 
 
 def _first_known(labels: Tensor) -> Tensor:
-    """Of each sample the label that some run has: all that have one agree."""
+    """The label of each sample from any run that has one. All that have one agree."""
     known = labels[0]
     for more in labels[1:]:
         missing = known.isnan() if known.is_floating_point() else known == IGNORED

@@ -1,4 +1,4 @@
-"""What there is to be had without looking: the score of one answer for all samples."""
+"""The score of a model that does not look at its input: one answer for all samples."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 from locomt.data import DataConfig
 from locomt.data.manifest import read_manifest
 from locomt.tasks import LabelError
-from locomt.tasks.names import places_of
+from locomt.tasks.class_names import places_of
 
 
 def majority(data: DataConfig, labels: Sequence[str]) -> dict[str, float | None]:
-    """The test split's metrics for the one best answer that the labels of the training split suggest.
+    """The metrics on the test split of the best constant answer, chosen by the labels of the training split.
 
-    That is the most frequent class, say, or how frequent each is (of events: in how many steps), see `Task.floor`. No
-    sample is opened: those that turn out to be bad are among these, and those of a temporal task count in full length.
+    The answer is, for example, the most frequent class, or the frequency of each class (for events: over steps); see
+    `Task.floor`. No sample is opened. So bad samples count too, and those of a temporal task count in full length.
 
     Raises:
         ValueError: a split has no row with a label.
@@ -30,7 +30,7 @@ def majority(data: DataConfig, labels: Sequence[str]) -> dict[str, float | None]
 
 
 def _labels(data: DataConfig, split: str, labels: Sequence[str]) -> Tensor:
-    """The labels of a split, those of all steps in a row; labels that cannot be are left out."""
+    """The labels of a split, those of steps one after the other. Invalid labels are left out."""
     places = places_of(labels)
     found = []
     for row in read_manifest(data.manifest, data.columns):

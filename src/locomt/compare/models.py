@@ -1,4 +1,4 @@
-"""Models side by side: how each is tuned by the validation split, and which runs it takes."""
+"""Models that are compared: their runs, and how each is tuned on the validation split."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from locomt.train.runs import Job, Runner
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A model beside others.
+    """A model that is compared with others.
 
     Attributes:
         group: the recipe or the data set that it belongs to.
-        name: within the group.
-        recipe: of the model, whatever the seed.
+        name: its name within the group.
+        recipe: its recipe; the seed is set for each run.
         grid: fields of the recipe to tune; empty for none.
-        tune_seeds: of the runs of each point of the grid; the recipe's own where empty.
+        tune_seeds: seeds to train each point of the grid with; if empty, the recipe's own.
     """
 
     group: str
@@ -37,7 +37,7 @@ class Model:
         return with_values(self.recipe, values)
 
     def job(self, root: Path, values: Values, seed: int, *, test: bool = True) -> Job:
-        """The run at a point of the grid, with one seed."""
+        """The training run at a point of the grid with one seed."""
         tuned = [folder_name(values)] if values else []
         folder = root.joinpath(self.group, re.sub(r"[^\w.+-]+", "_", self.name), *tuned)
         return Job.seeded(" ".join([self.group, self.name, *tuned]), self.recipe_at(values), seed, folder, test=test)
@@ -47,8 +47,8 @@ class Point(NamedTuple):
     """A point of a grid.
 
     Attributes:
-        values: of the fields.
-        score: what the recipe monitors on the validation split, the mean over the seeds; None where it is undefined.
+        values: the values of the fields.
+        score: the monitored metric on the validation split, as the mean over the seeds; None if it is undefined.
     """
 
     values: Mapping[str, str]
@@ -56,9 +56,9 @@ class Point(NamedTuple):
 
 
 def tune(models: Sequence[Model], root: Path, runner: Runner) -> list[list[Point]]:
-    """Try every point of every model's grid; no points of a model without one.
+    """Train and score every point of every model's grid. A model without a grid has no points.
 
-    The runs are not scored on the test split: it has no part in the choice.
+    The runs are not scored on the test split, which has no part in the choice.
     """
     tried: list[tuple[int, Values]] = []
     jobs: list[list[Job]] = []
@@ -78,7 +78,7 @@ def tune(models: Sequence[Model], root: Path, runner: Runner) -> list[list[Point
 
 
 def best_values(model: Model, tried: Sequence[Point]) -> Values:
-    """The values of the best score, the first among equals; none where no score is defined."""
+    """The values with the best score, the first among equal ones; empty if no score is defined."""
     scores = {place: point.score for place, point in enumerate(tried) if point.score is not None}
     best = max if model.recipe.monitor_mode == "max" else min
     return tried[best(scores, key=scores.__getitem__)].values if scores else {}

@@ -1,4 +1,4 @@
-"""A comparison as one HTML page that needs nothing else: no network, no files beside it."""
+"""A comparison as one HTML page that needs no network and no other files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from locomt.compare import figures
 from locomt.compare.best_part import below_best_part
-from locomt.compare.table import cells_of, rows_of, spread
+from locomt.compare.score_table import cells_of, rows_of, spread
 from locomt.train.run_directory import RunDirectory, write_text
 
 Entry = Mapping[str, Any]
@@ -50,13 +50,13 @@ def write_report(
     commands: Sequence[tuple[str, str]],
     about: Sequence[str] = (),
 ) -> Path:
-    """Write the page, whole or not at all.
+    """Write the page, as a whole or not at all.
 
     Args:
-        document: what `locomt.compare.compare.compare` returned; the training curves are read from its runs.
-        path: of the page.
-        title: its heading.
-        commands: what each is for, and the command line, to go on with.
+        document: what `locomt.compare.compare.compare` returned. The training curves are read from its runs.
+        path: where to write the page.
+        title: the heading of the page.
+        commands: (purpose, command line) of what to run next.
         about: paragraphs on the data and the setting.
 
     Returns:
@@ -92,21 +92,21 @@ def next_commands(
     options: Sequence[str] = (),
     overrides: Sequence[str] = (),
 ) -> list[tuple[str, str]]:
-    """Command lines to go on with: what each is for, and the line, to be typed into a shell as it is.
+    """Command lines to run next: (purpose, line). A line can be pasted into a shell.
 
     Args:
-        document: what was found.
-        config: the recipe that it was found with (the first of them).
+        document: the results of the comparison.
+        config: its first recipe.
         out: where the runs and the report are.
-        file: something to predict.
+        file: a file to predict.
         others: the other recipes.
-        options: that `locomt compare` was given besides seeds and recipes, and finds the same runs with.
+        options: options of `locomt compare` besides seeds and recipes, which it needs to find the same runs.
         overrides: fields of the recipe that were set on the command line.
     """
     first, row, settings = document["runs"][0], document["models"][0], document["recipes"][0]["settings"]
     epochs = settings["train"]["epochs"]
     changes = {"--train.epochs": str(epochs + max(1, epochs // 2))}
-    if not settings["train"]["pretrained"]:  # whose depth is given
+    if not settings["train"]["pretrained"]:  # a pretrained tower has a fixed depth
         changes = {"--model.depth": str(settings["model"]["depth"] + 2), **changes}
     changed = [word for change in changes.items() for word in change]
     kept = _without(overrides, changes)
@@ -128,7 +128,7 @@ def next_commands(
 
 
 def _without(overrides: Sequence[str], fields: Collection[str]) -> list[str]:
-    """What is set on a command line, but for these fields: `["--a.b", "1", "--c.d=2"]`."""
+    """The overrides of a command line without these fields: `["--a.b", "1", "--c.d=2"]`."""
     kept: list[str] = []
     words = iter(overrides)
     for word in words:
@@ -228,7 +228,7 @@ def _tuning(recipe: Entry, document: Entry) -> str:
 
 
 def _headline(recipe: Entry, document: Entry) -> str:
-    """The main finding in a sentence, whatever it is."""
+    """State the main finding in a sentence, whatever it is."""
     rows = {row["name"]: row for row in document["models"] if row["recipe"] == recipe["name"]}
     own, metric = rows.get("locomt"), recipe["metric"]
     where = f"{recipe['name']}: " if len(document["recipes"]) > 1 else ""
@@ -258,7 +258,7 @@ def _small_print(document: Entry) -> str:
 
 
 def _histories(runs: Sequence[Entry], metric: str) -> dict[str, list[list[tuple[float, float]]]]:
-    """For each model, for each seed, the metric after every epoch for which it is defined."""
+    """Model -> for each seed the points (epoch, metric), where the metric is defined."""
     histories: dict[str, list[list[tuple[float, float]]]] = {}
     for run in runs:
         with RunDirectory(Path(run["directory"])).history.open(encoding="utf-8", newline="") as file:

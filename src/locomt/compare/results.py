@@ -1,4 +1,4 @@
-"""What a comparison says: rows of plain JSON types out of finished runs."""
+"""The results of a comparison: rows of plain JSON types, made from finished runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Entry = dict[str, Any]
 
 
 def run_entry(recipe: str, name: str, seed: int, job: Job, outcome: Outcome) -> Entry:
-    """One run: its test metrics, and the row of the epoch whose weights were scored."""
+    """The entry of a run: its test metrics, and the history row of the epoch whose weights were scored."""
     assert outcome.scores is not None
     return {
         "recipe": recipe,
@@ -38,16 +38,16 @@ def run_entry(recipe: str, name: str, seed: int, job: Job, outcome: Outcome) -> 
 def model_rows(
     recipe: str, metric: str, firsts: Mapping[str, Run], runs: Sequence[Entry], *, threads: int
 ) -> list[Entry]:
-    """A row a model: mean and sample standard deviation over the seeds (None for one seed), and what it costs.
+    """A row for each model: its mean and sample standard deviation over seeds (None for one seed), and its cost.
 
-    FLOPs are those of one sample forward, the latency is that of one sample forward, and the peak memory that of a
-    training step of one sample; all models are timed side by side.
+    FLOPs and latency are those of a forward pass of one sample. Peak memory is that of a training step of one sample.
+    All models are timed in turns.
 
     Args:
         recipe, metric: names.
-        firsts: a run of every model.
-        runs: all runs of these models.
-        threads: for the timing.
+        firsts: model -> one of its runs.
+        runs: the entries of all runs of these models.
+        threads: CPU threads for the timing.
     """
     device = device_of(next(iter(firsts.values())).recipe)
     models = {name: run.model.to(device) for name, run in firsts.items()}
@@ -73,11 +73,11 @@ def model_rows(
 
 
 def average_row(parts: Sequence[Entry], scored: Sequence[Mapping[str, Any]]) -> Entry:
-    """The row of the late average: as good as its scores, and as dear as its parts one after the other.
+    """The row of the late average. It costs as much as its parts one after the other.
 
     Args:
         parts: the rows of the modalities alone.
-        scored: what `late_average` said, for each seed of these.
+        scored: what `late_average` returned for each seed.
     """
     first = parts[0]
     costs = ("gflops", "attention_gflops", "parameters", "latency_ms")
@@ -90,7 +90,7 @@ def average_row(parts: Sequence[Entry], scored: Sequence[Mapping[str, Any]]) -> 
 
 
 def _scored(recipe: str, name: str, metric: str, seeds: Sequence[int], scored: Sequence[Mapping[str, Any]]) -> Entry:
-    """What the scores of several seeds come to."""
+    """Summarise the scores of several seeds."""
     scores = [entry["metrics"][metric] for entry in scored]
     mean, std = _mean_and_std(scores)
     return {
@@ -112,7 +112,7 @@ def _scored(recipe: str, name: str, metric: str, seeds: Sequence[int], scored: S
 
 
 def _over_seeds(scores: Sequence[Mapping[str, float | None]]) -> Entry:
-    """Mean and spread of every number that all runs have."""
+    """The mean and standard deviation of every score over the seeds."""
     return {
         name: dict(zip(("mean", "std"), _mean_and_std([score[name] for score in scores]), strict=True))
         for name in scores[0]
@@ -120,14 +120,14 @@ def _over_seeds(scores: Sequence[Mapping[str, float | None]]) -> Entry:
 
 
 def _mean_and_std(values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Over the seeds for which there is a value; the sample standard deviation."""
+    """The mean and sample standard deviation over the seeds that have a value."""
     defined = [value for value in values if value is not None]
     mean = statistics.fmean(defined) if defined else None
     return mean, statistics.stdev(defined) if len(defined) > 1 else None
 
 
 def baseline_entry(recipe: str, metric: str, data: DataConfig, labels: Sequence[str]) -> Entry:
-    """The score of one answer for all samples."""
+    """The entry of one answer for all samples."""
     metrics = majority(data, labels)
     return {
         "recipe": recipe,
@@ -139,7 +139,7 @@ def baseline_entry(recipe: str, metric: str, data: DataConfig, labels: Sequence[
 
 
 def recipe_entry(name: str, metric: str, recipe: Recipe, labels: Sequence[str]) -> Entry:
-    """What the models of a recipe have in common, LoCoMT's view table, and the guarantee's four numbers."""
+    """The entry of a recipe: what its models share, LoCoMT's view table, and the four numbers of the guarantee."""
     config = variants(recipe.fusion_config(labels))["locomt"]
     table = config.view_table()
     bounds = guarantee(config)

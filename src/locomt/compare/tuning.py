@@ -1,4 +1,4 @@
-"""Equal tuning effort: one grid of recipe fields for all models, chosen from on the validation split alone."""
+"""Equal tuning effort: one grid of recipe fields for all models. The validation split alone chooses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Values = Mapping[str, str]
 """One point of a grid."""
 
 COMPARED = ("model.fusion", "model.views", "train.seed", "train.monitor")
-"""What a comparison sets itself, or by what it chooses."""
+"""Fields that cannot be tuned: a comparison sets them itself, or chooses by them."""
 
 
 class TuneError(ValueError):
-    """A grid that cannot serve: says what was expected and what came."""
+    """A grid cannot be used: says what was expected and what came."""
 
 
 def parse_grid(items: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -49,7 +49,7 @@ def parse_grid(items: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def points(grid: Grid) -> list[dict[str, str]]:
-    """All combinations; the one empty combination of an empty grid."""
+    """All combinations of the values. An empty grid has one, which is empty."""
     return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
 
@@ -72,5 +72,5 @@ def with_values(recipe: Recipe, values: Values) -> Recipe:
 
 
 def folder_name(values: Values) -> str:
-    """A name for the runs at a point of a grid: `learning_rate=1e-4,dropout=0.1`."""
+    """The folder name of the runs at a point of a grid: `learning_rate=1e-4,dropout=0.1`."""
     return ",".join(f"{name.rpartition('.')[2]}={text}".replace("/", "_") for name, text in values.items()) or "untuned"

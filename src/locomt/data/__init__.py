@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from locomt.data.config import DataConfig
     from locomt.data.dataset import FileDataset, ManifestDataset
     from locomt.data.errors import DataError, FeatureError, ManifestError, MediaError, NoStreamError, SilentError
-    from locomt.data.features import read_features
+    from locomt.data.feature_files import read_features
     from locomt.data.kinds import AudioSource, FeatureSource, ImageSource, Source, TextSource, VideoSource
     from locomt.data.labels import label_list
     from locomt.data.manifest import read_manifest
@@ -23,7 +23,7 @@ _HOMES = {
     "config": ("DataConfig",),
     "dataset": ("FileDataset", "ManifestDataset"),
     "errors": ("DataError", "FeatureError", "ManifestError", "MediaError", "NoStreamError", "SilentError"),
-    "features": ("read_features",),
+    "feature_files": ("read_features",),
     "kinds": ("AudioSource", "FeatureSource", "ImageSource", "Source", "TextSource", "VideoSource"),
     "labels": ("label_list",),
     "manifest": ("read_manifest",),

@@ -14,7 +14,7 @@ from locomt.hints import did_you_mean
 from locomt.nn.config import ConfigError
 from locomt.require import require
 from locomt.tasks import TASKS, Task
-from locomt.tasks.names import clean
+from locomt.tasks.class_names import clean
 from locomt.views import check_modalities
 
 __all__ = [
@@ -43,8 +43,9 @@ class DataConfig:
         task: one of `locomt.tasks.TASKS`: `multiclass`, say, or `temporal` (events in time).
         modalities: name -> source, in the order in which the model has them. A mapping such as
             `{"kind": "video", "column": "clip"}` is turned into the source of that kind.
-        labels: the names of the classes, in the order of the model's outputs, as `locomt.tasks.names.clean` has them.
-            Left out: the labels of the training split, sorted; an ordinal task then needs numbers. Not for regression.
+        labels: the names of the classes, as `locomt.tasks.class_names.clean` has them, in the order of the model's
+            outputs. Left out: the labels of the training split, sorted; an ordinal task then needs numbers. Not for
+            regression.
         steps: modalities whose every step carries a label; the label column then holds one a step, joined by
             `;`. One class or number each, features or text.
         seconds: how much of a clip, from its beginning, the events of a `temporal` task lie in.

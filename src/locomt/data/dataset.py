@@ -22,7 +22,7 @@ from locomt.data.shards.reader import Shards
 from locomt.faults import tell_of_machine
 from locomt.hints import did_you_mean, require_list
 from locomt.tasks import LabelError
-from locomt.tasks.names import places_of
+from locomt.tasks.class_names import places_of
 
 Change = Callable[[str, Tensor], Tensor]
 """What is made of the samples of a sound before its spectrogram: told its modality and `[samples]`."""

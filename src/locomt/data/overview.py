@@ -11,7 +11,7 @@ from locomt.data.config import DataConfig
 from locomt.data.manifest import read_manifest
 from locomt.data.splits import meant_split
 from locomt.hints import listed
-from locomt.tasks.names import near_names
+from locomt.tasks.class_names import near_names
 
 FEW = 12
 """So many classes are shown one by one; of more the first and the last few by how many samples they have."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from locomt.tasks.names import clean
+from locomt.tasks.class_names import clean
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from locomt.require import ConfigError
 
 VIT, AST = "vit", "audio-spectrogram-transformer"
-KINDS = {VIT: "vit.", AST: "audio_spectrogram_transformer."}
-"""`model_type` of the checkpoints that can be read -> what a model with a head on top puts in front of the names."""
+"""`model_type` of the checkpoints that can be read."""
 DEFAULTS: dict[str, Any] = {
     "hidden_size": 768,
     "num_hidden_layers": 12,
@@ -43,15 +42,19 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A ViT or AST checkpoint.
+    """A checkpoint; a kind is a class of these, in `KINDS` under its `model_type`.
 
     Attributes:
+        prefix: what a model with a head on top puts in front of the names of its tensors.
+        class_tokens: learned tokens in front of the patches.
         source: the folder or the id that it was asked for by, for error messages.
         config: its `config.json`, with the fields of `DEFAULTS` filled in.
         weights: its tensors, named as in the model without a head on top.
         processor: its `preprocessor_config.json`; empty where there is none.
     """
 
+    prefix: ClassVar[str]
+    class_tokens: ClassVar[int]
     source: str
     config: Mapping[str, Any]
     weights: Mapping[str, Tensor]
@@ -62,13 +65,9 @@ class Checkpoint:
         return str(self.config["model_type"])
 
     @property
-    def class_tokens(self) -> int:
-        """Learned tokens in front of the patches."""
-        return 1 if self.kind == VIT else 2
-
-    @property
     def channels(self) -> int:
-        return int(self.config["num_channels"]) if self.kind == VIT else 1
+        """Of the input that is cut into patches."""
+        raise NotImplementedError
 
     @property
     def patch(self) -> tuple[int, int]:
@@ -78,12 +77,11 @@ class Checkpoint:
     @property
     def grid(self) -> tuple[int, int]:
         """Patches along height and width, which for a spectrogram are frequency and time."""
-        config, patch = self.config, self.patch
-        if self.kind == VIT:
-            size, stride = _pair(config["image_size"]), patch
-        else:
-            size = (config["num_mel_bins"], config["max_length"])
-            stride = (config["frequency_stride"], config["time_stride"])
+        raise NotImplementedError
+
+    def _patches(self, size: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
+        """How many patches fit into an input of this size."""
+        patch = self.patch
         return (size[0] - patch[0]) // stride[0] + 1, (size[1] - patch[1]) // stride[1] + 1
 
     def tensor(self, name: str, *shape: int) -> Tensor:
@@ -97,6 +95,41 @@ class Checkpoint:
             came = "no such tensor" if found is None else list(found.shape)
             raise ConfigError(f"{self.source}: expected {name} of shape {list(shape)} among its weights, got {came}")
         return found.float()
+
+
+class ViT(Checkpoint):
+    """Trained on pictures."""
+
+    prefix = "vit."
+    class_tokens = 1
+
+    @property
+    def channels(self) -> int:
+        return int(self.config["num_channels"])
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self._patches(_pair(self.config["image_size"]), self.patch)
+
+
+class SpectrogramTransformer(Checkpoint):
+    """An AST, trained on spectrograms."""
+
+    prefix = "audio_spectrogram_transformer."
+    class_tokens = 2
+
+    @property
+    def channels(self) -> int:
+        return 1
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        config = self.config
+        size = (config["num_mel_bins"], config["max_length"])
+        return self._patches(size, (config["frequency_stride"], config["time_stride"]))
+
+
+KINDS: dict[str, type[Checkpoint]] = {VIT: ViT, AST: SpectrogramTransformer}
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -133,9 +166,9 @@ def read_checkpoint(source: str | Path) -> Checkpoint:
             raise ConfigError(
                 f"{file}: not a whole safetensors file ({error}); download it again, or convert it"
             ) from None
-    weights = {name.removeprefix(KINDS[kind]): tensor for name, tensor in weights.items()}
+    weights = {name.removeprefix(KINDS[kind].prefix): tensor for name, tensor in weights.items()}
     processor = read_json(folder / PROCESSOR) if (folder / PROCESSOR).is_file() else {}
-    return Checkpoint(str(source), config, weights, processor)
+    return KINDS[kind](str(source), config, weights, processor)
 
 
 def _check_type(source: str | Path, name: str, value: Any, default: Any) -> None:

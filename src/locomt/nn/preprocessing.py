@@ -5,12 +5,12 @@ The file is anybody's: what is computed with is looked at first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from locomt.nn.checkpoint import CONFIG, KINDS, PROCESSOR, VIT, checkpoint_folder, read_json
+from locomt.nn.checkpoint import AST, CONFIG, PROCESSOR, VIT, checkpoint_folder, read_json
 from locomt.nn.fields import LONG, TYPES, WIDE
 from locomt.require import ConfigError
 
@@ -60,11 +60,10 @@ def read_preprocessing(source: str | Path) -> Pictures | Sound | None:
         ConfigError: there is no such checkpoint, or a value in its `preprocessor_config.json` cannot be.
     """
     folder = checkpoint_folder(str(source), weights=False)
-    kind = read_json(folder / CONFIG).get("model_type")
-    if kind not in KINDS or not (folder / PROCESSOR).is_file():
-        return None
+    kind = str(read_json(folder / CONFIG).get("model_type"))
     path = folder / PROCESSOR
-    return pictures_of(path, read_json(path)) if kind == VIT else sound_of(path, read_json(path))
+    readers: dict[str, Callable[[Path, Mapping[str, Any]], Pictures | Sound]] = {VIT: pictures_of, AST: sound_of}
+    return readers[kind](path, read_json(path)) if kind in readers and path.is_file() else None
 
 
 def sound_of(path: Path, values: Mapping[str, Any]) -> Sound:

@@ -13,17 +13,17 @@ from locomt.data import Batch
 from locomt.nn.block import Block
 from locomt.nn.model import FusionModel
 from locomt.search.budget import SearchError
-from locomt.views import View
+from locomt.views import MULTI, View
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 
 class AttentionMass:
-    """The attention of Multiall's heads, block by block, summed up over samples.
+    """The attention of Multiall's heads between each pair of modalities, summed over samples.
 
     A block (i, j) of a head is what its queries of modality i give to keys of modality j: the mean over the queries of
-    the attention probabilities that fall on those keys. Over j a row adds up to 1.
+    the attention probabilities on those keys. A row sums to 1 over j.
 
     Attributes:
         sums: `[layers, heads, m, m]`, float64: the blocks, summed over the samples that have modality i.
@@ -37,14 +37,14 @@ class AttentionMass:
 
     @property
     def mean(self) -> Float[Tensor, "layers heads m m"]:
-        """The blocks, averaged over the samples that have the query's modality; rows of a modality never seen are 0."""
+        """The mean of the blocks over the samples that have the query's modality. Rows of an absent modality are 0."""
         return self.sums / self.samples.clamp(min=1)[:, None]
 
     def kept(self, views: Iterable[View]) -> Float[Tensor, "layers heads views"]:
-        """What part of a head's attention each view would keep, the mean over the modalities of the queries.
+        """The share of a head's attention that each view would keep, as the mean over the modalities of the queries.
 
-        All modalities count alike, however many tokens they have: the classifier reads one [CLS] of each, and averages
-        them. `multi` keeps 1.
+        All modalities have the same weight, whatever their number of tokens: the classifier averages one [CLS] of each.
+        `multi` keeps 1.
         """
         names = self.modalities
         allowed = torch.tensor([[[float(view.sees(i, j)) for j in names] for i in names] for view in views])
@@ -54,21 +54,21 @@ class AttentionMass:
 
 @torch.inference_mode()
 def measure_mass(model: FusionModel, batches: Iterable[Batch], device: torch.device | str = "cpu") -> AttentionMass:
-    """Where the heads of a trained Multiall look, over a data set.
+    """Measure where the heads of a trained Multiall look on a data set.
 
-    Queries and keys are those of the model at work; the probabilities are computed a sample and layer at a time, in
-    float32: `[heads, N, N]` numbers.
+    Queries and keys are recorded while the model runs. The probabilities, `[heads, N, N]` in float32, are computed for
+    one sample and layer at a time.
 
     Args:
         model: its fusion layers must be Multiall's.
-        batches: real samples; padding and missing modalities are left out of the sums.
-        device: where to run it.
+        batches: samples; the sums leave out padding and missing modalities.
+        device: where to run the model.
 
     Raises:
-        SearchError: the model is another one.
+        SearchError: the model is not a Multiall.
     """
     table = model.table
-    if table is None or any(view.text != "multi" for layer in table.layers for view in layer.heads):
+    if table is None or any(view != MULTI for layer in table.layers for view in layer.heads):
         raise SearchError(
             f"attention mass is measured where every head sees everything: expected a model of fusion 'multiall', got "
             f"{model.config.fusion!r}"
@@ -92,7 +92,7 @@ def measure_mass(model: FusionModel, batches: Iterable[Batch], device: torch.dev
 
 @contextmanager
 def _watching(model: FusionModel) -> Iterator[list[dict[str, Any]]]:
-    """For each fusion layer what it is about to attend with: `qkv`, modality -> projections, and its `lengths`."""
+    """Record the inputs of attention in each fusion layer: `qkv`, modality -> projections, and `lengths`."""
     layers: list[dict[str, Any]] = []
     with ExitStack() as hooks:
         for block in model.fusion:
@@ -115,7 +115,7 @@ def _watching(model: FusionModel) -> Iterator[list[dict[str, Any]]]:
 
 
 def _token_counts(watched: dict[str, Any]) -> Int[Tensor, "batch m"]:
-    """How many tokens of each modality are real in each sample."""
+    """The number of real tokens of each modality in each sample."""
     streams = watched["qkv"]
     full = torch.tensor([stream.shape[1] for stream in streams.values()])
     if watched["lengths"] is None:

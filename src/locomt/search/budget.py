@@ -1,4 +1,4 @@
-"""What the attention of the fusion layers may cost: a share of Multiall's, so many FLOPs, or a time."""
+"""What the attention of the fusion layers may cost: a share of Multiall's, a number of FLOPs, or a time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ FORM = re.compile(r"(\d+\.?\d*|\.\d+)\s*(|gflops|ms)")
 
 
 class SearchError(ValueError):
-    """A search that cannot be made: says what was expected, what came and what to do."""
+    """A search cannot run: says what was expected, what came and what to do."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """A bound on the attention of the fusion layers: forward pass of one sample with all its tokens.
+    """A bound on the cost of attention in the fusion layers, in a forward pass of one full-length sample.
 
     Attributes:
         amount: how much.

@@ -1,4 +1,4 @@
-"""Tables to train and score, and the runs that this takes."""
+"""Tables to train and score, and the runs for this."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Candidate:
 
     Attributes:
         table: the views.
-        names: of the table; several where they turn out the same.
-        recipe: with the table in it, and what else is not as in the search's recipe.
-        facts: further fields of its entry.
+        names: the names of the table; several if they make the same table.
+        recipe: the search's recipe with this table, and with what else differs.
+        facts: further fields of its entry in the results.
     """
 
     table: ViewTable
@@ -31,14 +31,14 @@ class Candidate:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def job(self, root: Path, seed: int) -> Job:
-        """The run with one seed, in a directory that all searches of the same recipe share."""
+        """The training run with one seed. Its directory is shared by all searches of the same recipe."""
         train = self.recipe.train
         what = str(self.table)
-        if train.start:  # by its place beside these runs, with which it may be moved
+        if train.start:  # by its path relative to these runs, together with which it may be moved
             place = os.path.relpath(train.start, root)
             what += f"\n{train.epochs} epochs of {train.epoch_samples or 'all'} samples from {place}"
         folder = root / hashlib.sha256(what.encode()).hexdigest()[:12]
-        return Job.seeded(self.names[0], self.recipe, seed, folder, test=False)  # the test split has no part in it
+        return Job.seeded(self.names[0], self.recipe, seed, folder, test=False)  # a search does not use the test split
 
 
 def with_table(recipe: Recipe, table: ViewTable) -> Recipe:
@@ -47,7 +47,7 @@ def with_table(recipe: Recipe, table: ViewTable) -> Recipe:
 
 
 def named(tables: Mapping[str, ViewTable], recipe: Recipe) -> list[Candidate]:
-    """The tables as candidates; those of several names once."""
+    """Make the tables candidates. A table with several names comes once."""
     names: dict[ViewTable, list[str]] = {}
     for name, table in tables.items():
         names.setdefault(table, []).append(name)
@@ -55,5 +55,5 @@ def named(tables: Mapping[str, ViewTable], recipe: Recipe) -> list[Candidate]:
 
 
 def dense_job(recipe: Recipe, seed: int, root: Path) -> Job:
-    """The training of Multiall."""
+    """The training run of Multiall."""
     return Job.seeded("multiall", recipe.fused("multiall"), seed, root / "multiall", test=False)

@@ -1,4 +1,4 @@
-"""The front of an elastic run, `front.json`: kept by searches, and read to choose a table when the model is used."""
+"""The front of an elastic run, `front.json`. Searches write it; it is read to choose a table for a budget."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from locomt.train.run_directory import RunError
 from locomt.views import ViewTable
 
 FRONT = "front.json"
-"""In the directory of an elastic run: the tables than which none found is both cheaper and as good."""
+"""A file in the directory of an elastic run: the Pareto front of the tables that were scored."""
 
 
 def keep_front(folder: Path, scored: Entry, entries: Sequence[Entry]) -> None:
-    """Write the front of these tables, and of those in `front.json` where their scores compare.
+    """Write the front of these tables and of those in `front.json`, if their scores can be compared.
 
     Args:
-        folder: of the run.
-        scored: what the scores are of: `metric`, `better`, and what tells the samples and the weights from others.
-        entries: `views`, `gflops`, `share` and `mean`, the score of this run.
+        folder: the directory of the run.
+        scored: what the scores belong to: `metric`, `better`, and hashes of the samples and the weights.
+        entries: the tables; `mean` is the score of this run, beside `views`, `gflops` and `share`.
     """
     path = folder / FRONT
-    with locked(folder, patience=60):  # another search may have begun with the same run
+    with locked(folder, patience=60):  # another search may use the same run
         before = _read(path) if path.is_file() else {"front": []}
         known = before["front"] if scored.items() <= before.items() else []
         found = {entry["views"]: entry for entry in [*known, *entries]}
@@ -41,21 +41,21 @@ def keep_front(folder: Path, scored: Entry, entries: Sequence[Entry]) -> None:
 
 
 def set_budget(run: Run, budget: str) -> None:
-    """Set the views of a run's model to its best table within a budget; errors as of `Budget.parse`, `table_within`."""
+    """Give a run's model its best table within a budget. Raises as `Budget.parse` and `table_within` do."""
     run.model.set_views(table_within(run, Budget.parse(budget)), regroup=True)
 
 
 def table_within(run: Run, budget: Budget) -> ViewTable:
-    """The table of the front that scored best within a budget.
+    """The table of the front with the best score within a budget.
 
     Args:
-        run: an elastic one, whose tables were searched.
-        budget: for one sample of the run's model with all its tokens. One of milliseconds is for this device: the
-            views are timed at its first use, and the times put into the run's directory.
+        run: an elastic run, whose tables were searched.
+        budget: for one full-length sample of the run's model. A budget in milliseconds is for this device: the views
+            are timed at the first use, and the times are kept in the run's directory.
 
     Raises:
-        RunError: the run is not elastic, or there is no front yet.
-        SearchError: nothing is as cheap.
+        RunError: the run is not elastic, or has no front yet.
+        SearchError: no table is as cheap.
     """
     path = run.path / FRONT
     if run.recipe.train.views != "elastic":

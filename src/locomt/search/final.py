@@ -1,7 +1,7 @@
-"""The last choice of a search: train the best tables with more and more seeds, and keep the better half each time.
+"""The final of a search: train the best tables with more and more seeds, and keep the better half each time.
 
-One run says little of a table where runs differ by their seeds more than by their tables. Successive halving (Jamieson
-& Talwalkar, AISTATS 2016) gives every round as many runs, so that the fewer tables are left, the better each is known.
+One run says little about a table if scores vary more by seed than by table. Successive halving (Jamieson & Talwalkar,
+AISTATS 2016) gives every round the same number of runs. So the fewer tables are left, the more seeds each gets.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from locomt.search.work import Work
 from locomt.views import ViewTable
 
 NEAR = 1 / 8
-"""Of their heads: tables that differ in no more than this are as good as one, and one of them takes part."""
+"""A share of heads. Of tables that differ in no more than this, only the best takes part."""
 
 
 def decide(work: Work, found: Sequence[tuple[Candidate, Entry]], runs: int) -> list[Entry]:
-    """Train the best tables as the recipe says, whatever weights their scores come from.
+    """Train the best tables as the recipe says, whichever weights they were scored with.
 
     Args:
-        found: all scored tables. Runs from the recipe's own start count as the first ones here.
-        runs: to train besides these, 2 or more; some may be left over.
+        found: all scored tables. Runs that start as the recipe says count as the first runs here.
+        runs: how many more runs to train, 2 or more; some may be left over.
 
     Returns:
-        The entries of the last round; none where no two tables differ.
+        The entries of the last round; none if no two tables differ.
     """
     sign = 1 if work.recipe.monitor_mode == "max" else -1
     ahead = sorted(found, key=lambda one: -sign * one[1]["mean"])
@@ -49,7 +49,7 @@ def decide(work: Work, found: Sequence[tuple[Candidate, Entry]], runs: int) -> l
 
 
 def _places(runs: int) -> int:
-    """The most tables, a power of two, that get a run each in every round that they are in."""
+    """The most tables, a power of two, that so many runs suffice for: one in each round that a table is in."""
     tables, rounds = 2, 1
     while 2 * tables * (rounds + 1) <= runs:
         tables, rounds = 2 * tables, rounds + 1
@@ -57,7 +57,7 @@ def _places(runs: int) -> int:
 
 
 def _apart(ahead: Sequence[tuple[Candidate, Entry]], count: int) -> list[tuple[Candidate, Entry]]:
-    """The first so many that differ from each one before."""
+    """The first `count` tables that differ from each one taken before by more than `NEAR`."""
     taken: list[tuple[Candidate, Entry]] = []
     for one in ahead:
         if len(taken) < count and all(differing(one[0].table, other.table) > NEAR for other, _ in taken):
@@ -66,7 +66,7 @@ def _apart(ahead: Sequence[tuple[Candidate, Entry]], count: int) -> list[tuple[C
 
 
 def differing(table: ViewTable, other: ViewTable) -> float:
-    """The share of heads with another view; the order of a layer's heads does not count."""
+    """The share of heads with different views. The order of heads within a layer does not count."""
     changed = 0
     for own, layer in zip(table.layers, other.layers, strict=True):
         changed += sum((Counter(own.heads) - Counter(layer.heads)).values())

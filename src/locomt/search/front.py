@@ -1,4 +1,4 @@
-"""Entries of tables that were tried: which are the same, which are on the Pareto front, and which is the best."""
+"""Entries of tables that were tried: which are the same, which are on the Pareto front, which is the best."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Entry = dict[str, Any]
-"""A table that was tried, as plain JSON types; the fields are told in docs/search.md."""
+"""A table that was tried, in plain JSON types; docs/search.md explains the fields."""
 
 
 def key(entry: Mapping[str, Any]) -> tuple[str, str | None]:
-    """What makes two entries the same: the table, and the weights that training started from."""
+    """What identifies an entry: the table and the weights that training started from."""
     return entry["views"], entry["start"]
 
 
 def merged(old: Sequence[Entry], new: Sequence[Entry], unit: str = "gflops") -> list[Entry]:
-    """All entries, each once, the cheapest first; a table that was tried anew has the names of both times."""
+    """All entries, each once, the cheapest first. A table that was tried again keeps the names of both times."""
     entries = {key(entry): entry for entry in old}
     for entry in new:
         names = entries.get(key(entry), entry)["names"]
@@ -24,7 +24,7 @@ def merged(old: Sequence[Entry], new: Sequence[Entry], unit: str = "gflops") -> 
 
 
 def front(entries: Sequence[Entry], better: str, unit: str = "gflops") -> list[Entry]:
-    """The entries than which none is both cheaper and as good, or as cheap and better; the cheapest first."""
+    """The Pareto front, the cheapest first: entries than which none is cheaper and as good, or as cheap and better."""
     sign = 1 if better == "more" else -1
     kept: list[Entry] = []
     for entry in sorted(entries, key=lambda entry: (entry[unit], -sign * entry["mean"])):
@@ -36,6 +36,6 @@ def front(entries: Sequence[Entry], better: str, unit: str = "gflops") -> list[E
 
 
 def best(entries: Sequence[Entry], better: str, unit: str = "gflops") -> Entry:
-    """The entry of the best mean; among equals the cheapest, then the first."""
+    """The entry with the best mean; among equal ones the cheapest, then the first."""
     sign = 1 if better == "more" else -1
     return max(entries, key=lambda entry: (sign * entry["mean"], -entry[unit]))

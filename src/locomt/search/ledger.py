@@ -26,22 +26,22 @@ RESULTS = "results.json"
 
 
 class Ledger:
-    """Tables and their scores: `results.json` is renewed with every table that is recorded.
+    """Tables and their scores. `results.json` is rewritten with every table that is recorded.
 
     Attributes:
-        question: what the search is asked.
-        space: of the tables.
-        limit: what a table may cost, as `space.cost` says it.
-        out: the search's directory.
-        known: tables that earlier searches of the recipe scored in this directory.
-        found: the tables of this search, each with its entry; one that has more runs now comes once.
-        other_runs: training runs that were needed besides those of tables, in runs of the recipe.
+        question: what to search, and how.
+        space: the tables to choose from.
+        limit: the most that a table may cost, in the unit of `space.cost`.
+        out: the directory of the search.
+        known: entries of tables that earlier searches of the recipe scored in this directory.
+        found: the tables of this search with their entries. A table that is recorded again replaces its entry.
+        other_runs: training besides that of tables, counted in runs of the recipe.
     """
 
     def __init__(self, question: Question, space: Space, out: Path, known: Sequence[Entry] = ()) -> None:
         self.question, self.space, self.out = question, space, out
         self.limit = space.limit(question.budget)
-        # those of an earlier search at a budget of FLOPs have no times yet
+        # entries of an earlier search with a budget of FLOPs have no times yet
         self.known = [entry | space.figures(ViewTable.parse(entry["views"], space.modalities)) for entry in known]
         self.found: dict[tuple[str, str | None], tuple[Candidate, Entry]] = {}
         self.other_runs = 0.0
@@ -55,7 +55,7 @@ class Ledger:
         runs: Sequence[Path],
         seeds: Sequence[int] | None = None,
     ) -> Entry:
-        """Record the scores of a table, one for each seed: those of the question where they are left out."""
+        """Record the scores of a table, one for each seed. `seeds` are by default those of the question."""
         assert self.space.cost(candidate.table) <= self.limit, f"{candidate.names[0]} is above the budget"
         entry = {
             "views": str(candidate.table),
@@ -74,7 +74,7 @@ class Ledger:
         return entry
 
     def document(self, last: Sequence[Entry] = (), *, complete: bool) -> dict[str, Any]:
-        """What `results.json` holds; the best is chosen among the `last` entries, or among all of this search."""
+        """What `results.json` holds. The best table is chosen among `last`, by default among all of this search."""
         space = self.space
         scored = [entry for _, entry in self.found.values()]
         common = describe(space, self.question.recipe)
@@ -94,16 +94,16 @@ class Ledger:
 
 
 def write_results(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a `results.json`, its paths relative to where it lies: a search may be moved together with its data."""
+    """Write a `results.json` with paths relative to it, so that a search can be moved together with its data."""
     text = to_json(_with_paths(document, lambda found: os.path.relpath(found, path.parent)), indent=2)
     write_text(path, text + "\n")
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """What `write_results` wrote, its paths absolute.
+    """Read what `write_results` wrote, and make its paths absolute.
 
     Raises:
-        SearchError: it is something else.
+        SearchError: the file holds something else.
         FileNotFoundError: there is no such file.
     """
     try:
@@ -131,10 +131,10 @@ def _with_paths(document: Mapping[str, Any], change: Callable[[str], str]) -> di
 
 
 def read_tables(path: Path, recipe: Recipe) -> list[Entry]:
-    """The tables in a `results.json`; none where there is no such file.
+    """Read the tables in a `results.json`; none if there is no such file.
 
     Raises:
-        SearchError: it is of another recipe, whose scores do not compare with this one's.
+        SearchError: it belongs to another recipe, so that scores cannot be compared.
     """
     try:
         document = read_results(path)
@@ -152,13 +152,13 @@ def read_tables(path: Path, recipe: Recipe) -> list[Entry]:
 
 
 def samples_of(data: DataConfig, *splits: str) -> str:
-    """What tells the samples of these splits, and their labels, from others."""
+    """A hash of the samples of these splits and of their labels."""
     rows = [row for row in read_manifest(data.manifest, data.columns) if row.split in splits]
     return hashlib.sha256(repr([(row.id, row.split, row.label) for row in rows]).encode()).hexdigest()[:16]
 
 
 def describe(space: Space, recipe: Recipe) -> Entry:
-    """What all tables of a search have in common."""
+    """The part of `results.json` that holds for all tables of a search."""
     return {
         "metric": f"val_{recipe.monitor}",
         "better": "more" if recipe.monitor_mode == "max" else "less",

@@ -1,4 +1,4 @@
-"""What a search is asked: the recipe, the budget, the method and its options."""
+"""What to search, and how: the recipe, the budget, the method and its options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from locomt.train.recipe import Recipe
 
 DEFAULTS: Mapping[str, Any] = MappingProxyType({"seeds": 1, "tables": 8, "one_way": False, "finetune": 0.05})
 TABLES: Mapping[str, int] = MappingProxyType({"elastic": 300})
-"""How many tables a method tries that does not train each, where it is not said."""
+"""Method -> its default of `tables`, for a method that does not train every table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,18 +25,20 @@ class Question:
     """What to search, and how.
 
     Attributes:
-        recipe: what all tables are trained with; its own table takes no part.
-        budget: that no table exceeds.
-        method: one of `METHODS`, which says the options that it takes; those left out, None, are those of `DEFAULTS`.
+        recipe: what all tables are trained with. Its own table takes no part.
+        budget: the most that a table may cost.
+        method: one of `METHODS`, which lists the options of each. An option that is None has its value in `DEFAULTS`.
         tables: how many tables to try.
-        seeds: runs of every table, with `train.seed` and those that follow it; where a table comes from a model that is
-            trained for it, as many models, a table each.
+        seeds: how many runs each table gets, with `train.seed` and the seeds that follow it. A method that makes a
+            table from a trained model trains as many models, each for a table of its own.
         one_way: whether heads may look one way (`a>b`).
-        epochs: of training the elastic model from a dense one; `elastic.LENGTH` times the recipe's where left out.
-        finetune: training of a model whose weights are there, as a share of the recipe's.
-        source: a finished run to begin with, of Multiall, instead of one trained for it; `elastic` takes its own too.
-        storage: URL of an Optuna storage, which many machines may share; a file in the search's directory if left out.
-        final: training runs for a choice among the best tables, see `locomt.search.final`; none where left out.
+        epochs: epochs in which the elastic model is trained from a dense one; by default `elastic.LENGTH` times the
+            recipe's.
+        finetune: how long a model is trained from existing weights, as a share of the recipe's training.
+        source: a finished run of Multiall to start from, by default one that is trained for this. `elastic` takes a
+            finished elastic run as well.
+        storage: URL of an Optuna storage, which many machines may share; by default a file in the search's directory.
+        final: training runs for a final among the best tables, see `locomt.search.final`; by default none.
     """
 
     recipe: Recipe
@@ -51,7 +53,7 @@ class Question:
     storage: str | None = None
     final: int | None = None
     epoch_samples: int = field(init=False)
-    """Training samples that an epoch of the recipe takes."""
+    """The number of training samples in an epoch of the recipe."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -80,7 +82,7 @@ class Question:
         object.__setattr__(self, "epoch_samples", samples)
 
     def option(self, name: str) -> Any:
-        """The value of an option, its default where it was left out."""
+        """The value of an option, or its default."""
         value = getattr(self, name)
         default = TABLES.get(self.method) if name == "tables" else None
         return value if value is not None else default or DEFAULTS.get(name)

@@ -19,10 +19,10 @@ from locomt.views import ViewTable
 def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.device) -> list[float]:
     """Score each table on the validation split by `train.monitor`, as training does.
 
-    The split is loaded once, and each batch goes through the model once a table.
+    The split is loaded once. Each batch passes through the model once for each table.
 
     Raises:
-        SearchError: it is undefined.
+        SearchError: a score is undefined.
         ValueError: too many samples are bad.
     """
     run.check_data()

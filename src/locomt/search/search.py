@@ -1,4 +1,4 @@
-"""A search from its question to the chosen table."""
+"""A search, from the question to the chosen table."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ CHOSEN, ANEW, PLOT = "chosen.yaml", "anew.yaml", "front.svg"
 
 
 def search(question: Question, out: Path, runner: Runner | None = None) -> dict[str, Any]:
-    """Make a search, or go on with it where it was stopped.
+    """Run a search, or resume it.
+
+    Several searches of one recipe may share a directory; their tables are collected in its `results.json`.
 
     Args:
-        question: what to search.
-        out: gets `runs/`, a directory each, of which those found finished are not done again and those begun are gone
-            on with; `results.json`, renewed with every table that is scored; and at the end `chosen.yaml`, a recipe,
-            `anew.yaml`, the one that trains the same table as the search's recipe says, and `front.svg`. A directory
-            may serve several searches of one recipe, whose tables come together there. With a budget of milliseconds,
-            the times of views are read from `device.json`, or measured and put there.
-        runner: does the runs; one after the other, and without telling, where left out.
+        question: what to search, and how.
+        out: the directory to write. It gets `runs/`, with a directory for each run: finished runs are not repeated, and
+            stopped ones are resumed. `results.json` is rewritten with every table that is scored. At the end come
+            `front.svg`, `chosen.yaml`, the recipe that trained the chosen table, and `anew.yaml`, which trains that
+            table as the search's recipe says. With a budget in milliseconds, the times of views are read from
+            `device.json`; if it is missing, they are measured and written to it.
+        runner: trains the models; by default one after the other and without output.
 
     Returns:
         What `results.json` holds; see docs/search.md.
 
     Raises:
-        ValueError: something in the recipe, its data, the budget or `out` cannot serve, or another process searches
-            in `out`.
+        ValueError: the recipe, its data, the budget or `out` cannot be used, or another process searches in `out`.
     """
     with locked(out, "runs"):
         return _search(question, out, runner or Runner())

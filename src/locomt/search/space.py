@@ -1,4 +1,4 @@
-"""The tables that a search chooses from, and what each view and table costs: in FLOPs, or in time."""
+"""The tables that a search chooses from, and the cost of each view and table in FLOPs or in time."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from locomt.views import MULTI, View, ViewTable, view_set
 
 GIGA = 10**9
 NANOSECONDS = 10**6
-"""In a millisecond."""
+"""Nanoseconds in a millisecond."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """The tables that a search chooses from: one view out of `views` for every head of every fusion layer.
+    """The tables that a search chooses from: one of `views` for every head of every fusion layer.
 
-    What counts against a budget, `price`, `cost`, `multiall` and `limit`, is a whole number of score pairs, or of
-    nanoseconds where there are `times`.
+    `price`, `cost`, `multiall` and `limit` are whole numbers: nanoseconds if there are `times`, else score pairs.
 
     Attributes:
-        config: a model of the size searched, whatever its fusion.
-        one_way: whether heads may look one way besides (`a>b`), which is not in the paper's set.
-        times: nanoseconds of one head of each view, `multi` and the one-way views too, on some device.
+        config: a model of the size to search for. Its fusion does not matter.
+        one_way: whether heads may also look one way (`a>b`), which is not in the paper's set.
+        times: nanoseconds of one head of each view on a device, also of `multi` and the one-way views.
     """
 
     config: FusionConfig
@@ -59,26 +58,26 @@ class Space:
 
     @cached_property
     def tokens(self) -> dict[str, int]:
-        """L_i of full samples."""
+        """L_i of full-length samples."""
         return token_counts(self.config)
 
     @cached_property
     def class_tokens(self) -> dict[str, int]:
-        """How many of them, at the front, are class tokens."""
+        """How many of them are class tokens, which come first."""
         return self.config.layout.class_tokens
 
     @cached_property
     def views(self) -> tuple[View, ...]:
-        """The paper's set P, and the one-way views where they are asked for."""
+        """The views to choose from: the paper's set P, and the one-way views if `one_way`."""
         return view_set(self.modalities, one_way=self.one_way)
 
     @cached_property
     def all_views(self) -> tuple[View, ...]:
-        """All that any search of this model may have."""
+        """All views that any search of this model may use, and `multi`."""
         return (MULTI, *view_set(self.modalities, one_way=True))
 
     def pairs(self, view: View) -> int:
-        """C of one head, whatever the unit of budgets."""
+        """C(view) of one head, whatever the unit of the budget."""
         return view.score_pairs(self.tokens, self.class_tokens)
 
     def price(self, view: View) -> int:
@@ -100,10 +99,10 @@ class Space:
         return self.cost(self.dense)
 
     def limit(self, budget: Budget) -> int:
-        """The most that a table's cost may be.
+        """The most that a table may cost within a budget.
 
         Raises:
-            SearchError: no table is as cheap, or a time is asked for where none was measured.
+            SearchError: no table is as cheap, or the budget is a time and none was measured.
         """
         if budget.unit == "ms" and self.times is None:
             raise SearchError(
@@ -124,7 +123,7 @@ class Space:
 
     @property
     def unit(self) -> str:
-        """What costs are told in: `gflops` or `ms`."""
+        """The unit in which costs are reported: `gflops` or `ms`."""
         return "gflops" if self.times is None else "ms"
 
     def amount(self, cost: int) -> float:
@@ -132,7 +131,7 @@ class Space:
         return self.gflops(cost) if self.times is None else cost / NANOSECONDS
 
     def worded(self, cost: int) -> str:
-        """A cost for a message."""
+        """A cost in words, for a message."""
         share, amount = f"{cost / self.multiall:.4f} of Multiall's", f"{self.amount(cost):.4g}"
         if self.times is None:
             return f"{share} attention FLOPs in the fusion layers, or {amount} GFLOPs"
@@ -143,7 +142,7 @@ class Space:
         return 4 * self.head_width * pairs / GIGA
 
     def figures(self, table: ViewTable) -> dict[str, float]:
-        """What is told of a table's cost: `gflops`, their `share` of Multiall's, and `ms` where there are times."""
+        """A table's cost for reports: `gflops`, their `share` of Multiall's, and `ms` if there are times."""
         pairs, dense = (t.score_pairs(self.tokens, self.class_tokens) for t in (table, self.dense))
         found = {"gflops": self.gflops(pairs), "share": pairs / dense}
         return found if self.times is None else found | {"ms": self.amount(self.cost(table))}

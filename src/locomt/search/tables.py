@@ -1,4 +1,4 @@
-"""View tables to try at a budget, made without data: the hand-made strategies, and random draws."""
+"""View tables to try within a budget, made without data: the hand-made strategies and random draws."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ ALL_CROSS = "all cross"
 
 
 def strategies(space: Space, limit: int, *, cross: float, seed: int) -> Mapping[str, ViewTable]:
-    """A table by each of `locomt.views.STRATEGIES`, all of the same cost, and `all cross` where that fits.
+    """Make a table by each of `locomt.views.STRATEGIES`, all of the same cost, and `all cross` if it fits.
 
-    They have the fewest cross heads that the budget takes. Where it would take none, since all heads self fit, they
-    have the share `cross`, or none at all where cross heads are the slower ones and that share does not fit. All heads
-    cross, the pairs in turn, is the cheapest table by hand where FLOPs count.
+    They have the fewest cross heads that fit into the budget. If all heads self fit, that would be none; then they have
+    the share `cross`, or still none if that share does not fit because cross heads are slower. In FLOPs, `all cross`,
+    with the pairs in turn, is the cheapest table.
 
     Args:
-        limit: what a table may cost, as `space.cost` says it.
-        cross: as `model.cross`.
-        seed: of strategy `random`.
+        limit: the most that a table may cost, in the unit of `space.cost`.
+        cross: the share of cross heads, as `model.cross`.
+        seed: for strategy `random`.
 
     Raises:
-        SearchError: all heads cross, going round the pairs in turn, are above the limit.
+        SearchError: no share of cross heads is within the limit.
     """
     places = space.layers * space.heads
 
@@ -52,15 +52,15 @@ def strategies(space: Space, limit: int, *, cross: float, seed: int) -> Mapping[
 
 
 def draws(space: Space, limit: int, count: int, seed: int) -> Mapping[str, ViewTable]:
-    """Different tables drawn at random.
+    """Draw different tables at random.
 
-    The heads of all layers take their views in a shuffled order, each one at random out of those that leave enough of
-    the budget for the heads that are still to come.
+    The heads of all layers get their views in random order. A head's view is drawn from those that leave enough of the
+    budget for the remaining heads.
 
     Args:
-        limit: what a table may cost, as `space.cost` says it.
-        count: how many; fewer come where there are hardly as many tables within the budget.
-        seed: the first so many tables of a seed are the same for any count.
+        limit: the most that a table may cost, in the unit of `space.cost`.
+        count: how many tables; fewer are found if there are hardly as many within the budget.
+        seed: for the draws. A larger `count` adds tables to those of a smaller one.
     """
     found: dict[str, ViewTable] = {}
     for number in range(count * TRIES):
@@ -73,11 +73,11 @@ def draws(space: Space, limit: int, count: int, seed: int) -> Mapping[str, ViewT
 
 
 def within(table: ViewTable, space: Space, limit: int, order: Iterable[int]) -> ViewTable:
-    """Bring a table within the limit: give heads the cheapest view, until it fits.
+    """Bring a table within the limit: give heads the cheapest view until it fits.
 
     Args:
-        limit: what it may cost, as `space.cost` says it.
-        order: of all places, numbered layer by layer, in which heads give way.
+        limit: the most that it may cost, in the unit of `space.cost`.
+        order: all heads, numbered layer by layer, in the order in which they are changed.
     """
     heads = [view for layer in table.layers for view in layer.heads]
     least = cheapest_view(space)
@@ -101,7 +101,7 @@ def table_of(heads: Sequence[View], space: Space) -> ViewTable:
 
 
 TRIES = 20
-"""Draws for each table that is wanted; after so many there are taken to be no more."""
+"""Draws for each table that is wanted, before it is assumed that there are no more."""
 
 
 def _draw(space: Space, limit: int, rng: random.Random) -> ViewTable:

@@ -1,4 +1,4 @@
-"""How long the views of a model take on a device: measured once, and read from a file from then on."""
+"""How long the views of a model take on a device. This is measured once and then read from a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from locomt.views import LayerViews, View, ViewTable
 
 DEVICE = "device.json"
 SECONDS = 3.0
-"""For all views together; no fewer than `locomt.cost.timing.FEWEST_ROUNDS` rounds."""
+"""Seconds to time all views together, in at least `locomt.cost.timing.FEWEST_ROUNDS` rounds."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class DeviceTimes:
     """Times of the views of a model of one size.
 
     Attributes:
-        machine: `device`, `torch` (its version) and `precision`, as they were when the times were taken.
-        size: `tokens` of each modality, `heads` and `head_width` of the attention timed.
-        views: nanoseconds of one head: those of a layer all of whose heads hold the view, over its heads.
-        tables: what whole tables took, as far as they were timed: `ms`, and `multiall_ms` in the same rounds.
+        machine: `device`, `torch` (its version) and `precision` of the measurement.
+        size: `tokens` of each modality, `heads` and `head_width` of the attention that was timed.
+        views: nanoseconds of one head: the time of a layer whose heads all hold the view, divided by its heads.
+        tables: the times of whole tables that were measured: `ms`, and `multiall_ms` in the same rounds.
     """
 
     machine: dict[str, str]
@@ -44,13 +44,13 @@ class DeviceTimes:
     tables: dict[str, dict[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
-        """As `device.json` has it."""
+        """The content of `device.json`."""
         heads = {str(view): time / NANOSECONDS for view, time in self.views.items()}
         return {**self.machine, **self.size, "ms_per_head": heads, "tables": self.tables}
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> DeviceTimes:
-        """Raises KeyError, TypeError, ValueError or AttributeError where it is no such document."""
+        """Raises KeyError, TypeError, ValueError or AttributeError if the document has another form."""
         views = {View(view): round(NANOSECONDS * float(ms)) for view, ms in document["ms_per_head"].items()}
         if min(views.values()) <= 0:
             raise ValueError("a time is not above 0")
@@ -63,16 +63,16 @@ class DeviceTimes:
 
 
 def view_times(space: Space, recipe: Recipe, path: Path, *, here: bool = False) -> DeviceTimes:
-    """Read the times from a file; where there is none, measure them here and write it.
+    """Read the times from a file. If there is none, measure them and write it.
 
-    The forward pass of `view_attention` alone is timed, at batch 1, with all tokens, in the recipe's precision and
-    where it is trained: the median over rounds in which every view has its turn.
+    The forward pass of `view_attention` alone is timed: batch 1, all tokens, in the recipe's precision and on its
+    device. A time is the median over rounds in which the views take turns.
 
     Args:
-        here: measure again where the file is of another machine, torch or number of threads.
+        here: measure again if the file is from another machine, version of torch or number of threads.
 
     Raises:
-        SearchError: the file is none of these, or of a model of another size.
+        SearchError: the file holds something else, or times for a model of another size.
     """
     if path.is_file():
         known = _read(path, space, recipe)
@@ -87,12 +87,12 @@ def view_times(space: Space, recipe: Recipe, path: Path, *, here: bool = False) 
 
 
 def table_times(table: ViewTable, space: Space, recipe: Recipe, path: Path) -> dict[str, float] | None:
-    """What the attention of a table and of Multiall takes, layer after layer, beside the views' times in a file.
+    """The time of all attention layers of a table, and of Multiall's.
 
-    Read from that file, or measured once and added to it.
+    It is read from the file with the times of views, or measured once and added to it.
 
     Returns:
-        `ms` and `multiall_ms`; None where the file's times are of another machine, torch or number of threads.
+        `ms` and `multiall_ms`; None if the file is from another machine, version of torch or number of threads.
     """
     times = _read(path, space, recipe)
     if str(table) not in times.tables:
@@ -109,7 +109,7 @@ def _time(tables: Iterable[ViewTable], space: Space, recipe: Recipe) -> dict[Vie
     device = device_of(recipe).type
     dtype = torch.bfloat16 if recipe.train.precision == "bf16-mixed" else torch.float32
     layout = TokenLayout(space.tokens, space.class_tokens)
-    # strides as the projections of `ViewAttention` leave them
+    # with the strides of the projections in `ViewAttention`
     qkv = torch.randn(1, layout.total, 3, space.heads, space.head_width, device=device, dtype=dtype)
     q, k, v = (t.transpose(1, 2) for t in qkv.unbind(2))
 

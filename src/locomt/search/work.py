@@ -1,4 +1,4 @@
-"""What a search method is given: runs to train, a ledger to record their scores in, and recipes to train by."""
+"""What a search method works with: it trains runs, makes recipes for them, and records scores in a ledger."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from locomt.train.runs import Job, Outcome, Runner
 from locomt.views import ViewTable
 
 RATE = 0.3
-"""Of the recipe's peak learning rate, for a model that is trained already."""
+"""The learning rate for a model that is already trained, as a share of the recipe's peak rate."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Work:
 
     Attributes:
         ledger: the question, and the tables tried so far.
-        runner: does runs.
+        runner: trains the models.
     """
 
     ledger: Ledger
@@ -46,27 +46,27 @@ class Work:
 
     @property
     def limit(self) -> int:
-        """What a table may cost, as `space.cost` says it."""
+        """The most that a table may cost, in the unit of `space.cost`."""
         return self.ledger.limit
 
     @property
     def out(self) -> Path:
-        """The search's directory."""
+        """The directory of the search."""
         return self.ledger.out
 
     @property
     def runs(self) -> Path:
-        """Where runs go."""
+        """The directory of the runs."""
         return self.out / "runs"
 
     def in_runs(self, samples: float) -> float:
-        """What training on so many samples costs, in runs of the recipe."""
+        """The cost of training on so many samples, in runs of the recipe."""
         return samples / (self.recipe.train.epochs * self.question.epoch_samples)
 
     def tuned(self, table: ViewTable, start: Path) -> Recipe:
         """The recipe for a short training of this table from the weights of a finished run.
 
-        It has the share `finetune` of the recipe's steps: in whole epochs, or in a shorter one where one is too long.
+        It takes the share `finetune` of the recipe's steps: in whole epochs, or in a shorter one if one is too long.
         """
         recipe, train = with_table(self.recipe, table), self.recipe.train
         epochs = self.question.option("finetune") * train.epochs
@@ -83,18 +83,18 @@ class Work:
         return replace(recipe, train=train)
 
     def dense(self, seeds: Iterable[int]) -> list[Path]:
-        """Train Multiall, or find it trained, with every seed; the runs' directories."""
+        """Train Multiall with every seed, unless it is trained. Returns the directories of the runs."""
         jobs = [dense_job(self.recipe, seed, self.runs) for seed in seeds]
         self.runner.do(jobs)
         self.ledger.other_runs += len(jobs)
         return [job.directory for job in jobs]
 
     def train(self, candidates: Iterable[Candidate], seeds: Sequence[int] | None = None) -> list[Entry]:
-        """Train candidates with every seed, or find them trained; record each one as soon as it has all its scores.
+        """Train candidates with every seed, unless they are trained. Each is recorded when it has all its scores.
 
         Args:
             candidates: the tables.
-            seeds: those of the search where left out.
+            seeds: the seeds; by default those of the search.
         """
         seeds = self.question.all_seeds if seeds is None else seeds
         jobs = [(c, [c.job(self.runs, seed) for seed in seeds]) for c in candidates]
@@ -118,7 +118,7 @@ class Work:
         """The validation score of a run.
 
         Raises:
-            SearchError: it is undefined, so that nothing can be chosen by it.
+            SearchError: it is undefined.
         """
         name = f"val_{self.recipe.monitor}"
         score = outcome.summary.get(name)

@@ -1,4 +1,4 @@
-"""Named studies, a module each; `Study` says what is in it."""
+"""The studies by name. Each is a module here that has what `Study` lists."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ STUDIES: Mapping[str, str] = {
     "tasks": "beyond_classification",
     "search": "found_tables",
 }
-"""Name -> its module here."""
+"""Name of a study -> its module in this package."""
 
 
 class Study(Protocol):
-    """What a study's module has."""
+    """What the module of a study has."""
 
     TITLE: str
     QUESTION: str
 
     def run(self, plan: Plan) -> dict[str, Any]:
-        """Make the study, or go on with it; what is returned is in `results.json` under `plan.out`."""
+        """Run the study, or resume it. Returns what it wrote to `results.json` in `plan.out`."""
 
     def summary(self, document: dict[str, Any]) -> str:
-        """One paragraph that answers the question, from the results alone."""
+        """Answer the question in one paragraph, from the results alone."""
 
     def page(self, document: dict[str, Any]) -> str:
-        """The page in Markdown, from the results alone."""
+        """Write the page in Markdown, from the results alone."""
 
     def figures(self, document: dict[str, Any]) -> dict[str, str]:
-        """Name -> SVG, from the results alone."""
+        """Draw the figures, from the results alone: name -> SVG."""
 
 
 def load_study(name: str) -> Study:
-    """A study by its name.
+    """Import a study by its name.
 
     Raises:
-        StudyError: there is none of this name.
+        StudyError: no study has this name.
     """
     if name not in STUDIES:
         hint = did_you_mean(name, STUDIES, "`locomt experiment --help` says more")
@@ -59,10 +59,10 @@ def load_study(name: str) -> Study:
 
 
 def read_results(path: Path, name: str) -> dict[str, Any]:
-    """The results of a study.
+    """Read the results of a study.
 
     Raises:
-        StudyError: there are none, or they are of another study.
+        StudyError: there are none, or they belong to another study.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def read_results(path: Path, name: str) -> dict[str, Any]:
 
 
 def render(name: str, document: dict[str, Any], pages: Path) -> Path:
-    """Write a study's page, its figures and its results; the page's path.
+    """Write a study's page, figures and results into the folder `pages`. Returns the path of the page.
 
     Raises:
         StudyError: the results lack what the page needs.

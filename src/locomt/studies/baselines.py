@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from locomt.studies.arms import baselines, study
 from locomt.studies.page import (
     Document,
     comparison_table,
@@ -14,7 +15,6 @@ from locomt.studies.page import (
 )
 from locomt.studies.plan import Plan
 from locomt.studies.plots import against_cost
-from locomt.studies.study import baselines, study
 
 NAME = "baselines"
 TITLE = "LoCoMT against its baselines"
@@ -39,7 +39,7 @@ def page(document: Document) -> str:
 
 
 def report(document: Document, title: str, question: str, more: Sequence[str] = ()) -> str:
-    """The page of any study whose arms are LoCoMT and its baselines; `more` lines come before its tasks."""
+    """Write the page of a study whose arms are LoCoMT and its baselines. `more` lines stand before the tasks."""
     lines = head(document, title, question)
     lines += ["", "## Answer", "", verdicts(document, PAIRS), ""]
     lines += [f"![test score against attention FLOPs]({document['study']}.svg)", ""]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from locomt.nn.config import FUSIONS
+from locomt.studies.arms import baselines, study
 from locomt.studies.baselines import PAIRS, report, summary
 from locomt.studies.baselines import figures as figures_by_score
 from locomt.studies.numbers import mean_of
 from locomt.studies.page import Document, arms_of, comparison_table, scale_of, scores, spread, verdicts
 from locomt.studies.plan import Plan
 from locomt.studies.plots import against_cost
-from locomt.studies.study import baselines, study
 
 __all__ = ["NAME", "QUESTION", "TITLE", "events", "figures", "page", "run", "summary"]
 
@@ -34,7 +34,7 @@ def run(plan: Plan) -> dict[str, Any]:
 
 
 def by_events(document: Document) -> Document:
-    """The study with F1 of events for its score; tasks without events are left out."""
+    """Return the same results scored by F1 of events. Tasks without events are left out."""
     arms = [
         {**arm, "runs": [{**run, "score": run["metrics"].get(EVENT_METRIC)} for run in arm["runs"]]}
         for arm in document["arms"]
@@ -45,7 +45,7 @@ def by_events(document: Document) -> Document:
 
 
 def events(document: Document) -> str:
-    """What the tasks of events in time came to, by steps and by whole events; empty where there is none."""
+    """Describe scores by step and by whole event for tasks with events in time. Empty if there is no such task."""
     found = []
     for task in document["tasks"]:
         told = [

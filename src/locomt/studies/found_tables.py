@@ -1,4 +1,4 @@
-"""All search methods side by side: what they cost, and what their tables are worth when trained anew."""
+"""Compare all search methods: what each costs, and how good its table is when it is trained from scratch."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from locomt.search.question import Question
 from locomt.search.search import search
 from locomt.search.space import Space
 from locomt.studies import hand_made, shared_weights
+from locomt.studies.arms import Arm, alone, study
 from locomt.studies.datasets import DataSet
 from locomt.studies.page import (
     Document,
@@ -31,7 +32,6 @@ from locomt.studies.page import (
 )
 from locomt.studies.plan import Plan
 from locomt.studies.plots import against_cost, drawing
-from locomt.studies.study import Arm, alone, study
 from locomt.train.recipe import Recipe
 from locomt.views import ViewTable
 
@@ -48,16 +48,16 @@ CHANGING_QUESTION = (
 DATA_SETS = ("modalities3", "modalities4", "modalities5", "qa", "grounding")
 LEARNED = "search-learned"
 RUNS = {True: 24, False: 6}
-"""Training runs that every method has in all, in full and in small: to find tables, and to choose among the best."""
+"""`plan.full` -> training runs that each method may take in all: to find tables and to choose among the best."""
 LEAST = 5
-"""Runs of models that are only to be seen beside the others."""
+"""Most seeds of the models that are shown for reference only."""
 FRESH = 100
-"""Added to the seeds of the runs that are scored on the test split: the search has seen none of them."""
+"""Added to the seeds of runs that are scored on the test split, so that no search has used them."""
 
 
 def run(plan: Plan) -> dict[str, Any]:
     def arms(data_set: DataSet, recipe: Recipe) -> list[Arm]:
-        recipe = replace(recipe, train=replace(recipe.train, epochs=max(2, recipe.train.epochs)))  # as `learned` needs
+        recipe = replace(recipe, train=replace(recipe.train, epochs=max(2, recipe.train.epochs)))  # `learned` needs two
         fresh = replace(recipe, train=replace(recipe.train, seed=recipe.train.seed + FRESH))
         own = [
             Arm(group=data_set.name, name=name, recipe=model_recipe(fresh, name)) for name in ("selfall", "multiall")
@@ -66,7 +66,7 @@ def run(plan: Plan) -> dict[str, Any]:
         for method, found in searches.items():
             chosen = found["chosen"]
             views = ViewTable.parse(chosen["views"], tuple(recipe.data.modalities))
-            # the final trains a table anew, and how it was found is told where it was
+            # The final trains a table again; how it was found is in its first entry.
             first = next(e for e in found["tables"] if e["views"] == chosen["views"] and (e["start"] or e == chosen))
             facts = {
                 "method": method,
@@ -93,8 +93,7 @@ def run(plan: Plan) -> dict[str, Any]:
 
 
 def _search(plan: Plan, data_set: DataSet, recipe: Recipe, method: str) -> dict[str, Any]:
-    """A search of one method, whose final takes what is left of the training runs that all have."""
-
+    """Search by one method. Its final takes what is left of the training runs that every method has."""
     out = plan.out / "searches" / data_set.name / method
     question = Question(recipe=recipe, budget=budget_of(recipe), method=method, **options(method, plan.full))
     found = search(question, out, plan.runner)
@@ -103,7 +102,7 @@ def _search(plan: Plan, data_set: DataSet, recipe: Recipe, method: str) -> dict[
 
 
 def budget_of(recipe: Recipe) -> Budget:
-    """What LoCoMT with the recipe's share of cross heads, spread evenly, takes of Multiall's attention."""
+    """LoCoMT's attention cost with the recipe's share of cross heads, spread evenly, as a share of Multiall's."""
     config = recipe.fusion_config(label_list(recipe.data))
     space = Space(config)
     spread = ViewTable.strategy(
@@ -113,9 +112,10 @@ def budget_of(recipe: Recipe) -> Budget:
 
 
 def options(method: str, full: bool) -> dict[str, Any]:
-    """What takes about eight training runs in full and two in small; an elastic model and its dense one take four.
+    """Options of a method with which it takes about eight training runs in full, and two in small.
 
-    The hand-made tables are seven at most, and fewer where several turn out the same.
+    An elastic model and its dense one take eight runs in either. There are at most seven hand-made tables, fewer where
+    several are the same.
     """
     found = {
         "random": {"tables": 8 if full else 2},
@@ -128,7 +128,7 @@ def options(method: str, full: bool) -> dict[str, Any]:
 
 
 def _pairs(document: Document) -> list[tuple[str, str]]:
-    """Every other method against the best hand-made table."""
+    """The pairs to compare: every other method with the best hand-made table."""
     methods = dict.fromkeys(arm["name"] for arm in document["arms"] if arm["facts"].get("method"))
     return [(method, hand_made.METHOD) for method in methods if method != hand_made.METHOD]
 
@@ -138,7 +138,7 @@ def summary(document: Document) -> str:
 
 
 def changing(document: Document) -> str:
-    """Whether learning the views helps, and how far the layers came apart; empty where none were learned."""
+    """Say whether learned views help and how their shares of cross heads changed. Empty if none were learned."""
     found = []
     for arm in document["arms"]:
         if history := arm["facts"].get("history"):
@@ -183,7 +183,7 @@ def page(document: Document) -> str:
 
 
 def _costs(document: Document, task: Document) -> list[str]:
-    """What each search took and what it found."""
+    """Tabulate what each search cost and found."""
     rows = []
     for arm in arms_of(document, task["name"]):
         facts = arm["facts"]
@@ -220,7 +220,7 @@ def _costs(document: Document, task: Document) -> list[str]:
 
 
 def _groups(document: Document) -> dict[str, dict[str, None]]:
-    """The arms of the figure under their names, or those of a kind under one."""
+    """Label -> its arms in the figure. Hand-made tables that were not chosen share one label."""
     found: dict[str, dict[str, None]] = {}
     for arm in document["arms"]:
         facts = arm["facts"]

@@ -1,26 +1,27 @@
-"""Found tables beside all hand-made ones, whichever of these was chosen: a part of the search study."""
+"""Compare found tables with every hand-made one, not only with the chosen one: a part of the search study."""
 
 from __future__ import annotations
 
 from locomt.search.candidate import with_table
 from locomt.search.final import differing
+from locomt.studies.arms import Arm
 from locomt.studies.datasets import DataSet
 from locomt.studies.numbers import mean_of
 from locomt.studies.page import Document, arms_of, comparisons, scores
-from locomt.studies.study import Arm
 from locomt.train.recipe import Recipe
 from locomt.views import ViewTable
 
 METHOD = "strategies"
-"""The search among them, and the arm of the table that it chose."""
+"""The method that searches among the hand-made tables; also the arm of the table that it chose."""
 
 
 def arms(data_set: DataSet, fresh: Recipe, found: Document) -> list[Arm]:
-    """The hand-made tables that were not chosen.
+    """Make an arm of each hand-made table that was not chosen.
 
     Args:
-        data_set, fresh: what they are trained on, with seeds that no search has seen.
-        found: the results of the search among them.
+        data_set: what they are trained on.
+        fresh: its recipe, with seeds that no search has used.
+        found: the results of the search among the hand-made tables.
     """
     others = {e["views"]: e["names"] for e in found["tables"] if e["views"] != found["chosen"]["views"]}
     return [
@@ -35,7 +36,7 @@ def arms(data_set: DataSet, fresh: Recipe, found: Document) -> list[Arm]:
 
 
 def alike(document: Document, task: Document, views: str) -> list[str]:
-    """Say which hand-made tables a found one equals, in this or another order of a layer's heads."""
+    """List the hand-made tables that equal a found one, in this or another order of the heads within a layer."""
     names, modalities = [], tuple(task["tokens"])
     for arm in _by_hand(document, task):
         facts = arm["facts"]
@@ -54,7 +55,7 @@ def _by_hand(document: Document, task: Document) -> list[Document]:
 
 
 def section(document: Document) -> list[str]:
-    """Each found table against the hand-made one that the test split, not validation, says is the best."""
+    """Compare each found table with the hand-made one that scores best on the test split, not on validation."""
     wanted = []
     for task in document["tasks"]:
         by_hand = _by_hand(document, task)

@@ -1,4 +1,4 @@
-"""The studies' front page: what the paper leaves open, a paragraph and a figure each, from what results there are."""
+"""The studies' front page. Each question has a paragraph and a figure, made from the results that there are."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Part(NamedTuple):
     """A part of a study that has a section of its own.
 
     Attributes:
-        question: that it answers.
-        answer: one paragraph from the results, empty where they hold nothing of it.
-        figure: its name.
+        question: the question that the part answers.
+        answer: results -> the answer in one paragraph; empty if the results hold none.
+        figure: the name of its figure.
     """
 
     question: str
@@ -39,17 +39,18 @@ SECTIONS: tuple[tuple[str, str, Part | None], ...] = (
     ("The paper's second experiment: view frequencies and fusion layers", "tradeoff", None),
     ("The paper's third experiment: layer by layer", "layerwise", None),
 )
-"""The paper's open questions, its next checks, its experiments; the studies that answer them, in whole or in part."""
+"""(heading, study, part): the paper's open questions, next checks and experiments. The whole study answers if there is
+no part."""
 
 
 def write_index(pages: Path) -> Path:
-    """Write `index.md` for the studies whose results lie among the pages.
+    """Write `index.md` about the studies whose results are in the folder `pages`.
 
     Returns:
-        Its path.
+        The path of `index.md`.
 
     Raises:
-        StudyError: a file there holds something else than results.
+        StudyError: a file with the name of a study's results holds something else.
     """
     lines = [
         "# Studies",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from locomt.studies.arms import Arm, alone, study
 from locomt.studies.datasets import DataSet
 from locomt.studies.page import (
     Document,
@@ -16,7 +17,6 @@ from locomt.studies.page import (
 )
 from locomt.studies.plan import Plan
 from locomt.studies.plots import by_arm
-from locomt.studies.study import Arm, alone, study
 from locomt.train.recipe import Recipe
 from locomt.views import STRATEGIES, ViewTable
 
@@ -32,7 +32,7 @@ PAIRS = (("ascending", "descending"), ("ascending", "spread"), ("descending", "s
 
 def run(plan: Plan) -> dict[str, Any]:
     def arms(data_set: DataSet, recipe: Recipe) -> list[Arm]:
-        """One a strategy; those whose tables come out the same once, under all their names."""
+        """Make one arm for each strategy. Strategies that make the same table share an arm."""
         names: dict[ViewTable, list[str]] = {}
         model = recipe.model
         for strategy in STRATEGIES:

@@ -1,4 +1,4 @@
-"""What self, cross and full attention cost as the lengths of two modalities diverge: counted, timed, and in memory."""
+"""The FLOPs, time and memory of self, cross and full attention as the lengths of two modalities diverge."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from locomt.cost.measured import peak_bytes
 from locomt.cost.timing import paired_seconds
 from locomt.files import to_json, write_text
 from locomt.studies import read_results
+from locomt.studies.arms import RESULTS, machine
 from locomt.studies.page import Document, head, table
 from locomt.studies.plan import Plan, StudyError
 from locomt.studies.plots import drawing
-from locomt.studies.study import RESULTS, machine
 from locomt.train.runs import torch_threads
 from locomt.views import View
 
@@ -36,19 +36,19 @@ STYLES = {"score_pairs": ":", "counted_flops": "x", "forward_seconds": "o-", "fo
 
 
 def run(plan: Plan) -> dict[str, Any]:
-    """No training: every ratio is counted by torch's FLOP counter and timed, its three views in turns.
+    """Count the FLOPs of every ratio by torch's counter, and time its three views in turns. Nothing is trained.
 
-    On a CUDA device where there is one, else on the CPU. What `results.json` says of other devices stays.
+    This runs on a CUDA device if there is one, else on the CPU. `results.json` keeps its entries of other devices.
 
     Raises:
-        StudyError: the plan names data sets, seeds or fields of a recipe, none of which it has.
+        StudyError: the plan names data sets, seeds or fields of a recipe; this study has none of them.
     """
     if plan.data_sets or plan.seeds is not None or plan.overrides:
         raise StudyError("study lengths trains nothing: it takes no --data-sets, --seeds or fields of a recipe")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     total = 4160 if plan.full else 520
-    # A GPU needs enough to do in the cheapest case, or launches are all that is timed.
+    # In the cheapest case a GPU must have enough work; otherwise only kernel launches are timed.
     batch, heads = (32, 12) if device == "cuda" and plan.full else (1, 4)
     made = machine()
     own: dict[str, Any] = {
@@ -70,7 +70,7 @@ def run(plan: Plan) -> dict[str, Any]:
 
 
 def _others(path: Path, device: str, document: Document) -> list[Document]:
-    """What is known of other devices, at the same size."""
+    """Entries of other devices from earlier results of the same size."""
     if not path.is_file():
         return []
     before = read_results(path, NAME)
@@ -86,7 +86,7 @@ def _keep(plan: Plan, document: dict[str, Any]) -> None:
 
 
 def lengths_of(ratio: int, total: int) -> dict[str, int]:
-    """`ratio` times as many tokens of a as of b, as nearly as whole numbers allow; `total` in all."""
+    """Split `total` tokens so that a has `ratio` times as many as b, rounded to whole tokens."""
     short = max(1, round(total / (ratio + 1)))
     return {"a": total - short, "b": short}
 
@@ -94,7 +94,7 @@ def lengths_of(ratio: int, total: int) -> dict[str, int]:
 def _case(
     ratio: int, total: int, size: tuple[int, int], device: str, dtype: torch.dtype, *, seconds: float
 ) -> dict[str, Any]:
-    """`size` is batch and heads."""
+    """Measure one ratio; `size` is (batch, heads)."""
     batch, heads = size
     lengths = lengths_of(ratio, total)
     layout = TokenLayout(lengths)
@@ -127,19 +127,19 @@ def _case(
 
 
 def gap(entry: Document, case: Document) -> float:
-    """Self less cross, counted, in score pairs of a head (of 4 d FLOPs): (L1 - L2)^2 by the closed form."""
+    """Counted self less cross in score pairs of a head, which take 4 d FLOPs. The closed form is (L1 - L2)^2."""
     counted = case["counted_flops"]
     each: int = entry["batch"] * entry["heads"] * 4 * WIDTH
     return float((counted["self"] - counted["cross"]) / each)
 
 
 def _off(entry: Document, measure: str) -> float:
-    """How far self less cross over multi is from the law's (L1 - L2)^2 / (L1 + L2)^2, at the worst ratio."""
+    """How far (self - cross) / multi is from (L1 - L2)^2 / (L1 + L2)^2 at most, over all ratios."""
     return max(abs(_share(case, measure, LESS) - _share(case, "score_pairs", LESS)) for case in entry["cases"])
 
 
 def _memory(entry: Document) -> str:
-    """Peaks over all ratios, beside what the scores would take if they were kept."""
+    """Describe peak memory over all ratios, and the memory that stored scores would take."""
     case = entry["cases"][-1]
     scores = case["score_pairs"]["multi"] * entry["batch"] * entry["heads"] * getattr(torch, entry["dtype"]).itemsize
     shares = {view: [_share(case, "peak_bytes", view) for case in entry["cases"]] for view in ("self", "cross")}
@@ -222,14 +222,14 @@ def _differences(entry: Document) -> list[str]:
 
 
 def _share(case: Document, measure: str, view: str) -> float:
-    """Over multi; of `LESS` too."""
+    """A measure of a view, or of `LESS`, divided by that of `multi`."""
     found = case[measure]
     own = found["self"] - found["cross"] if view == LESS else found[view]
     return float(own / found["multi"])
 
 
 def figures(document: Document) -> dict[str, str]:
-    """A row of panels a device: FLOPs and time beside the closed form, and memory."""
+    """Draw a row of panels for each device: FLOPs and time beside the closed form, then peak memory."""
     found: dict[str, str] = {}
     names = {"score_pairs": "closed form", **MEASURES}
     panels = (

@@ -6,6 +6,7 @@ from typing import Any
 
 from locomt.compare.figures import colours
 from locomt.nn.config import FUSIONS
+from locomt.studies.arms import baselines, study
 from locomt.studies.baselines import PAIRS
 from locomt.studies.numbers import mean_of
 from locomt.studies.page import (
@@ -20,7 +21,6 @@ from locomt.studies.page import (
 )
 from locomt.studies.plan import Plan
 from locomt.studies.plots import drawing
-from locomt.studies.study import baselines, study
 
 NAME = "modalities"
 TITLE = "More than two modalities"
@@ -33,7 +33,7 @@ def run(plan: Plan) -> dict[str, Any]:
 
 
 def costs(document: Document) -> list[tuple[str, int, dict[str, float]]]:
-    """(task, m, fusion -> score pairs of the fusion layers over Multiall's), fewest modalities first."""
+    """(task, its number of modalities, fusion -> score pairs over Multiall's) of each task, fewest modalities first."""
     found = []
     for task in document["tasks"]:
         pairs = {arm["name"]: arm["fusion_score_pairs"] for arm in document["arms"] if arm["task"] == task["name"]}

@@ -1,4 +1,4 @@
-"""What a few runs say: means with their intervals, and differences of runs that pair by their seed."""
+"""Statistics of a few runs: means with confidence intervals, and differences paired by seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LEVEL = 0.95
 
 
 class StatisticsError(ValueError):
-    """Numbers that cannot be compared, or no scipy to compare them with."""
+    """The numbers cannot be compared, or scipy is missing."""
 
 
 class Mean(NamedTuple):
@@ -19,8 +19,8 @@ class Mean(NamedTuple):
 
     Attributes:
         value: the mean.
-        half: half of its 95 % interval by Student's t; None of a single seed.
-        seeds: how many.
+        half: half the width of its 95 % confidence interval by Student's t; None for a single seed.
+        seeds: the number of seeds.
     """
 
     value: float
@@ -37,12 +37,13 @@ class Mean(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """One model less another, over the seeds that both have.
+    """The scores of one model less those of another, over the seeds that both have.
 
     Attributes:
-        mean: of the differences, with its interval.
-        p: two-sided, of the paired t test; None of a single seed. 0 or 1 where all differences are the same number.
-        wins: seeds in which the first has more; `losses`, less.
+        mean: the mean difference and its interval.
+        p: of the two-sided paired t test; None for a single seed. It is 0 or 1 if all differences are equal.
+        wins: the number of seeds in which the first model scores more.
+        losses: the number of seeds in which it scores less.
     """
 
     mean: Mean
@@ -52,17 +53,17 @@ class Difference(NamedTuple):
 
     @property
     def apart(self) -> int:
-        """1 or -1 where the interval lies above or below 0, else 0."""
+        """1 if the interval lies above 0, -1 if it lies below, else 0."""
         if self.mean.half is None:
             return 0
         return (self.mean.low > 0) - (self.mean.high < 0)
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    """The mean and its 95 % interval.
+    """The mean and its 95 % confidence interval.
 
     Raises:
-        StatisticsError: there is no value.
+        StatisticsError: there are no values.
     """
     if not values:
         raise StatisticsError("expected one score or more, got none")
@@ -74,7 +75,7 @@ def mean_of(values: Sequence[float]) -> Mean:
 
 
 def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
-    """The first less the second, seed by seed.
+    """The first less the second, paired by seed.
 
     Raises:
         StatisticsError: they have no seed in common.
@@ -92,15 +93,15 @@ def difference(first: Mapping[int, float], second: Mapping[int, float]) -> Diffe
 
 
 def false_discovery_rates(p: Sequence[float]) -> list[float]:
-    """For each p value the false discovery rate at which it counts (Benjamini & Hochberg 1995), in [p, 1]."""
+    """Adjust p values to false discovery rates in [p, 1] (Benjamini & Hochberg 1995)."""
     return [float(rate) for rate in scipy_stats().false_discovery_control(p)] if p else []
 
 
 def scipy_stats():  # type: ignore[no-untyped-def]
-    """What computes intervals and tests.
+    """Import `scipy.stats`, which computes intervals and tests.
 
     Raises:
-        StatisticsError: it is not installed.
+        StatisticsError: scipy is not installed.
     """
     try:
         from scipy import stats

@@ -1,4 +1,4 @@
-"""A study's page in Markdown, made from its results alone: whatever it claims, it has computed."""
+"""A study's page in Markdown. It is made from the results alone: every claim is computed from them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from locomt.tasks import TASKS
 
 Document = Mapping[str, Any]
 FEWEST = 5
-"""Paired seeds below which no verdict is given: as many as a study in full has."""
+"""The fewest paired seeds that support a verdict. A full study has as many."""
 FURTHER = ("event_f1",)
-"""Metrics that are shown beside what a task is judged by, where its runs hold them."""
+"""Metrics that are shown beside a task's own, if its runs have them."""
 
 
 def left_out(document: Document) -> str:
-    """Which of the study's tasks are missing and why; empty where none is."""
+    """Say which tasks were left out and why. Empty if none was."""
     names = document.get("left_out", [])
     return f"Left out, for want of real data (--data DIR): {', '.join(names)}." if names else ""
 
 
 def head(document: Document, title: str, question: str) -> list[str]:
-    """Title, question, and what made the figures."""
+    """Begin a page: title, question, and the command, date, versions and size of the study."""
     size = "full" if document["full"] else "small form: it shows that everything works, and supports no conclusion"
     unfinished = [] if document.get("complete", True) else ["", "**Unfinished:** some runs are missing."]
     fewer = ["", told] if (told := left_out(document)) else []
@@ -52,18 +52,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
 
 
 def scores(arm: Document, metric: str | None = None) -> dict[int, float]:
-    """Seed -> test score, or another metric; seeds for which it is undefined are left out."""
+    """Seed -> test score, or the value of `metric`. Seeds for which it is undefined are left out."""
     found = {run["seed"]: run["metrics"].get(metric) if metric else run["score"] for run in arm["runs"]}
     return {seed: value for seed, value in found.items() if value is not None}
 
 
 def spread(mean: Mean, scale: float = 100.0) -> str:
-    """`74.5 ± 1.1`, half of the 95 % interval behind the sign; a single seed has none."""
+    """`74.5 ± 1.1`: the mean and half the width of its 95 % interval. A single seed has no interval."""
     return f"{scale * mean.value:.1f}" + ("" if mean.half is None else f" ± {scale * mean.half:.1f}")
 
 
 def scale_of(metric: str) -> float:
-    """100 for shares, which stand in percent, 1 for errors in the label's own unit."""
+    """What values are multiplied by: 100 for shares, shown in percent; 1 for errors in the label's own unit."""
     return 1.0 if any(task.monitors.get(metric) == "min" for task in TASKS.values()) else 100.0
 
 
@@ -72,7 +72,7 @@ def arms_of(document: Document, task: str) -> list[Document]:
 
 
 def arm_table(document: Document, task: Document) -> list[str]:
-    """Every arm of a task: test scores over the seeds, cost, parameters, and the one answer for all samples."""
+    """Tabulate a task's arms: test scores, cost, parameters. The last row is the same answer for all samples."""
     scale = scale_of(task["metric"])
     arms = arms_of(document, task["name"])
     further = [m for m in FURTHER if m != task["metric"] and any(scores(arm, m) for arm in arms)]
@@ -105,7 +105,7 @@ def arm_table(document: Document, task: Document) -> list[str]:
 
 
 def compared(document: Document, task: Document, first: str, second: str) -> Difference | None:
-    """One arm less another, seed by seed, so that more is better; None where one of them is missing."""
+    """The difference of two arms, paired by seed: above 0 if the first is better. None if an arm is missing."""
     found = {name: scores(arm) for arm in arms_of(document, task["name"]) for name in _names(arm)}
     if first not in found or second not in found or not found[first].keys() & found[second].keys():
         return None
@@ -115,12 +115,12 @@ def compared(document: Document, task: Document, first: str, second: str) -> Dif
 
 
 def _names(arm: Document) -> list[str]:
-    """What an arm goes by: strategies that make one table share an arm."""
+    """The names of an arm: several if strategies make the same table."""
     return [arm["name"], *arm["facts"].get("strategies", [])]
 
 
 def told(what: Difference, scale: float) -> str:
-    """`+1.2 [0.3, 2.1], p = 0.02, more in 5 of 5 seeds`."""
+    """Write a difference as `+1.2 [+0.3, +2.1], p = 0.020, better in 5 of 5 seeds`."""
     mean = what.mean
     text = f"{scale * mean.value:+.1f}"
     if mean.half is None:
@@ -135,16 +135,16 @@ def _equals(p: float) -> str:
 
 
 def comparison_table(document: Document, pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Every pair on every task."""
+    """Compare every pair of arms on every task."""
     return comparisons(document, [(task, first, second) for task in document["tasks"] for first, second in pairs])
 
 
 def comparisons(document: Document, wanted: Sequence[tuple[Document, str, str]]) -> list[str]:
-    """Differences with their intervals, p of the paired t test, wins, and q, corrected for how many there are.
+    """Tabulate differences: interval, p of the paired t test, wins, and q, which is p corrected for their number.
 
     Args:
-        document: the study's.
-        wanted: a task, one arm, and another one; where one of the arms is missing nothing is told.
+        document: the study's results.
+        wanted: (task, one arm, another arm); skipped if one of the arms is missing.
     """
     found = [(task, first, second, compared(document, task, first, second)) for task, first, second in wanted]
     tested = [(task, first, second, what) for task, first, second, what in found if what is not None]
@@ -164,9 +164,9 @@ def comparisons(document: Document, wanted: Sequence[tuple[Document, str, str]])
 
 
 def verdict(document: Document, first: str, second: str) -> str:
-    """A sentence that counts the tasks in which one arm is better than another, worse, or neither can be said.
+    """Count the tasks on which one arm is better than another, worse, or not told apart from it.
 
-    Of fewer than `FEWEST` seeds nothing is said: two that happen to agree have an interval of no width.
+    There is no verdict on fewer than `FEWEST` seeds: two seeds that happen to agree have an interval of width 0.
     """
     tried = [(task["name"], compared(document, task, first, second)) for task in document["tasks"]]
     found = [(name, what) for name, what in tried if what is not None]
@@ -189,12 +189,12 @@ def verdict(document: Document, first: str, second: str) -> str:
 
 
 def verdicts(document: Document, pairs: Sequence[tuple[str, str]]) -> str:
-    """The verdict on every pair, as one paragraph."""
+    """Give the verdict on every pair, in one paragraph."""
     return " ".join(verdict(document, first, second) for first, second in pairs)
 
 
 def tuning_note(document: Document) -> list[str]:
-    """How much tuning every model had, and what was chosen."""
+    """Describe how the models were tuned and what was chosen."""
     tuned = [arm for arm in document["arms"] if len(arm["tuning"]) > 1]
     if not tuned:
         return ["No model was tuned: all have the recipe's settings."]
@@ -212,7 +212,7 @@ def tuning_note(document: Document) -> list[str]:
 
 
 def tasks_note(document: Document) -> list[str]:
-    """What the tasks are."""
+    """Describe the tasks."""
     lines = [
         f"- **{task['name']}**: {task['about']} Tokens: "
         + ", ".join(f"{name} {count}" for name, count in task["tokens"].items())
@@ -223,13 +223,13 @@ def tasks_note(document: Document) -> list[str]:
 
 
 def ending(document: Document) -> list[str]:
-    """Every task's table, and how it all was done."""
+    """End a page: a table for each task, then how the study was done."""
     tables = [line for task in document["tasks"] for line in ("", f"## {task['name']}", "", *arm_table(document, task))]
     return [*tables, *how(document)]
 
 
 def how(document: Document) -> list[str]:
-    """What the tasks are, how much tuning there was, and what a FLOP is."""
+    """Describe how the study was done: its tasks, its tuning, and what counts as a FLOP."""
     lines = ["", "## How it was done", "", *tasks_note(document), "", *tuning_note(document)]
     return [*lines, "", convention(document)]
 

@@ -1,4 +1,4 @@
-"""The settings of a study: how large it is, its data, its directory, and what does its runs."""
+"""The settings of a study: its size, data, output directory, and what trains its models."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from locomt.train.runs import Runner
 
 
 class StudyError(ValueError):
-    """A study that cannot be made."""
+    """A study cannot be run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What every study is given.
+    """The settings that every study takes.
 
     Attributes:
-        out: gets `data/`, `runs/` and `results.json`.
-        full: at the size of the published figures, or as small as a two-core machine does in minutes.
-        data: the folder of real data sets; None where there is none.
-        seeds: how many runs of everything; the first is that of the recipe.
-        data_sets: to look at, instead of the study's own.
-        overrides: fields of their recipes, as on a command line: `["--train.epochs", "1"]`.
-        command: the command line that made it, for its page.
-        runner: does the runs.
+        out: the output directory; gets `data/`, `runs/` and `results.json`.
+        full: the size of the published figures; otherwise a size that a two-core machine finishes in minutes.
+        data: the folder of real data sets; None if there is none.
+        seeds: the number of seeds, counted from that of the recipe; None for the default, see `seeds_of`.
+        data_sets: the data sets to use instead of the study's own.
+        overrides: fields to set in their recipes, as on a command line: `["--train.epochs", "1"]`.
+        command: the command line that runs the study, shown on its page.
+        runner: trains the models.
     """
 
     out: Path
@@ -50,15 +50,15 @@ class Plan:
                 raise StudyError(f"expected a data set, got {name!r}; {hint}")
 
     def seeds_of(self, recipe: Recipe) -> range:
-        """The seeds of the runs: 5 in full, 2 in small, unless it was said otherwise."""
+        """The seeds to train with: `seeds` of them, by default 5 in full and 2 in small."""
         count = self.seeds or (5 if self.full else 2)
         return range(recipe.train.seed, recipe.train.seed + count)
 
     def chosen(self, own: Sequence[str]) -> tuple[DataSet, ...]:
-        """The data sets to look at: those asked for, else the study's `own` that can be had here.
+        """The data sets to use: `data_sets`, else those of the study's `own` whose data are available.
 
         Raises:
-            StudyError: none of them can.
+            StudyError: none of them is available.
         """
         if self.data_sets:
             return tuple(DATA_SETS[name] for name in self.data_sets)
@@ -68,13 +68,13 @@ class Plan:
         return tuple(DATA_SETS[name] for name in own if name not in left_out)
 
     def left_out(self, own: Sequence[str]) -> list[str]:
-        """The study's `own` data sets that need real data, where it was not said where these are."""
+        """Those of the study's `own` data sets that need real data, if no folder of real data is given."""
         if self.data_sets or self.data is not None:
             return []
         return [name for name in own if DATA_SETS[name].needs is not None]
 
     def recipe(self, data_set: DataSet) -> Recipe:
-        """The recipe of a data set, its data made or found under `out`."""
+        """Make a data set under `out`, unless it is there, and load its recipe."""
         folder = self.out / "data" / data_set.name
         data_set.prepare(folder, self.full, self.data)
         return load_recipe(folder / "recipe.yaml", self.overrides)

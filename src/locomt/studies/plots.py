@@ -1,4 +1,4 @@
-"""The studies' figures, as SVG files that are the same for the same results."""
+"""The figures of the studies, as SVG. The same results give the same bytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MARKERS = "os^Dv"
 
 @contextmanager
 def drawing(panels: int, into: dict[str, str], name: str, *, legend: bool = True) -> Iterator[Sequence[Axes]]:
-    """So many axes side by side, up to three in a row; their SVG goes `into` a mapping under `name`."""
+    """Yield axes for so many panels, at most three in a row. Their SVG is put `into` a mapping under `name`."""
     columns = min(3, panels)
     rows = -(-panels // columns)
     with matplotlib.rc_context(STYLE):
@@ -61,13 +61,13 @@ def against_cost(
     *,
     joined: bool = False,
 ) -> None:
-    """A panel a task: the test score with its 95 % interval against attention FLOPs, an arm a point.
+    """Plot test scores with 95 % intervals against attention FLOPs: a panel for each task, a point for each arm.
 
     Args:
         document: a study's results.
-        into, name: where the SVG goes.
-        groups: a label -> the arms that it is for; what is in none is not shown. Each by itself where left out.
-        joined: whether a line joins the arms of a group, in their order.
+        into, name: where the SVG goes, see `drawing`.
+        groups: label -> its arms. Arms without a label are not shown. By default each arm is its own label.
+        joined: join the arms of a group by a line, in their order.
     """
     shown = [task for task in document["tasks"] if arms_of(document, task["name"])]
     if not shown:
@@ -82,7 +82,7 @@ def against_cost(
             }
             labelled = {arm: [arm] for arm in points} if groups is None else groups
             shades = colours(list(labelled))
-            used: Counter[str] = Counter()  # a colour that comes again has another marker
+            used: Counter[str] = Counter()  # a colour that is used again gets another marker
             for label, members in labelled.items():
                 marker = MARKERS[used[shades[label]] % len(MARKERS)]
                 used[shades[label]] += 1
@@ -108,7 +108,7 @@ def against_cost(
 
 
 def by_arm(document: Document, into: dict[str, str], name: str) -> None:
-    """A panel a task, for arms of one cost: each arm's mean with its 95 % interval, and every seed beside it."""
+    """Plot arms of equal cost: a panel for each task with every arm's mean, 95 % interval and seeds."""
     shown = [task for task in document["tasks"] if arms_of(document, task["name"])]
     if not shown:
         return

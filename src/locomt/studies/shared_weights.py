@@ -1,4 +1,4 @@
-"""Elastic models at several budgets, against models trained for each of them: a part of the search study."""
+"""Compare elastic models at several budgets with models trained for each budget: a part of the search study."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from locomt.search.methods.elastic import elastic_job
 from locomt.search.question import Question
 from locomt.search.search import search
 from locomt.search.space import Space
+from locomt.studies.arms import Arm
 from locomt.studies.datasets import DataSet
 from locomt.studies.numbers import difference, mean_of
 from locomt.studies.page import Document, arms_of, scale_of, scores, spread, table, told
 from locomt.studies.plan import Plan
-from locomt.studies.study import Arm
 from locomt.train.evaluation import Run, evaluate
 from locomt.train.recipe import Recipe
 from locomt.train.runs import Job, device_of
@@ -29,25 +29,25 @@ from locomt.views import SELF, ViewTable
 
 BUDGETS = 5
 SEEDS = 5
-"""Models at most, elastic ones and those trained alone: an elastic one takes eight runs, with its dense one."""
+"""Most seeds of elastic models and of models trained alone. An elastic model and its dense one take eight runs."""
 SANDWICH = ("self", "cross", "random")
-"""The tables of a step by the sandwich rule of Yu & Huang (ICCV 2019), both ends of the range of costs, beside which
-the recipe's are compared: by default the dear end is left to chance."""
+"""The tables of a training step by the sandwich rule (Yu & Huang, ICCV 2019): both ends of the range of costs, and a
+random one. The recipe's default, which draws the most expensive table only by chance, is compared with it."""
 
 
 def arms(plan: Plan, data_set: DataSet, recipe: Recipe, fresh: Recipe, trained: Path) -> list[Arm]:
-    """For each budget an arm: the table in it that the elastic model scored best, trained alone.
+    """Make an arm for each budget: the table within it that the elastic model scores best, trained alone.
 
-    The budgets cut the range of costs, from the cheapest table to all self, into equal parts. So that each has a table
-    of its own, the table must be dearer than the budget below.
+    The budgets divide the range of costs, from the cheapest table to all self, into equal parts. A budget's table must
+    cost more than the budget below, so that each budget has a table of its own.
 
     Args:
-        plan: the study's.
-        data_set, recipe: that were searched on.
-        fresh: the recipe with seeds that no search has seen, to train from.
-        trained: the elastic model of a search, by which tables are chosen. Those of the other seeds are trained, and
-            as many by the sandwich rule; the test score of each with a table is in the facts, as `shared` and
-            `sandwich`.
+        plan: the plan of the study.
+        data_set, recipe: what was searched on.
+        fresh: the recipe, with seeds that no search has used, for the models trained alone.
+        trained: the elastic model of a search, which chooses the tables. Elastic models of the other seeds are trained,
+            and as many by the sandwich rule. The facts of an arm have their test scores with its table, as `shared`
+            and `sandwich`.
     """
     space = Space(recipe.fusion_config(label_list(recipe.data)))
     places = space.layers * space.heads
@@ -98,7 +98,7 @@ def _test_score(run: Run, table: ViewTable, recipe: Recipe) -> float:
 
 
 def section(document: Document, task: Document) -> list[str]:
-    """The elastic models and models trained alone, budget by budget; beside them the sandwich rule."""
+    """Compare models trained alone, elastic models, and those of the sandwich rule at each budget."""
     scale, sign = scale_of(task["metric"]), -1 if task["better"] == "less" else 1
     rows: list[Sequence[Any]] = []
     gaps: list[tuple[float, float]] = []
@@ -110,7 +110,7 @@ def section(document: Document, task: Document) -> list[str]:
         )
         gap, other = (sign * scale * (elastic.value - alone.value) for elastic in (shared, sandwich))
         gaps.append((gap, other))
-        # models of one seed begin with the same dense one
+        # models of the same seed start from the same dense model
         paired = difference(*(dict(enumerate(sign * v for v in facts[kind])) for kind in ("shared", "sandwich")))
         models = (spread(what, scale) for what in (alone, shared, sandwich))
         rows.append((f"{facts['budget']:.3f}", *models, f"{gap:+.1f}", f"{other:+.1f}", told(paired, scale)))

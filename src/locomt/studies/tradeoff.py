@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from locomt.studies.arms import Arm, alone, study
 from locomt.studies.datasets import DataSet
 from locomt.studies.numbers import mean_of
 from locomt.studies.page import (
@@ -18,7 +19,6 @@ from locomt.studies.page import (
 )
 from locomt.studies.plan import Plan
 from locomt.studies.plots import against_cost
-from locomt.studies.study import Arm, alone, study
 from locomt.train.recipe import Recipe
 
 NAME = "tradeoff"
@@ -33,7 +33,7 @@ SMALL_SHARES = (0.0, 0.5, 1.0)
 
 
 def layer_counts(depth: int) -> tuple[int, ...]:
-    """1, 2, 4 and so on, up to all layers of the model."""
+    """1, 2, 4 and so on, and all layers of the model."""
     return tuple(dict.fromkeys([*(2**n for n in range(depth) if 2**n < depth), depth]))
 
 
@@ -66,12 +66,12 @@ def run(plan: Plan) -> dict[str, Any]:
 
 
 def _grid(document: Document) -> list[Document]:
-    """The arms that are fused."""
+    """The arms that are fused models."""
     return [arm for arm in document["arms"] if "share" in arm["facts"]]
 
 
 def _lines(document: Document) -> dict[str, list[str]]:
-    """Number of fusion layers -> its arms, from no cross heads to all."""
+    """Number of fusion layers -> its arms, from no cross heads to all cross heads."""
     found: dict[str, list[str]] = {}
     for arm in sorted(_grid(document), key=lambda arm: (arm["facts"]["layers"], arm["facts"]["share"])):
         members = found.setdefault(f"{arm['facts']['layers']} fusion layers", [])

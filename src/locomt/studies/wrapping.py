@@ -1,4 +1,4 @@
-"""Pages' prose in lines that fit a window; what Markdown takes line by line stays as it is."""
+"""Wrap the prose of pages. What Markdown reads line by line stays as it is."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterator
 
 WIDTH = 120
 JOINED = "\0"
-"""Stands for a space at which no line ends."""
+"""Stands for a space at which no line may break."""
 WHOLE = re.compile(r"`[^`]+`\S*|!?\[[^\]]*\]\([^)]*\)\S*")
-"""Inline code and links, with the sign behind them."""
+"""Inline code and links, with the punctuation that follows."""
 MARK = re.compile(r" (?=(?:[-+*=_]+|#{1,6}|\d+[.)])(?: |$)|[>|:%]|```|~~~)")
 """A space before a percent sign, or before what begins a list, a heading, a quotation, a table, a rule or a fence."""
 ITEM = re.compile(r"(?:[-+*]|\d+[.)]) ")
 UNTOUCHED = ("|", "#", "!", " ")
-"""What tables, headings, figures and indented lines begin with."""
+"""What lines that are not wrapped begin with: tables, headings, figures, indented lines."""
 
 
 def wrapped(text: str) -> str:
-    """The same words, each paragraph and list item in lines of at most `WIDTH` columns where its words allow."""
+    """Wrap paragraphs and list items at `WIDTH` columns. Words are not broken, however long."""
     return "\n".join(_lines(text))
 
 

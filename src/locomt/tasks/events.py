@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from locomt.tasks.class_names import clean
 from locomt.tasks.label_text import NOTHING, LabelError, split_labels
-from locomt.tasks.names import clean
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from locomt.hints import did_you_mean, listed, printable
-from locomt.tasks.names import clean
+from locomt.tasks.class_names import clean
 
 NONE_OF_THEM = ";"
 """A cell that says that there is none, as an empty one says that it is not known."""
@@ -56,7 +56,7 @@ def not_a_list(cell: str) -> str:
 
 
 def place_of(name: str, places: Mapping[str, int]) -> int:
-    """The index of a class, as `locomt.tasks.names.places_of` gives it.
+    """The index of a class, as `locomt.tasks.class_names.places_of` gives it.
 
     Raises:
         LabelError: it is not on the list.

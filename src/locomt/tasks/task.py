@@ -101,7 +101,7 @@ class Task(ABC):
         Args:
             cell: a name, a number, or several joined by `;`. A lone `;`, or `[]`, says that none of a sample's several
                 labels is there, or that nothing happens in it; an empty cell says nothing and is an error.
-            places: label -> its index, as `locomt.tasks.names.places_of` gives it.
+            places: label -> its index, as `locomt.tasks.class_names.places_of` gives it.
 
         Raises:
             LabelError: a label is not on the list, a number or an event is none, or the cell is empty.

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from locomt.data.config import TextSource
 from locomt.train.config import RecipeError
 from locomt.train.origin import refusal, within
 from locomt.train.recipe import Recipe
@@ -46,12 +45,7 @@ class Place:
     def absolute(self, recipe: Recipe) -> Recipe:
         """The recipe with the names of its files and checkpoints' folders made absolute."""
         data, train = recipe.data, recipe.train
-        modalities = {
-            name: replace(source, encoder=self.checkpoint(source.encoder), tokenizer=self.checkpoint(source.tokenizer))
-            if isinstance(source, TextSource) and source.encoder
-            else source
-            for name, source in data.modalities.items()
-        }
+        modalities = {name: source.located(self.checkpoint) for name, source in data.modalities.items()}
         manifest = os.path.abspath(self.file("data.manifest", data.manifest))
         pretrained = {name: self.checkpoint(source) for name, source in train.pretrained.items()}
         start, augment = train.start and self.checkpoint(train.start), train.augment
@@ -77,10 +71,7 @@ class Place:
         if recipe.train.augment.noise_folder:
             named["train.augment.noise"] = recipe.train.augment.noise
         for name, source in recipe.data.modalities.items():
-            if isinstance(source, TextSource):
-                for field in ("encoder", "tokenizer"):  # in this order: an encoder brings its tokenizer along
-                    if (value := getattr(source, field)) not in ("", "bytes"):
-                        named[f"data.modalities.{name}.{field}"] = value
+            named |= {f"data.modalities.{name}.{field}": value for field, value in source.checkpoints.items()}
         folder = self.path.parent
         outside = {
             name: value for name, value in named.items() if not (os.path.exists(value) and within(value, folder))

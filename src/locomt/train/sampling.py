@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 
 from locomt.data import ManifestDataset
 from locomt.tasks import LabelError
-from locomt.tasks.names import places_of
+from locomt.tasks.class_names import places_of
 
 
 class EpochSampler(Sampler[int]):

@@ -51,7 +51,7 @@ class FeatureSource(Source):
 
     @classmethod
     def takes(cls, file: Path) -> bool:
-        from locomt.data.features import is_feature_file
+        from locomt.data.feature_files import is_feature_file
 
         return is_feature_file(file)
 
@@ -68,7 +68,7 @@ class FeatureSource(Source):
         Raises:
             FeatureError: it does not hold that, or not finite numbers of `dim` columns.
         """
-        from locomt.data.features import check_features, read_features
+        from locomt.data.feature_files import check_features, read_features
 
         if isinstance(file, Path):
             return read_features(file, dim=self.dim, max_length=self.max_length, steps=steps)
@@ -77,7 +77,7 @@ class FeatureSource(Source):
 
     def store(self, part: Path, storage: Storage) -> Stored:
         """The leading vectors, and how many the file holds."""
-        from locomt.data.features import check_features, leading_vectors, vector_count
+        from locomt.data.feature_files import check_features, leading_vectors, vector_count
         from locomt.data.shards.encoding import encode_array
         from locomt.data.shards.storage import Stored
 

@@ -41,7 +41,7 @@ class MediaSource(Source):
 
     @classmethod
     def takes(cls, file: Path) -> bool:
-        from locomt.data.features import is_feature_file
+        from locomt.data.feature_files import is_feature_file
 
         return not is_feature_file(file)  # the content decides what media it is
 

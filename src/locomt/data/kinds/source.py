@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -101,6 +101,15 @@ class Source:
     def spec(self) -> ModalitySpec:
         """What it is to a model."""
         raise NotImplementedError
+
+    @property
+    def checkpoints(self) -> Mapping[str, str]:
+        """The fields that name a pretrained model or its tokenizer -> the folder or id that they name."""
+        return {}
+
+    def located(self, place: Callable[[str], str]) -> Source:
+        """The same source; `place` makes a folder that it names from the recipe's folder absolute."""
+        return self
 
     @property
     def max_steps(self) -> int:

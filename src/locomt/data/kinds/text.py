@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from locomt.data.errors import DataError
@@ -48,7 +49,7 @@ class TextSource(Source):
 
     def spec(self) -> TextSpec:
         """Its vocabulary is that of the tokenizer, which is loaded for this unless it is `bytes`."""
-        from locomt.data.text import vocabulary_size
+        from locomt.data.tokenizer import vocabulary_size
         from locomt.nn.encoder import encoder_config
 
         encoder = encoder_config(self.encoder) if self.encoder else None
@@ -57,6 +58,18 @@ class TextSource(Source):
             return TextSpec(vocabulary=vocabulary, max_length=self.max_length, encoder=encoder)
         except ConfigError as error:
             raise ConfigError(f"tokenizer {self.tokenizer!r}: {error}") from None
+
+    @property
+    def checkpoints(self) -> dict[str, str]:
+        """The encoder first: it brings its tokenizer along."""
+        named = {"encoder": self.encoder, "tokenizer": self.tokenizer}
+        return {field: value for field, value in named.items() if value not in ("", "bytes")}
+
+    def located(self, place: Callable[[str], str]) -> TextSource:
+        """A tokenizer without an encoder is named from the working folder and stays as it is."""
+        if not self.encoder:
+            return self
+        return replace(self, encoder=place(self.encoder), tokenizer=place(self.tokenizer))
 
     @property
     def max_steps(self) -> int:
@@ -75,7 +88,7 @@ class TextSource(Source):
         Raises:
             DataError: the text has another number of tokens, or none.
         """
-        from locomt.data.text import tokenize
+        from locomt.data.tokenizer import tokenize
 
         ids = tokenize(text, self.tokenizer)
         if steps is not None and len(ids) != steps:

@@ -31,7 +31,7 @@ from locomt.nn.config import ConfigError
 from locomt.processes import forked_from
 from locomt.processes import workers as worker_pool
 from locomt.tasks import LabelError
-from locomt.tasks.names import places_of
+from locomt.tasks.class_names import places_of
 
 REPORT = "report.json"
 Report = dict[str, Any]

@@ -1,4 +1,4 @@
-"""The methods of `locomt search`, a module each."""
+"""The methods of `locomt search`. Each is a module."""
 
 from __future__ import annotations
 
@@ -17,4 +17,4 @@ METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Method -> the options of `Question` that it takes. A method is a module of its name here, with a function
-`run(work: Work) -> None`. It is imported when it is asked for: some need packages that others do not."""
+`run(work: Work) -> None`. It is imported only when it is used: some methods need packages that others do not."""

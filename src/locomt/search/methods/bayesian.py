@@ -1,4 +1,4 @@
-"""Tables proposed by a model of what was good before: the tree-structured Parzen estimator (Bergstra et al., 2011)."""
+"""Bayesian optimisation: tables proposed by the tree-structured Parzen estimator (Bergstra et al., 2011)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from locomt.search.work import Work
 
 
 def run(work: Work) -> None:
-    """Runs whose validation score falls below the median of those before them, at the same epoch, are given up."""
+    """Search; prune runs whose validation score is below the median of earlier runs at the same epoch."""
     steer(work, "bayesian", Steering(sampler=_sampler, with_cost=False, prune=True))
 
 

@@ -1,4 +1,4 @@
-"""Train one model for all tables, then score hundreds of tables with its weights."""
+"""Train one elastic model for all tables, then score hundreds of tables with its weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from locomt.search.elastic_front import keep_front
 from locomt.search.front import Entry, best, front
 from locomt.search.ledger import describe, samples_of
 from locomt.search.scoring import validation_scores
-from locomt.search.source import is_dense, load_fitting
+from locomt.search.starting_run import is_dense, load_fitting
 from locomt.search.tables import cheapest_view, strategies, table_of, within
 from locomt.search.work import Work
 from locomt.train.evaluation import Run
@@ -26,22 +26,22 @@ from locomt.train.views.elastic import random_table
 from locomt.views import ViewTable
 
 LENGTH = 7 / 3
-"""Of its training, in the recipe's epochs: with three passes a step and the dense model, eight runs' worth in all."""
+"""Length of its training over the recipe's. With three passes a step and the dense model it costs eight runs in all."""
 GENERATION = 25
-"""Tables bred at a time, from all that are known by then."""
+"""How many tables are bred at a time, from all that are known by then."""
 FRESH = 0.1
-"""The share of random ones among them, so that not all come from one family."""
+"""The share of random tables among them, so that not all are related."""
 TRIES = 50
-"""Attempts for each table that is wanted; after so many there are taken to be no more."""
+"""Attempts for each table that is wanted, before it is assumed that there are no more."""
 
 
 def run(work: Work) -> None:
-    """Half of the tables are made without looking at scores; the others are bred from the best ones."""
+    """Search: half of the tables are made without regard to scores, the others are bred from the best."""
     Elastic(work).search(work.question.option("tables"))
 
 
 class Elastic:
-    """The trained models, one a seed, and the tables scored so far."""
+    """The trained models, one for each seed, and the tables scored so far."""
 
     def __init__(self, work: Work) -> None:
         self.work, self.space = work, work.space
@@ -71,14 +71,14 @@ class Elastic:
             keep_front(run.path, self._scored(place), list(kept))
 
     def _scored(self, place: int) -> Entry:
-        """What the scores of a model depend on; where this differs, they do not compare."""
+        """What the scores of a model depend on. Scores are comparable only if this is equal."""
         data = self.work.recipe.data
         common = {name: self.common[name] for name in ("metric", "better")}
         samples = samples_of(data, data.val_split)
         return {**common, "split": data.val_split, "samples": samples, "weights": self.weights[place]}
 
     def _score(self, tables: Mapping[ViewTable, list[str]]) -> None:
-        """Score tables; take the scores of the same weights from what an earlier search left."""
+        """Score tables. Scores of an earlier search with the same weights are reused."""
         ledger = self.work.ledger
         known = {entry["views"]: entry["scores"] for entry in ledger.known if entry.get("weights") == self.weights}
         new, device = [table for table in tables if str(table) not in known], device_of(self.work.recipe)
@@ -98,7 +98,7 @@ class Elastic:
         found: dict[ViewTable, list[str]] = {cheapest: ["cheapest"]}
         try:
             made = strategies(space, self.work.limit, cross=model.cross, seed=model.views_seed)
-        except SearchError:  # they cannot be as cheap as that
+        except SearchError:  # none of them is within the budget
             made = {}
         for name, table in made.items():
             found.setdefault(table, []).append(name)
@@ -110,7 +110,7 @@ class Elastic:
         return dict(list(found.items())[:count])
 
     def _bred(self, count: int) -> dict[ViewTable, list[str]]:
-        """Changed copies, of the best and as many of any on the front, so that all of it moves; a few are random."""
+        """Mutate the best table, and as often any table on the front, so that all of it moves. A few are random."""
         known, better = list(self.entries.values()), self.common["better"]
         top, ahead = best(known, better, self.space.unit), front(known, better, self.space.unit)
         found: dict[ViewTable, list[str]] = {}
@@ -127,7 +127,7 @@ class Elastic:
         return found
 
     def _changed(self, table: ViewTable) -> ViewTable:
-        """A few heads, an eighth at most, with views drawn anew."""
+        """Mutate a table: draw new views for a few heads, at most an eighth."""
         heads = [view for layer in table.layers for view in layer.heads]
         most = max(1, len(heads) // 8)
         for place in self.rng.choice(len(heads), size=self.rng.integers(1, most + 1), replace=False):
@@ -139,10 +139,10 @@ class Elastic:
 
 
 def _train(work: Work) -> list[Path]:
-    """Train a model for each seed, from a dense one; the best epoch is that of the recipe's own table."""
+    """Train a model for each seed from a dense one. The best epoch is chosen by the recipe's own table."""
     source, seeds = work.question.source, work.question.all_seeds
     epochs = work.question.epochs or round(LENGTH * work.recipe.train.epochs)
-    elastic_recipe(work.recipe, epochs)  # what cannot serve is told before anything is trained
+    elastic_recipe(work.recipe, epochs)  # raises before anything is trained
     if source:
         load_fitting(source, work.space.config)
     dense = [source] if source else work.dense(seeds)
@@ -154,17 +154,17 @@ def _train(work: Work) -> list[Path]:
 
 
 def elastic_recipe(recipe: Recipe, epochs: int) -> Recipe:
-    """The recipe of a training for all tables.
+    """The recipe that trains an elastic model.
 
     Raises:
-        RecipeError: it cannot be trained so.
+        RecipeError: the recipe cannot be trained in this way.
     """
     recipe = recipe if recipe.model.fusion == "locomt" else recipe.fused("locomt")
     return replace(recipe, train=replace(recipe.train, views="elastic", pretrained={}, epochs=epochs))
 
 
 def elastic_job(recipe: Recipe, dense: Path, epochs: int, seed: int, root: Path) -> Job:
-    """The training of a dense model's weights for all tables."""
+    """The run that trains an elastic model from the weights of a dense one."""
     recipe = elastic_recipe(recipe, epochs)
     recipe = replace(recipe, train=replace(recipe.train, start=str(dense.absolute())))
     return Job.seeded("elastic", recipe, seed, root / "elastic", test=False)
@@ -179,7 +179,7 @@ def _digest(path: Path) -> str:
 
 
 def _load(path: Path, work: Work) -> Run:
-    """A finished elastic run of models of the size searched, to be scored on the data of the search."""
+    """Load a finished elastic run, to score it on the data of the search."""
     run = load_fitting(path, work.space.config)
     if run.recipe.train.views != "elastic":
         raise SearchError(

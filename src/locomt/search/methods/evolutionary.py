@@ -1,4 +1,4 @@
-"""Tables that evolve: NSGA-II over metric and cost (Deb et al., 2002), as Optuna has it."""
+"""Evolution of tables by Optuna's NSGA-II over metric and cost (Deb et al., 2002)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views that are learned along with the weights, in one run; several runs find several tables."""
+"""Views that are learned along with the weights. Each run finds one table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from locomt.views import MULTI
 
 
 def run(work: Work) -> None:
-    """A table's score is that of the run itself, whose weights fit it."""
+    """Learn a table with every seed. A table's score is that of its run, whose weights fit it."""
     learning = learned_recipe(work)
     settings = learning.train.learn_views
     asked = (settings.budget, settings.one_way, sorted(settings.prices.items()))
@@ -32,7 +32,7 @@ def run(work: Work) -> None:
 
 
 def learned_recipe(work: Work) -> Recipe:
-    """The search's recipe, its views to be learned within the search's budget."""
+    """The search's recipe, with views to be learned within the search's budget."""
     recipe = work.recipe.fused("locomt")
     space = work.space
     settings = replace(
@@ -45,9 +45,14 @@ def learned_recipe(work: Work) -> Recipe:
 
 
 def cost_in_runs(work: Work, learning: Recipe, pairs: int) -> float:
-    """FLOPs of a run that learns its views, over those of one that has the table, of so many score pairs, all the time.
+    """The FLOPs of a run that learns its table, over those of a run that has the table from the start.
 
-    While views are learned, every head attends by all of them: with the paper's set, that is what Multiall takes.
+    While views are learned, every head attends with all of them. With the paper's set this costs as much as Multiall.
+
+    Args:
+        work: the search.
+        learning: the recipe of the run that learns.
+        pairs: score pairs of the table.
     """
     space = work.space
     all_views = space.layers * space.heads * sum(map(space.pairs, space.views))

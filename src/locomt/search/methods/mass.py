@@ -1,4 +1,4 @@
-"""Conversion of a dense model: the views that keep most of what Multiall's heads look at, then a short fine-tuning."""
+"""Conversion of a dense model: choose the views that keep most of its attention, then fine-tune briefly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from locomt.files import to_json, write_text
 from locomt.nn.model import FusionModel
 from locomt.search.attention_mass import AttentionMass, measure_mass
 from locomt.search.candidate import Candidate
-from locomt.search.source import load_fitting
+from locomt.search.starting_run import load_fitting
 from locomt.search.work import Work
 from locomt.train.evaluation import Run, evaluate
 from locomt.train.loading import make_loader
@@ -24,13 +24,13 @@ from locomt.train.start import fill_from_run
 from locomt.views import LayerViews, ViewTable
 
 MASS = "mass.json"
-SAMPLES = 1024  # more hardly move a mean over so many
+SAMPLES = 1024  # more would hardly change the mean
 PASS = 3
-"""Passes forward that training on a sample costs: its backward pass takes two."""
+"""The cost of training on a sample, in forward passes: the backward pass costs two."""
 
 
 def run(work: Work) -> None:
-    """A table of each dense model, which has a seed of its own, or of the one that is given, tuned with every seed."""
+    """Convert a dense model of each seed. If one model is given, convert it and fine-tune with every seed."""
     need_solver()
     seeds, source = work.question.all_seeds, work.question.source
     measured = []
@@ -43,7 +43,7 @@ def run(work: Work) -> None:
 
 
 def _convert(work: Work, dense: Path, name: str) -> tuple[Candidate, AttentionMass]:
-    """Measured on the training split: what is chosen by the validation split must not be made from it."""
+    """Convert one model. Mass is measured on the training split, since the validation split chooses the table."""
     source = load_fitting(dense, work.space.config)
     samples = _spread(work.recipe, source)
     mass = measure_mass(source.model, make_loader(samples, work.recipe), device_of(work.recipe))
@@ -60,7 +60,7 @@ def _convert(work: Work, dense: Path, name: str) -> tuple[Candidate, AttentionMa
 
 
 def choose_table(work: Work, mass: AttentionMass) -> ViewTable:
-    """The table that keeps the most mass, the mean over all heads, within the budget."""
+    """The table within the budget that keeps the most mass, on average over all heads."""
     space = work.space
     values = mass.kept(space.views).flatten(0, 1).numpy()
     chosen = iter(choose(values, [space.price(view) for view in space.views], work.limit))
@@ -69,14 +69,16 @@ def choose_table(work: Work, mass: AttentionMass) -> ViewTable:
 
 
 def _spread(recipe: Recipe, source: Run) -> Subset[Any]:
-    """Training samples, evenly over the manifest."""
+    """Training samples, spread evenly over the manifest."""
     dataset = ManifestDataset(recipe.data, recipe.data.train_split, source.labels)
     count = min(SAMPLES, len(dataset))
-    return Subset(dataset, [place * len(dataset) // count for place in range(count)])  # it may be sorted by class
+    return Subset(
+        dataset, [place * len(dataset) // count for place in range(count)]
+    )  # the manifest may be sorted by class
 
 
 def _converted_score(recipe: Recipe, source: Run, folder: Path) -> float | None:
-    """The validation score right after conversion; None where it is judged by the loss, which is no score."""
+    """The validation score right after conversion; None if the loss is monitored, which is no score."""
     model = FusionModel(recipe.fusion_config(source.labels))
     fill_from_run(model, folder)
     run = Run(folder, recipe, model.eval(), source.labels)

@@ -1,4 +1,4 @@
-"""Random draws."""
+"""Tables drawn at random."""
 
 from locomt.search.candidate import named
 from locomt.search.tables import draws

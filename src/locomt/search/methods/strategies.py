@@ -1,4 +1,4 @@
-"""The hand-made strategies, all at one cost."""
+"""The tables of the hand-made strategies, all at the same cost."""
 
 from locomt.search.candidate import named
 from locomt.search.tables import strategies

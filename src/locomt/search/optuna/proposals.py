@@ -1,8 +1,8 @@
-"""Searches that an Optuna study steers: it proposes tables, they are trained, it gets their scores.
+"""Searches that an Optuna study steers: it proposes tables, which are trained, and receives their scores.
 
-Heads of a layer differ in nothing but their views, so a table is written with each layer's heads in the order of the
-space's views, and what a sampler proposes is brought into that form and within the budget before it counts: the study
-holds only tables that were meant.
+The order of heads within a layer does not matter. So every table is put into canonical form: each layer's heads in the
+order of the space's views. A sampler's proposal is brought into this form and within the budget first. Only such tables
+count in the study.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from locomt.search.work import Work
 from locomt.train.runs import Job, Outcome
 from locomt.views import LayerViews, View, ViewTable
 
-TRIES = 200  # proposals without a new table, before it is taken that there are none
+TRIES = 200  # proposals without a new table, before it is assumed that there is none
 GIVEN = "given"
-"""The attribute of trials whose table is given, not drawn: what it is."""
+"""An attribute of trials whose table is given, not drawn. It says where the table comes from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steering:
-    """How a study proposes.
+    """How a study proposes tables.
 
     Attributes:
-        sampler: seed -> an Optuna sampler, made anew for every proposal, so that a study that goes on proposes what it
-            would have proposed without the stop.
+        sampler: seed -> an Optuna sampler. Every proposal has a new one, so that a resumed study proposes what it would
+            have proposed without the stop.
         with_cost: whether cost is a second objective.
-        prune: whether runs that fall behind are given up, which Optuna has for one objective alone.
+        prune: whether runs that fall behind are pruned. Optuna can do this with a single objective only.
     """
 
     sampler: Callable[[int], Any]
@@ -55,14 +55,14 @@ class Steering:
 
 
 def steer(work: Work, name: str, steering: Steering) -> None:
-    """Train `--tables` tables, hand-made ones first, or go on where it was stopped.
+    """Train `--tables` tables, the hand-made ones first. A stopped search is resumed.
 
     Raises:
-        SearchError: Optuna is not installed, the storage cannot be used, or all is left to other machines.
+        SearchError: Optuna is not installed, the storage cannot be used, or other machines run all tables.
     """
     study = open_study(work, name, with_cost=steering.with_cost)
     shared = work.question.option("storage")
-    # a file of its own has no other workers, and may be moved
+    # a search's own file has no other workers, and may be moved
     worker = f"{socket.gethostname()}:{work.out.absolute()}" if shared else STORAGE
     _enqueue_hand_made(study, work)
     batch, begun = _take_up(study, work, worker)
@@ -88,10 +88,10 @@ def steer(work: Work, name: str, steering: Steering) -> None:
 
 
 def _enqueue_hand_made(study: Any, work: Work) -> None:
-    """Queue the hand-made tables, without those that a stopped process queued before."""
+    """Queue the hand-made tables, except those that a stopped process has queued."""
     model, trials = work.recipe.model, study.get_trials(deepcopy=False)
     there = {trial.user_attrs.get(GIVEN) for trial in trials}
-    if trials and "hand-made 0" not in there:  # the budget has none
+    if trials and "hand-made 0" not in there:  # no hand-made table is within the budget
         return
     for number, table in enumerate(dict.fromkeys(_hand_made(work, model.cross, model.views_seed))):
         if (name := f"hand-made {number}") not in there:
@@ -99,9 +99,9 @@ def _enqueue_hand_made(study: Any, work: Work) -> None:
 
 
 def _take_up(study: Any, work: Work, worker: str) -> tuple[list[tuple[Any, ViewTable]], int]:
-    """The tables that this worker had begun when it was stopped, and how many were finished when it began them.
+    """The tables that this worker was training when it was stopped, and how many were finished when it began them.
 
-    A trial with only some of its heads drawn is dropped; the same table is proposed once more.
+    A trial of which only some heads were drawn is dropped. The same table is then proposed again.
     """
     optuna = import_optuna()
     batch: list[tuple[Any, ViewTable]] = []
@@ -148,10 +148,10 @@ def _counted(study: Any) -> int:
 
 
 def _propose(study: Any, work: Work, steering: Steering, worker: str, begun: int) -> tuple[Any, ViewTable] | None:
-    """Propose a new table; None where there seem to be no more.
+    """Propose a new table; None if there seems to be no other.
 
-    What is drawn depends on how many tables there are, and on how many draws for this one came to nothing; not on what
-    was waiting in the study. So a process that goes on draws what would have been drawn.
+    A draw depends on the number of tables so far and on the number of failed draws for this one. It does not depend on
+    what is queued in the study. So a resumed process draws what it would have drawn without the stop.
     """
     state, space = import_optuna().trial.TrialState, work.space
     attempt = 0
@@ -183,19 +183,19 @@ def _suggest(trial: Any, space: Space) -> dict[str, str]:
 
 
 def _known(study: Any, space: Space, but: int | None = None) -> set[str]:
-    """The tables that are tried, or being tried, in any other trial."""
+    """The tables of all trials that are finished or running, without trial `but`."""
     state = import_optuna().trial.TrialState
     trials = study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED, state.RUNNING))
     return {str(_table(t.params, space)) for t in trials if t.number != but and _is_asked(t, space)}
 
 
 def _is_asked(trial: Any, space: Space) -> bool:
-    """Whether all heads of a trial are drawn."""
+    """Whether all heads of a trial have a view."""
     return len(trial.params) == space.layers * space.heads
 
 
 def _train(study: Any, work: Work, batch: list[tuple[Any, ViewTable]], steering: Steering) -> None:
-    """Train a batch and report to the study; where runs may be given up, the other seeds come after the first."""
+    """Train a batch and report to the study. If runs may be pruned, the other seeds follow the first."""
     optuna, (first, *others) = import_optuna(), work.question.all_seeds
     found: dict[int, list[tuple[Job, Outcome]]] = {trial.number: [] for trial, _ in batch}
     left = batch
@@ -216,7 +216,7 @@ def _train(study: Any, work: Work, batch: list[tuple[Any, ViewTable]], steering:
             trial.set_user_attr("scores", scores)
             mean = statistics.fmean(scores)
             study.tell(trial, [mean, float(work.space.cost(table))] if steering.with_cost else mean)
-        except optuna.exceptions.UpdateFinishedTrialError:  # this machine was silent so long that another took it over
+        except optuna.exceptions.UpdateFinishedTrialError:  # this machine was silent for long, and another took over
             continue
 
 
@@ -229,7 +229,7 @@ def _job(study: Any, work: Work, trial: Any, table: ViewTable, seed: int, steeri
 
 
 def cost_in_runs(outcome: Outcome, epochs: int) -> float:
-    """The cost of a run: 1, or the share of its epochs (counted from 1) that it had when it was given up."""
+    """The cost of a run: 1, or the share of its epochs (counted from 1) after which it was pruned."""
     return float(outcome.summary["epoch"]) / epochs if outcome.stopped else 1.0
 
 
@@ -241,7 +241,7 @@ def _hand_made(work: Work, cross: float, seed: int) -> Iterator[ViewTable]:
     try:
         yield from strategies(work.space, work.limit, cross=cross, seed=seed).values()
     except SearchError:
-        return  # a budget that they cannot reach, and other tables can
+        return  # only other tables can be within this budget
 
 
 def _names(space: Space) -> list[str]:
@@ -267,7 +267,7 @@ def _canonical(table: ViewTable, space: Space) -> ViewTable:
 
 
 def _within(table: ViewTable, work: Work, seed: int) -> ViewTable:
-    """The table within the budget, heads drawn at random made cheap."""
+    """Bring a table within the budget: heads drawn at random get the cheapest view."""
     order = list(range(work.space.layers * work.space.heads))
     random.Random(seed).shuffle(order)
     return _canonical(within(table, work.space, work.limit, order), work.space)

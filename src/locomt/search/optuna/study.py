@@ -1,7 +1,7 @@
-"""The Optuna study that steers a search: its storage, and the heartbeats of trials in progress.
+"""The Optuna study that steers a search: its storage, and the heartbeats of running trials.
 
-Optuna renews heartbeats of trials that `Study.optimize` runs. Here trials are asked for and told, often many at a time
-and in other processes, so the heartbeats are renewed beside the work.
+Optuna renews the heartbeats of trials that `Study.optimize` runs. Here the ask-and-tell interface is used, often for
+many trials at a time and in other processes. So a thread renews the heartbeats meanwhile.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from locomt.search.ledger import samples_of
 from locomt.search.work import Work
 
 STORAGE = "study.db"
-STARTUP = 4  # runs that are had whole before any is given up
+STARTUP = 4  # complete runs before any run is pruned
 BEAT, GRACE = 60, 600
-"""Seconds between heartbeats, and of silence after which a machine is taken for dead."""
+"""Seconds between heartbeats, and seconds of silence after which a machine counts as dead."""
 RETRIES = 2
-"""How often a table whose machine died is tried again: one that kills its machine must not go through all of them."""
+"""How often a table is retried after its machine died. A table that kills machines must not go through all of them."""
 
 
 def import_optuna() -> Any:
-    """Optuna, kept quiet.
+    """Import Optuna and keep it quiet.
 
     Raises:
-        SearchError: it is not installed.
+        SearchError: Optuna is not installed.
     """
     try:
         import optuna
@@ -46,12 +46,12 @@ def import_optuna() -> Any:
 
 
 def storage_url(work: Work) -> str:
-    """Of the study's storage."""
+    """The URL of the study's storage."""
     return str(work.question.option("storage") or f"sqlite:///{work.out / STORAGE}")
 
 
 def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
-    """Open the study of this method, recipe, data, budget and seeds; the same one on every machine.
+    """Open the study of this method, recipe, data, budget and seeds. Every machine opens the same one.
 
     Raises:
         SearchError: Optuna is not installed, or the storage cannot be used.
@@ -82,20 +82,25 @@ def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
             directions=[best, "minimize"] if with_cost else [best],
             load_if_exists=True,
         )
-    except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError, ValueError) as error:  # no driver, no such URL
+    except (
+        SQLAlchemyError,
+        optuna.exceptions.OptunaError,
+        ImportError,
+        ValueError,
+    ) as error:  # no driver, no such URL
         reason = str(error).strip().partition("\n")[0]
         raise SearchError(f"storage {url!r} cannot be used: {reason or type(error).__name__}") from None
 
 
 def left_by(study: Any, worker: str) -> list[Any]:
-    """The trials that this worker had begun when it was stopped, in their order."""
+    """The trials that this worker was running when it was stopped, in their order."""
     running = import_optuna().trial.TrialState.RUNNING
     trials = study.get_trials(deepcopy=False, states=(running,))
     return [trial for trial in trials if trial.user_attrs.get("worker", STORAGE) == worker]
 
 
 def take_over(study: Any) -> None:
-    """Put trials whose machine has been silent for `GRACE` back into the queue."""
+    """Return trials to the queue whose machine has been silent for `GRACE` seconds."""
     import_optuna().storages.fail_stale_trials(study)
 
 
@@ -112,7 +117,7 @@ def beating(study: Any, trials: Sequence[Any]) -> Iterator[None]:
     def keep_on() -> None:
         while not over.wait(BEAT):
             for trial in trials:
-                with suppress(missed):  # the next one may come through
+                with suppress(missed):  # the next heartbeat may succeed
                     beat(study, trial)
 
     thread = Thread(target=keep_on, daemon=True)
@@ -126,9 +131,9 @@ def beating(study: Any, trials: Sequence[Any]) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Watch:
-    """Reports every epoch of a run to a study, and stops the run where it is pruned; in whatever process it runs.
+    """Reports every epoch of a run to a study, and stops the run if it is pruned. It works in any process.
 
-    The study keeps the reports: a run that goes on after a stop is judged as if there had been none.
+    The study keeps the reports, so a run that is resumed is judged as if it had not been stopped.
     """
 
     url: str
@@ -137,16 +142,16 @@ class Watch:
     metric: str
 
     def __call__(self, row: Mapping[str, Any]) -> bool:
-        """Whether to stop."""
+        """Report an epoch; return whether to stop."""
         optuna = import_optuna()
         study = optuna.load_study(storage=self.url, study_name=self.study, pruner=optuna.pruners.MedianPruner(STARTUP))
         trial, found = optuna.trial.Trial(study, self.trial), study._storage.get_trial(self.trial)
         epoch, known = int(row["epoch"]), found.intermediate_values
-        if row.get(self.metric) is None or epoch < max(known, default=epoch):  # it was told, and went on
+        if row.get(self.metric) is None or epoch < max(known, default=epoch):  # before a resume
             return False
         try:
             if epoch not in known:
                 trial.report(row[self.metric], epoch)
-        except optuna.exceptions.UpdateFinishedTrialError:  # another machine took it over
+        except optuna.exceptions.UpdateFinishedTrialError:  # another machine has taken over the trial
             return True
         return found.state.is_finished() or bool(trial.should_prune())

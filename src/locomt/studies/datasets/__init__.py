@@ -1,4 +1,4 @@
-"""The data sets of the studies: made from a seed, or from real data; and their recipes."""
+"""The data sets of the studies and their recipes. They are drawn from a seed or made from real data."""
 
 from locomt.studies.datasets import demo_clips, digits, grounding, moments, mosi, qa, ring, temporal
 from locomt.studies.datasets.data_set import DataSet, DataSetError

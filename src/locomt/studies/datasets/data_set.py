@@ -1,4 +1,4 @@
-"""What a data set of the studies is: data made from a seed, or from real data, and the recipe for them."""
+"""A data set of the studies: how its data are made, from a seed or from real data, and its recipe."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import build_recipe
 
 MADE = "made.json"
-"""What a folder was made with; written last, inside the folder that is then renamed into its place."""
+"""The file with the settings that a folder was made with. It is written last; then the folder gets its final name."""
 
 Settings = Mapping[str, Any]
-"""Of the data: plain JSON types."""
+"""The settings of the data, in plain JSON types."""
 
 
 class DataSetError(ValueError):
-    """A data set that cannot be had."""
+    """A data set cannot be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,12 @@ class DataSet:
     """A data set of the studies and how models are trained on it.
 
     Attributes:
-        name: in commands, tables and folders.
-        about: one sentence on what is asked and from what.
-        settings: whether in full -> the settings of the data.
-        write: (folder, real data or None, settings) -> None; writes `manifest.csv` and what it names.
-        recipe: whether in full -> the sections of the recipe, `data.manifest` relative to the folder.
-        needs: what it takes that is not in the package; None where everything is drawn from the seed.
+        name: its name in commands, tables and folders.
+        about: one sentence: what is asked, and from what.
+        settings: full -> the settings of the data.
+        write: (folder, folder of real data or None, settings) -> None. It writes `manifest.csv` and what that names.
+        recipe: full -> the sections of the recipe; `data.manifest` is relative to the folder.
+        needs: what it needs that is not in the package; None if everything is drawn from the seed.
     """
 
     name: str
@@ -45,17 +45,17 @@ class DataSet:
     needs: str | None = None
 
     def prepare(self, folder: Path, full: bool, data: Path | None = None) -> Recipe:
-        """Make the data, or find them made, and write `recipe.yaml` beside them, which all commands take.
+        """Make the data, unless they are there, and write their `recipe.yaml`, which all commands take.
 
-        The folder appears once it is whole. The same settings give the same bytes.
+        The folder appears when it is complete. The same settings give the same bytes.
 
         Args:
-            folder: where the data go; not there yet, or made by this before with the same settings.
-            full: all of it, or as little as shows that everything works, in seconds.
-            data: the folder of real data sets; looked into where `needs` is not None.
+            folder: where the data go. It does not exist yet, or this method made it with the same settings.
+            full: make all of it; otherwise a few samples, which show in seconds that everything works.
+            data: the folder of real data sets; used only if `needs` is not None.
 
         Raises:
-            DataSetError: the folder holds something else, or what the data set needs is not there.
+            DataSetError: the folder holds something else, or what the data set needs is missing.
         """
         wanted = {"task": self.name, **self.settings(full)}
         found = _made_with(folder)
@@ -90,7 +90,7 @@ def _made_with(folder: Path) -> Any:
 
 
 def write_manifest(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """`manifest.csv`, with the columns of the first row."""
+    """Write `manifest.csv` with the columns of the first row."""
     with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -98,7 +98,7 @@ def write_manifest(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def training(full: bool, *, epochs: int, batch_size: int) -> dict[str, Any]:
-    """The section `train` that the drawn data sets share: one epoch where not in full."""
+    """The section `train` that the drawn data sets share. It has a single epoch unless `full`."""
     return {
         "epochs": epochs if full else 1,
         "batch_size": batch_size,
@@ -112,10 +112,10 @@ def training(full: bool, *, epochs: int, batch_size: int) -> dict[str, Any]:
 
 
 def real_data(data: Path | None, name: str, folder: str, what: str) -> Path:
-    """The folder of a data set among the real ones.
+    """The folder of a real data set.
 
     Raises:
-        DataSetError: it is not there.
+        DataSetError: it is missing.
     """
     if data is None or not (data / folder).is_dir():
         place = "no folder of real data was given" if data is None else f"there is no folder {data / folder}"

@@ -10,7 +10,7 @@ import yaml
 
 from locomt.studies.datasets.data_set import DataSet, Settings
 
-# PyAV is imported where this data set is asked for: the others need none.
+# PyAV is imported only to make this data set: the others do not need it.
 
 
 def settings(full: bool) -> dict[str, Any]:

@@ -1,18 +1,17 @@
-"""Audio-visual digits: spoken and handwritten digits in pairs, noise on both so that neither alone is enough.
+"""Audio-visual digits: pairs of a spoken and a handwritten digit, both so noisy that neither alone is enough.
 
 The recordings are those of the Free Spoken Digit Dataset (github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA
 4.0): 3,000, 8 kHz, 10 digits x 6 speakers x 50 takes. The images are the 1,797 of scikit-learn's `load_digits` (8 x 8
-pixels, 0 to 16), kept in that set's order, in which one writer comes after the other.
+pixels, 0 to 16). Their order is kept, in which one writer comes after the other.
 
 Splits: recordings by take, 0 to 4 test (the set's own test split), 5 to 9 validation, the rest training; images by
 place, the last 300 test, the 300 before them validation, the rest training. A pair is a recording and an image of the
 same digit, both from the same split. Each recording is in one training pair, in one validation pair, or in three test
 pairs with different noise and images.
 
-Noise, drawn for each pair: white noise is added to the recording at a signal-to-noise ratio of `snr` dB, over the
-whole recording; normal noise with a standard deviation of `blur` of the range is added to the image, of which a
-random square of `hole` x `hole` pixels is blanked before. Recordings are written as 16-bit wav, images as eight
-rows of eight numbers.
+Noise is drawn for each pair. The whole recording gets white noise at a signal-to-noise ratio of `snr` dB. A random
+square of `hole` x `hole` pixels of the image is blanked; then the image gets normal noise, whose standard deviation is
+`blur` of the range. Recordings are written as 16-bit wav, images as eight rows of eight numbers.
 """
 
 from __future__ import annotations
@@ -51,16 +50,16 @@ def make_digits(
         source: the Free Spoken Digit Dataset, or its folder `recordings/`.
         out: folder to write.
         snr: signal-to-noise ratio of the recordings, dB.
-        blur: standard deviation of the images' noise, of the range.
-        hole: pixels blanked along each side.
-        seed: of pairs and noise.
-        every: of the recordings, use the first of every so many.
+        blur: standard deviation of the images' noise, as a share of the range.
+        hole: side of the blanked square, pixels.
+        seed: for pairs and noise.
+        every: use one of every so many recordings.
 
     Returns:
         The rows of the manifest.
 
     Raises:
-        DataSetError: there are no such recordings, or scikit-learn is not installed.
+        DataSetError: there are no recordings, or scikit-learn is not installed.
     """
     random = np.random.default_rng(seed)
     recordings = find_recordings(source)
@@ -81,12 +80,12 @@ def make_digits(
                 write_wav(out / row["speech"], add_white_noise(read_wav(path), snr, random))
                 write_image(out / row["image"], spoil(of_digit[place], blur, hole, random))
                 rows.append(row)
-    write_manifest(out, rows)  # last: now it is whole
+    write_manifest(out, rows)  # last: a folder with a manifest is complete
     return rows
 
 
 def handwritten() -> tuple[Array, NDArray[np.int64]]:
-    """scikit-learn's images `[n, 8, 8]` in 0 to 1, in the set's order, and which digits they are."""
+    """scikit-learn's images `[n, 8, 8]` in 0 to 1, in the order of the set, and their digits."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -96,7 +95,7 @@ def handwritten() -> tuple[Array, NDArray[np.int64]]:
 
 
 def find_recordings(source: Path) -> dict[tuple[int, str, int], Path]:
-    """(digit, speaker, take) -> file, sorted."""
+    """(digit, speaker, take) -> its recording, sorted."""
     folder = source / "recordings" if (source / "recordings").is_dir() else source
     found = {}
     for path in sorted(folder.glob("*_*_*.wav")):
@@ -108,7 +107,7 @@ def find_recordings(source: Path) -> dict[tuple[int, str, int], Path]:
 
 
 def read_wav(path: Path) -> Array:
-    """Samples in [-1, 1]."""
+    """Read samples in [-1, 1]."""
     with wave.open(str(path), "rb") as file:
         if (file.getframerate(), file.getsampwidth(), file.getnchannels()) != (RATE, 2, 1):
             raise DataSetError(f"{path}: expected {RATE} Hz, 16 bits, mono, got {file.getparams()}")
@@ -125,14 +124,14 @@ def write_wav(path: Path, samples: Array) -> None:
 
 
 def add_white_noise(samples: Array, snr: float, random: np.random.Generator) -> Array:
-    """The recording with white noise `snr` dB below its own power, the sum scaled to a peak of 0.9."""
+    """Add white noise `snr` dB below the power of the recording. The sum is scaled to a peak of 0.9."""
     power = np.mean(samples**2) / 10 ** (snr / 10)
     noisy = samples + random.normal(0, np.sqrt(power), len(samples))
     return noisy * float(0.9 / np.abs(noisy).max())
 
 
 def spoil(image: Array, blur: float, hole: int, random: np.random.Generator) -> Array:
-    """An image in 0 to 1 with a square blanked and noise added, moved to mean 0 and variance about 1."""
+    """Blank a square of an image in 0 to 1, add noise, and shift and scale to mean 0 and variance about 1."""
     image = image.copy()
     top, left = random.integers(0, 8 - hole, size=2, endpoint=True)
     image[top : top + hole, left : left + hole] = 0

@@ -1,11 +1,12 @@
-"""Grounding: which cell of a picture does the phrase mean, in pairs of colour and shape that training never had.
+"""Grounding: which cell of a picture does a phrase mean? Colours and shapes are in pairs that training never had.
 
 A picture has eight things in sixteen cells: two sizes of two colours of two shapes, every combination once. So each of
 the three words of a phrase, `large red circle`, halves what is left, and no thing stands out. Every cell is labelled,
-`target` or `other`. A phrase alone names each of sixteen cells equally often, a picture alone each of eight things.
+`target` or `other`. Given the phrase alone, all sixteen cells are equally likely; given the picture alone, all eight
+things are.
 
-Pairs of colour and shape are divided as for question answering: a training picture shows four of the 24 training pairs;
-one of validation or test shows the held-out pair that its phrase is about and three training pairs.
+Pairs of colour and shape are divided among the splits as for question answering. A training picture shows four of the
+24 training pairs. A picture of validation or test shows the held-out pair of its phrase and three training pairs.
 """
 
 from __future__ import annotations
@@ -28,28 +29,28 @@ WORDS = (*SIZES, *COLOURS, *SHAPES)
 
 Cells = list[Thing | None]
 Compose = Callable[[Thing, np.random.Generator], Cells]
-"""A thing -> the cells of a picture, or the frames of a clip, in which it is one of eight."""
+"""Target thing, random -> the cells of a picture, or frames of a clip, in which it is one of eight things."""
 Render = Callable[[Cells, float, np.random.Generator], NDArray[np.float16]]
-"""Cells and the standard deviation of their noise, as a share of the range -> what models get."""
+"""Cells, standard deviation of the noise as a share of the range, random -> the input of models."""
 
 
 @cache
 def partners(asked: Pair) -> tuple[Pair, ...]:
-    """(another colour, another shape) with which a pair makes a square whose other three corners are training pairs."""
+    """Pairs (c, s) of another colour and shape such that (c, s), (c, shape) and (colour, s) are training pairs."""
     train, (colour, shape) = set(pairs_of("train")), asked
     others = ((c, s) for c, s in product(COLOURS, SHAPES) if c != colour and s != shape)
     return tuple((c, s) for c, s in others if train.issuperset(((colour, s), (c, shape), (c, s))))
 
 
 def eight(target: Thing, random: np.random.Generator) -> list[Thing]:
-    """Two sizes of two colours of two shapes, this thing among them."""
+    """Draw two sizes of two colours of two shapes, with this thing among the eight."""
     choices = partners((target.colour, target.shape))
     colour, shape = choices[random.integers(len(choices))]
     return [Thing(*words) for words in product(SIZES, (target.colour, colour), (target.shape, shape))]
 
 
 def compose(target: Thing, random: np.random.Generator) -> Cells:
-    """The cells of a picture in which this thing is one of eight."""
+    """Draw the cells of a picture in which this thing is one of eight."""
     cells: Cells = [None] * SIDE**2
     things = eight(target, random)
     for place, thing in zip(random.permutation(SIDE**2), things, strict=False):
@@ -67,7 +68,7 @@ def write(folder: Path, data: Path | None, settings: Settings) -> None:
 
 
 def write_asked(folder: Path, settings: Settings, shown: str, compose: Compose, render: Render) -> None:
-    """The data of phrases about what is `shown`, a picture or a clip; every thing of a split is asked for in turn."""
+    """Write samples of a phrase and what is `shown`, a picture or a clip. The things of a split take turns."""
     for name in (shown, "phrase"):
         (folder / name).mkdir()
     rows = []
@@ -92,7 +93,7 @@ def recipe(full: bool) -> dict[str, Any]:
 
 
 def asked_recipe(full: bool, shown: str, numbers: int, places: int) -> dict[str, Any]:
-    """For a phrase about one of so many places, of so many numbers each, in the modality `shown`."""
+    """The recipe for phrases about one of the `places` of the modality `shown`, each of so many `numbers`."""
     return {
         "model": {"dim": 32, "heads": 4, "depth": 4, "fusion_layers": 4, "strategy": "spread", "mlp_ratio": 2.0},
         "data": {

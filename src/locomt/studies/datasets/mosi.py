@@ -1,12 +1,13 @@
-"""CMU-MOSI as a manifest: a video a sample, three sequences of utterance features, a label an utterance.
+"""CMU-MOSI as a manifest. A sample is a video: three sequences of utterance features, and a label for each utterance.
 
 The data are the utterance features of the bc-LSTM authors (github.com/declare-lab/multimodal-deep-learning,
-bc-LSTM/data). Utterances are put in the order in which they were spoken, features are standardised by the training
-videos, and the validation videos are drawn from the training videos, all utterances of a video on one side.
+bc-LSTM/data). Utterances are sorted in the order of speech. Features are standardised by the training videos.
+Validation videos are drawn from the training videos, whole videos at a time.
 
-The text and video features come from networks that were fitted on the labels of all 62 training videos, held-out ones
-too: a linear model names 98 % of the utterances of training videos that it has not seen by the text, but 76 % of those
-of test videos. So a validation split of these videos cannot see over-fitting to the features; there is no other.
+The text and video features come from networks that were fitted on the labels of all 62 training videos, those that are
+held out here included. A linear model on the text labels 98 % of the utterances in held-out training videos correctly,
+but 76 % of those in test videos. So a validation split of these videos cannot show over-fitting to the features; there
+is no other.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ LABELS = ("negative", "positive")
 
 Array = NDArray[np.float64]
 Video = dict[str, Array]
-"""An array for each modality and `label`, a row an utterance."""
+"""Modality or `label` -> an array with a row for each utterance."""
 
 
 def settings(full: bool) -> dict[str, Any]:
@@ -42,14 +43,14 @@ def make_mosi(source: Path, out: Path, *, val_videos: int, seed: int) -> dict[st
     Args:
         source: folder with `transcripts.csv` and `text/`, `audio/`, `video/`.
         out: folder to write.
-        val_videos: how many of the 62 training videos validate.
-        seed: of which they are.
+        val_videos: how many of the 62 training videos become the validation split.
+        seed: for the choice of these videos.
 
     Returns:
         The videos of each split.
 
     Raises:
-        DataSetError: the files do not belong together.
+        DataSetError: the files do not match each other.
     """
     videos = {split: read_split(source, split) for split in ("train", "test")}
     random = np.random.default_rng(seed)
@@ -67,12 +68,12 @@ def make_mosi(source: Path, out: Path, *, val_videos: int, seed: int) -> dict[st
                 path.parent.mkdir(parents=True, exist_ok=True)
                 np.save(path, video[modality].astype(np.float32))
             rows.append(row)
-    write_manifest(out, rows)  # last: now it is whole
+    write_manifest(out, rows)  # last: a folder with a manifest is complete
     return videos
 
 
 def read_split(source: Path, split: str) -> dict[str, Video]:
-    """Video -> its features and labels in spoken order, what belongs to which utterance checked.
+    """Read a split: video -> its features and labels in the order of speech. The files are checked to match.
 
     The rows of all feature files are in the order of `text_<split>.csv`, whose first column is the row in
     `transcripts.csv`.
@@ -104,7 +105,7 @@ def _read(path: Path) -> list[list[str]]:
 
 
 def standardise(videos: dict[str, dict[str, Video]]) -> None:
-    """Mean 0 and variance 1 over the utterances of the training videos; what is constant there is 0."""
+    """Shift and scale features to mean 0 and variance 1 over the training utterances. Constant features become 0."""
     for modality in MODALITIES:
         train = _stack(videos["train"], modality)
         mean, std = train.mean(axis=0), train.std(axis=0)

@@ -1,4 +1,4 @@
-"""Pictures of coloured shapes on a grid, cell by cell, and words, as questions and phrases are made of them."""
+"""Pictures of coloured shapes on a grid, and the words of questions and phrases about them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZES = {"small": 0.26, "large": 0.46}
 """Radius of a shape over the width of its cell."""
 
 DIAGONALS = {"test": (0,), "val": (1,), "train": (2, 3, 4, 5)}
-"""Which diagonals of the square of colours and shapes belong to a split."""
+"""Split -> its diagonals of the square of colours and shapes."""
 
 Pair = tuple[str, str]
 """A colour and a shape."""
@@ -32,7 +32,7 @@ PIXELS = 8
 """Width and height of a cell."""
 
 _FINE = 3
-"""Each pixel is the mean of so many by so many points, so that shapes of a few pixels have soft edges."""
+"""Points along each side of a pixel. A pixel is the mean of its points, so that small shapes have soft edges."""
 
 Array = NDArray[np.float64]
 
@@ -48,20 +48,20 @@ class Thing:
 
 @cache
 def pairs_of(split: str) -> tuple[Pair, ...]:
-    """The pairs of colour and shape that are a split's own."""
+    """The pairs of colour and shape that belong to a split."""
     numbered = product(enumerate(COLOURS), enumerate(SHAPES))
     return tuple((c, s) for (i, c), (j, s) in numbered if (i - j) % len(SHAPES) in DIAGONALS[split])
 
 
 def cell_numbers(side: int) -> int:
-    """How many numbers stand for a cell of a grid of `side` x `side`: its pixels, its row and its column."""
+    """The length of a cell's vector in a grid of `side` x `side`: pixels, row and column."""
     return 3 * PIXELS**2 + 2 * side
 
 
 def draw(cells: Sequence[Thing | None], noise: float, random: np.random.Generator) -> NDArray[np.float16]:
-    """A picture of a square grid `[cells, cell_numbers(side)]`, row after row.
+    """Draw a picture of a square grid, row after row: `[cells, cell_numbers(side)]`.
 
-    Of each cell the pixels, then row and column as unit vectors of length 4.
+    Each cell has its pixels, then its row and its column as one-hot vectors of length 4.
     """
     side = round(len(cells) ** 0.5)
     places = [4.0 * np.eye(side)[list(divmod(place, side))].ravel() for place in range(len(cells))]
@@ -69,10 +69,11 @@ def draw(cells: Sequence[Thing | None], noise: float, random: np.random.Generato
 
 
 def draw_pixels(cells: Sequence[Thing | None], noise: float, random: np.random.Generator) -> Array:
-    """Pixels of cells on the same ground `[cells, 3 PIXELS^2]`, about 0 and of variance about 1.
+    """Draw cells on the same ground: pixels `[cells, 3 PIXELS^2]` of mean about 0 and variance about 1.
 
-    Every shape is moved by up to 0.3 pixels each way, its radius varies by 10 % and its colour by 5 % of the range; the
-    ground is a dark grey that all share. Normal noise is added, its standard deviation `noise` of the range.
+    Every shape is moved by up to 0.3 pixels each way. Its radius varies by up to 10 %, its colour with a standard
+    deviation of 5 % of the range. The ground is a dark grey that all cells share. Normal noise is added, whose standard
+    deviation is `noise` of the range.
     """
     ground = random.uniform(0.0, 0.15)
     pixels = np.stack([_cell(thing, ground, random) for thing in cells])
@@ -96,7 +97,7 @@ def _cell(thing: Thing | None, ground: float, random: np.random.Generator) -> Ar
 
 
 def _inside(shape: str, x: Array, y: Array) -> NDArray[np.bool_]:
-    """Which points belong to a shape of radius 1 about (0, 0)."""
+    """Whether each point lies in a shape of radius 1 about (0, 0)."""
     ax, ay = np.abs(x), np.abs(y)
     if shape == "circle":
         return np.hypot(x, y) < 1
@@ -113,6 +114,6 @@ def _inside(shape: str, x: Array, y: Array) -> NDArray[np.bool_]:
 
 
 def spell(text: str, words: Sequence[str]) -> NDArray[np.float16]:
-    """A text `[its words, words]`: each as the unit vector of its place in a vocabulary, of variance about 1."""
+    """The words of a text as one-hot vectors `[words of the text, len(words)]`, scaled to variance about 1."""
     vectors: Array = len(words) ** 0.5 * np.eye(len(words))[[words.index(word) for word in text.split()]]
     return vectors.astype(np.float16)

@@ -1,15 +1,15 @@
-"""Question answering over a picture: how many of its things are of a colour, of a shape, or both, in new pairs.
+"""Question answering over a picture: how many of its things have a colour, a shape, or both? The pairs are new.
 
-A picture has nine cells, four to seven of which have a thing: a shape of a colour and of a size that does not matter.
-Questions are `how many red things`, `how many coloured circles`, `how many red circles`, of which models get the two
-words that differ; the answer is none, one, two or three.
+A picture has nine cells. Four to seven of them have a thing: a shape of a colour, of a size that does not matter.
+Questions are `how many red things`, `how many coloured circles` and `how many red circles`. Models get the last two
+words, which differ. The answer is none, one, two or three.
 
-Of the 36 pairs of colour and shape, 24 are for training: in training there is no picture that shows another pair and
-no question about one. 6 pairs come in validation and 6 in test; each colour and each shape is once among the 6 (a
-diagonal of the square of pairs). A picture of these splits shows the one that is asked about beside training pairs, and
-all questions are about both traits. In training the three forms of the question are equally frequent. In all splits
-every question has each answer equally often, and how many things a picture has does not depend on the answer. So the
-question alone says nothing.
+Of the 36 pairs of colour and shape, 24 are for training: no training picture shows another pair, and no training
+question is about one. 6 pairs are for validation and 6 for test. Each 6 are a diagonal of the square of pairs, so they
+have every colour and every shape once. A picture of these splits shows the pair in question beside training pairs, and
+all their questions are about colour and shape. In training the three forms of the question are equally frequent. In
+every split each question has each answer equally often, and the number of things in a picture does not depend on the
+answer. So the question alone says nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WORDS = ("coloured", *COLOURS, *(f"{shape}s" for shape in SHAPES), "things")
 
 
 def questions(split: str) -> list[tuple[Pair, ...]]:
-    """What is asked in a split, one list a form of the question."""
+    """The questions of a split, a list for each form."""
     forms: list[tuple[Pair, ...]] = [pairs_of(split)]
     if split == "train":
         forms += [tuple((colour, "") for colour in COLOURS), tuple(("", shape) for shape in SHAPES)]
@@ -37,7 +37,7 @@ def questions(split: str) -> list[tuple[Pair, ...]]:
 
 
 def plan(split: str, count: int, random: np.random.Generator) -> list[tuple[Pair, int]]:
-    """Questions and answers in a shuffled order: forms in turn, and in each its questions with each answer in turn."""
+    """Draw `count` questions with answers, in random order. Forms, questions and answers are equally frequent."""
     forms = []
     for asked in questions(split):
         rounds = list(product(asked, range(len(ANSWERS))))
@@ -48,7 +48,7 @@ def plan(split: str, count: int, random: np.random.Generator) -> list[tuple[Pair
 
 
 def compose(asked: Pair, answer: int, random: np.random.Generator) -> list[Thing | None]:
-    """The cells of a picture with so many things that fit; all others are of training pairs."""
+    """Draw the cells of a picture in which `answer` things fit the question. All others are of training pairs."""
     train = pairs_of("train")
     fit = [pair for pair in train if _fits(pair, asked)] or [asked]
     other = [pair for pair in train if not _fits(pair, asked)]

@@ -1,15 +1,15 @@
-"""Two to five modalities, each pair of neighbours holding a part of the evidence that neither has alone.
+"""Two to five modalities. Each pair of neighbours shares evidence that neither has alone.
 
-The label is one of four, equally frequent. Every modality has a symbol of its own, one of four, that is the label with
-probability `own` and any of the four otherwise. The modalities stand in a ring (two have one edge, m have m), and each
-edge holds two more symbols, one in each of its ends, whose exclusive or as two bits is the label with probability
-`pair` and any of the four otherwise; each of the two by itself is any of the four, whatever the label. So both ends of
-an edge are needed, modalities that are no neighbours have nothing to tell each other, and a modality alone has its own
-symbol and no more. More modalities bring more evidence, and `ceiling` says how far it goes.
+The label is one of four, equally frequent. Every modality has a symbol of its own, one of four: with probability `own`
+it is the label, otherwise any of the four. The modalities form a ring (two have one edge, m have m edges). Each edge
+has two more symbols, one in the modality at either end. Their bitwise exclusive or is the label with probability
+`pair`, otherwise any of the four. Each of the two by itself does not depend on the label. So an edge is of use only
+with both of its ends, modalities that are not neighbours have nothing to tell each other, and a modality alone has
+nothing but its own symbol. More modalities bring more evidence; `ceiling` says how far it goes.
 
-A modality is a sequence of vectors. Each shows one of its symbols, as the code that this symbol has in this modality
-and place, in a shuffled order and equally often, and normal noise of a standard deviation of `noise` (that of the codes
-is 1). Lengths and widths differ: see `LENGTHS` and `WIDTHS`.
+A modality is a sequence of vectors. Each vector shows one symbol of the modality: the code that the symbol has in this
+modality and place, plus normal noise with a standard deviation of `noise` (that of the codes is 1). The symbols are
+shown about equally often and in random order. Lengths and widths differ: see `LENGTHS` and `WIDTHS`.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Symbols = dict[tuple[int, int], int]
 
 
 def edges(count: int) -> list[tuple[int, int]]:
-    """The pairs of neighbours in a ring of so many modalities."""
+    """The pairs of neighbours in a ring of `count` modalities."""
     return sorted({(min(i, (i + 1) % count), max(i, (i + 1) % count)) for i in range(count)})
 
 
 def draw_symbols(count: int, label: int, own: float, pair: float, random: np.random.Generator) -> Symbols:
-    """The symbols of one sample."""
+    """Draw the symbols of one sample."""
 
     def evidence(reliability: float) -> int:
         return label if random.random() < reliability else int(random.integers(4))
@@ -52,7 +52,7 @@ def draw_symbols(count: int, label: int, own: float, pair: float, random: np.ran
 
 
 def draw_vectors(symbols: Symbols, settings: Settings, random: np.random.Generator) -> list[NDArray[np.float16]]:
-    """The sequences `[LENGTHS[i], WIDTHS[i]]` of all modalities."""
+    """Draw the sequences `[LENGTHS[i], WIDTHS[i]]` of all modalities."""
     sequences = []
     for i in range(settings["modalities"]):
         places = [place for place in symbols if place[0] == i]
@@ -65,13 +65,13 @@ def draw_vectors(symbols: Symbols, settings: Settings, random: np.random.Generat
 
 @cache
 def _codes(seed: int, modality: int) -> NDArray[np.float64]:
-    """What a modality shows for each neighbour (or itself) and symbol, `[5, 4, width]`."""
+    """The codes of a modality `[5, 4, width]`: for each neighbour, or itself, and each symbol."""
     return np.random.default_rng((seed, modality)).normal(size=(5, 4, WIDTHS[modality]))
 
 
 def ceiling(count: int, own: float, pair: float) -> float:
-    """The accuracy of reading every symbol without fault: the best there is."""
-    # Each piece of evidence votes for a label; a vote weighs the logarithm of how much likelier it is when true.
+    """The best possible accuracy: that of reading every symbol without error."""
+    # Each piece of evidence votes for a label; the weight of a vote is its log likelihood ratio.
     weights = [np.log(1 + 4 * reliability / (1 - reliability)) for reliability in (own, pair)]
     right = 0.0
     for mine, ours in product(_votes(count, own).items(), _votes(len(edges(count)), pair).items()):
@@ -82,7 +82,7 @@ def ceiling(count: int, own: float, pair: float) -> float:
 
 
 def _votes(count: int, reliability: float) -> dict[tuple[int, ...], float]:
-    """How many pieces of evidence speak for each label -> its probability, where the first label is the true one."""
+    """Number of votes for each label -> the probability of these numbers if the first label is the true one."""
     chance = [reliability + (1 - reliability) / 4, *[(1 - reliability) / 4] * 3]
     found: defaultdict[tuple[int, ...], float] = defaultdict(float)
     for votes in product(range(4), repeat=count):

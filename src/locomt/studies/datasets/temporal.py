@@ -1,19 +1,19 @@
-"""Digits heard and shown in time: of every digit that is spoken, when, and whether it is shown in the same clip.
+"""Digits that are heard and shown in time: when is a digit spoken, and is it also shown in the same clip?
 
-A clip of 2.4 s has a track of sound and one of pictures, with the digits from zero to three. Two different ones are
-shown, one after the other, for 0.5 to 0.9 s each and at any times. Spoken digits, any of the four, follow each other
-after 0.1 to 0.4 s. Each is an event as long as the word: `shown@0.42-0.91` if it is one of the two that are shown and
-`other@0.42-0.91` if not, which is equally likely for every digit. So the sound alone says when there is an event and
-nothing about which, and the pictures alone say neither. Nor can scores of the two be added up: what a picture means
-depends on the digit that is heard.
+A clip of 2.4 s has a track of sound and a track of pictures, with digits from zero to three. Two different digits are
+shown, one after the other, for 0.5 to 0.9 s each, at any time. Spoken digits, any of the four, follow each other after
+pauses of 0.1 to 0.4 s. Each spoken digit is an event as long as the word: `shown@0.42-0.91` if it is one of the two
+that are shown, else `other@0.42-0.91`. Both are equally likely for every digit. So the sound alone says when an event
+is, but not which one, and the pictures alone say neither. Nor can the scores of the two be added up: what a picture
+means depends on the digit that is heard.
 
-The sound is log-mel features, 20 vectors a second, about 0 and of variance about 1 in every clip, of words in white
-noise at `snr` dB; the pictures are 8 x 8 pixels, 10 a second, with normal noise of a standard deviation of `blur`,
-blank where nothing is shown. Each vector ends with its place in time, as sines and cosines.
+The sound is words in white noise at `snr` dB, as log-mel features: 20 vectors a second, standardised in every clip. The
+pictures are 8 x 8 pixels, 10 a second, blank while nothing is shown, with normal noise of a standard deviation of
+`blur`. Each vector ends with its place in time, as sines and cosines.
 
-`temporal` speaks with the recordings of the Free Spoken Digit Dataset (up to 0.9 s long) and shows the handwritten
-digits of scikit-learn, divided as for `digits`: no recording and no image is in two splits. `tones` needs
-neither: its words are two tones in turn, its digits those of a seven-segment display.
+`temporal` uses recordings of the Free Spoken Digit Dataset (up to 0.9 s long) and the handwritten digits of
+scikit-learn, divided as for `digits`: no recording and no image is in two splits. `tones` needs neither: its words are
+two tones in turn, its digits those of a seven-segment display.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ SECONDS, STEP = 2.4, 0.1
 FRAMES, PIXELS = 24, 64
 VECTORS, MELS, HOP = 48, 24, RATE // 20
 WAVES = 6
-"""The slowest sine of a vector's place in time has its period in twice the clip; each further one half of that."""
+"""Sines of a vector's place in time. The slowest has a period of two clips, each further one half of the last."""
 
 LOUDNESS = 0.1
-"""Root mean square of what is spoken."""
+"""Root mean square of spoken words."""
 
 SEGMENTS = ("abcdef", "bc", "abged", "abgcd")
-"""Which of a display's segments are lit for each digit."""
+"""The segments of a display that are lit for each digit."""
 
 BARS: dict[str, Any] = {"a": np.s_[0, 2:6], "g": np.s_[3, 2:6], "d": np.s_[6, 2:6]}
 BARS |= {"f": np.s_[0:4, 2], "b": np.s_[0:4, 5], "e": np.s_[3:7, 2], "c": np.s_[3:7, 5]}
@@ -52,7 +52,7 @@ PITCHES = ((420, 420), (1700, 1700), (420, 1700), (1700, 420))
 
 Array = NDArray[np.float64]
 Draw = Callable[[int, np.random.Generator], Array]
-"""A digit -> a word, samples in [-1, 1], or an image `[8, 8]` in 0 to 1."""
+"""Digit, random -> a word, as samples in [-1, 1], or an image `[8, 8]` in 0 to 1."""
 
 
 def settings(full: bool, snr: float, blur: float) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _write(folder: Path, settings: Settings, source: Callable[[str], tuple[Draw,
 
 
 def tone_word(digit: int, random: np.random.Generator) -> Array:
-    """Two tones in turn, 0.25 to 0.6 s together, up to 3 % off their pitch."""
+    """Draw two tones in turn that last 0.25 to 0.6 s together, up to 3 % off their pitch."""
     half = int(random.uniform(0.25, 0.6) * RATE / 2)
     phase = 2 * np.pi * np.cumsum(np.repeat(PITCHES[digit], half)) * random.uniform(0.97, 1.03) / RATE
     word: Array = np.sin(phase) + random.uniform(0.1, 0.5) * np.sin(2 * phase)
@@ -110,7 +110,7 @@ def tone_word(digit: int, random: np.random.Generator) -> Array:
 
 
 def display(digit: int, random: np.random.Generator) -> Array:
-    """A digit as on a display, moved by up to a pixel, more or less bright."""
+    """Draw a digit as on a display, moved by up to a pixel and of varying brightness."""
     image = np.zeros((8, 8))
     for segment in SEGMENTS[digit]:
         image[BARS[segment]] = random.uniform(0.7, 1.0)
@@ -118,7 +118,7 @@ def display(digit: int, random: np.random.Generator) -> Array:
 
 
 def compose(say: Draw, show: Draw, random: np.random.Generator) -> tuple[Array, Array, list[tuple[str, float, float]]]:
-    """The samples of a clip, its frames `[FRAMES, 8, 8]`, and its events."""
+    """Draw a clip: its samples of sound, its frames `[FRAMES, 8, 8]`, and its events."""
     sound, pictures = np.zeros(round(SECONDS * RATE)), np.zeros((FRAMES, 8, 8))
     shown = random.permutation(DIGITS)[:SHOWN]
     lengths = random.integers(5, 10, SHOWN)
@@ -140,20 +140,20 @@ def compose(say: Draw, show: Draw, random: np.random.Generator) -> tuple[Array, 
 
 
 def hear(sound: Array, snr: float, random: np.random.Generator) -> NDArray[np.float16]:
-    """Noise added, then log-mel features and times, `[VECTORS, MELS + 2 WAVES]`."""
+    """Add noise, then compute log-mel features and times: `[VECTORS, MELS + 2 WAVES]`."""
     noisy = sound + random.normal(0, LOUDNESS / 10 ** (snr / 20), len(sound))
     features = log_mel(torch.from_numpy(noisy).float(), rate=RATE, mels=MELS, window=2 * HOP, hop=HOP).numpy()
     return np.hstack([(features - features.mean()) / features.std(), times(VECTORS)]).astype(np.float16)
 
 
 def see(pictures: Array, blur: float, random: np.random.Generator) -> NDArray[np.float16]:
-    """Noise added, then pixels and times, `[FRAMES, PIXELS + 2 WAVES]`."""
+    """Add noise, then join pixels and times: `[FRAMES, PIXELS + 2 WAVES]`."""
     noisy = pictures + random.normal(0, blur, pictures.shape)
     return np.hstack([(noisy.reshape(FRAMES, PIXELS) - 0.2) / 0.4, times(FRAMES)]).astype(np.float16)
 
 
 def times(count: int) -> Array:
-    """The middles of so many equal parts of a clip, as sines and cosines `[count, 2 WAVES]`."""
+    """The middles of `count` equal parts of a clip, as sines and cosines `[count, 2 WAVES]`."""
     phase = np.pi * 2.0 ** np.arange(WAVES) * ((np.arange(count) + 0.5) / count)[:, None]
     return 1.5 * np.hstack([np.sin(phase), np.cos(phase)])
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locomt.tasks.names import INVISIBLE, LONGEST_NAME, clean, near_names, places_of
+from locomt.tasks.class_names import INVISIBLE, LONGEST_NAME, clean, near_names, places_of
 
 NAMES = st.text(max_size=8)
 

@@ -1,4 +1,4 @@
-"""The table of a comparison as text, the same on a terminal and on a page."""
+"""The table of a comparison as text, the same on a terminal and in a report."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ Entry = Mapping[str, Any]
 
 
 def rows_of(recipe: Entry, document: Entry) -> list[Entry]:
-    """The rows of a recipe's table: its models, and the late average of the modalities alone where there is one."""
-    rows = [*document["models"], *document.get("averages", [])]  # which older documents do not have
+    """The rows of a recipe's table: its models, and the late average of the modalities alone if there is one."""
+    rows = [*document["models"], *document.get("averages", [])]  # older documents have no averages
     return [row for row in rows if row["recipe"] == recipe["name"]]
 
 
 def cells_of(row: Entry) -> tuple[str, ...]:
-    """A row's name, score, GFLOPs, attention GFLOPs, latency in ms, peak memory in MiB and parameters, to be shown."""
+    """A row as text: name, score, GFLOPs, attention GFLOPs, latency in ms, peak memory in MiB, parameters."""
     return (
         row["name"],
         spread(row["mean"], row["std"]),
@@ -28,7 +28,7 @@ def cells_of(row: Entry) -> tuple[str, ...]:
 
 
 def spread(mean: float | None, std: float | None, *, digits: int = 3) -> str:
-    """`0.953 ± 0.012`, the sample standard deviation over the seeds where there are several."""
+    """`0.953 ± 0.012`: the mean, and the sample standard deviation over the seeds if there are several."""
     if mean is None:
         return "undefined"
     return f"{mean:.{digits}f}" if std is None else f"{mean:.{digits}f} ± {std:.{digits}f}"

@@ -1,4 +1,4 @@
-"""Models that are compared on data sets: tuned alike, trained with every seed, scored on the test split, and costed."""
+"""The arms of a study: models that are tuned alike, trained with every seed, scored on the test split, and costed."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Arm(Model):
-    """A model of a study; its group is the data set.
+    """A model of a study. Its group is the data set.
 
     Attributes:
-        facts: what the study wants to know of it again, in plain JSON types.
-        most: runs at most, the first ones, where fewer seeds than the other arms have are enough.
+        facts: what the study's page needs to know of it, in plain JSON types.
+        most: use at most so many seeds, the first ones; None for all.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -44,12 +44,12 @@ class Arm(Model):
 
 
 def baselines(data_set: DataSet, recipe: Recipe) -> list[Arm]:
-    """LoCoMT, Selfall, Multiall and MBT, and each modality alone that can answer for itself."""
+    """LoCoMT, Selfall, Multiall, MBT, and each modality alone that can answer for itself."""
     return [Arm(group=data_set.name, name=name, recipe=model_recipe(recipe, name)) for name in all_models(recipe)]
 
 
 def alone(data_set: DataSet, recipe: Recipe, *, most: int | None = None) -> list[Arm]:
-    """Each modality alone that can answer for itself, to compare fused models with."""
+    """Each modality alone that can answer for itself, as a reference for fused models."""
     return [
         Arm(group=data_set.name, name=name, recipe=model_recipe(recipe, name), facts={"alone": True}, most=most)
         for name in all_models(recipe)
@@ -58,13 +58,13 @@ def alone(data_set: DataSet, recipe: Recipe, *, most: int | None = None) -> list
 
 
 def two_rates(recipe: Recipe) -> Grid:
-    """The equal tuning effort of the studies: the recipe's learning rate and a third of it."""
+    """The tuning that all arms get: the recipe's learning rate and a third of it."""
     rate = recipe.train.learning_rate
     return {"train.learning_rate": (f"{rate:.3g}", f"{rate / 3:.3g}")}
 
 
 def data_set_entry(data_set: DataSet, recipe: Recipe) -> Document:
-    """What all arms of a data set have in common."""
+    """The entry of a data set in `results.json`: what all its arms share."""
     metric = metric_of(recipe)
     config = recipe.fusion_config(label_list(recipe.data))
     constant = majority(recipe.data, label_list(recipe.data))
@@ -82,7 +82,7 @@ def data_set_entry(data_set: DataSet, recipe: Recipe) -> Document:
 
 
 def cost_of(recipe: Recipe) -> Document:
-    """FLOPs of one full sample forward, and parameters."""
+    """The FLOPs of a forward pass of one full-length sample, and the number of parameters."""
     config = recipe.fusion_config(label_list(recipe.data))
     found = flops(config)
     return {
@@ -94,7 +94,7 @@ def cost_of(recipe: Recipe) -> Document:
 
 
 def machine() -> Document:
-    """What figures were made with."""
+    """The date, the versions and the FLOP convention of results that are made now."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "torch": torch.__version__,
@@ -110,16 +110,16 @@ def study(
     arms_of: Callable[[DataSet, Recipe], Sequence[Arm]],
     grid_of: Callable[[Recipe], Grid] = two_rates,
 ) -> Document:
-    """Make a study of arms: tune each by the validation split, train it with every seed, score the test split.
+    """Run a study: tune each arm on the validation split, train it with every seed, score it on the test split.
 
-    Every point of a grid has one run, with the first seed. Then runs go seed by seed, all arms of all data sets with
-    the first one before any with the second. `results.json` is renewed with each of them: a study that is stopped has
-    whole seeds, and the same call goes on.
+    Tuning takes one run for each point of a grid, with the first seed. Training then goes seed by seed: all arms of all
+    data sets have the first seed before any has the second. `results.json` is rewritten after every run. So a study
+    that is stopped has whole seeds, and the same call resumes it.
 
     Returns:
-        What `results.json` holds: `tasks`, an entry for each data set, and `arms` with a score a seed.
+        What `results.json` holds: `tasks`, an entry for each data set, and `arms`, each with a score for each seed.
     """
-    scipy_stats()  # now, and not when everything is trained
+    scipy_stats()  # to fail now, not after the training
     document: Document = {"study": name, "command": plan.command, "full": plan.full, "complete": False, **machine()}
     document |= {"left_out": plan.left_out(data_sets), "tasks": [], "arms": []}
     arms: list[Arm] = []
@@ -157,7 +157,7 @@ def _score(plan: Plan, arms: Sequence[Arm], chosen: Sequence[Values], document: 
     planned = [
         (place, own[turn]) for turn in range(max(map(len, seeds))) for place, own in enumerate(seeds) if turn < len(own)
     ]
-    jobs: dict[str, Job] = {}  # arms may turn out the same model, which is trained once
+    jobs: dict[str, Job] = {}  # arms may be the same model, which is trained once
     takers: dict[Path, list[int]] = {}
     for place, seed in planned:
         own = arms[place].job(plan.runs, chosen[place], seed)

@@ -1,4 +1,4 @@
-"""The finished run that a search begins with: the recipe it was made for, and whether its weights fit."""
+"""The finished run that a search starts from: its recipe, and whether its weights fit."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ FREE = (
     *("preset", "fusion", "views", "strategy", "cross", "views_seed", "bottlenecks"),
     *("head_init", "dropout", "token_dropout", "drop_path"),
 )
-"""What models may differ in: views have no weights of their own, and the others are for training alone."""
+"""Fields in which the models may differ: views have no weights of their own, the others matter in training only."""
 
 
 def load_fitting(path: Path, config: FusionConfig) -> Run:
-    """A finished run whose weights any table of a model of this size runs from.
+    """Load a finished run whose weights serve any table of a model with this configuration.
 
     Raises:
-        SearchError: its model has another size, or reads other data.
-        RunError: there is no such run, or it has not finished.
+        SearchError: its model has another size or reads other data.
+        RunError: there is no such run, or it is not finished.
     """
     run = Run.load(path)
     found = replace(run.model.config, shares={})  # which every training finds for itself
@@ -42,23 +42,23 @@ def load_fitting(path: Path, config: FusionConfig) -> Run:
 
 
 def is_dense(path: Path) -> bool:
-    """Whether it is a run of Multiall."""
+    """Whether a directory holds a run of Multiall."""
     config = RunDirectory(path).config
     return config.is_file() and load_recipe(config).model.fusion == "multiall"
 
 
 def recipe_of(path: Path, overrides: str | Sequence[str] = ()) -> Recipe:
-    """The recipe that a search from this run is about, where no other one is given.
+    """The recipe of a search that starts from this run, if no other recipe is given.
 
-    That of an elastic run is for its own training, longer and from dense weights. Tables are trained with the recipe of
-    the Multiall run that it began with.
+    The recipe of an elastic run is for its own training, which is longer and starts from dense weights. So tables are
+    trained with the recipe of the Multiall run from which the elastic run started.
 
     Args:
         path: the run.
         overrides: as for `load_recipe`.
 
     Raises:
-        SearchError: the run is elastic, and what it began with is gone or no run of Multiall.
+        SearchError: the run is elastic, and the run that it started from is gone or not of Multiall.
     """
     config = RunDirectory(path).config
     train = load_recipe(config).train
