@@ -16,7 +16,6 @@ from locomt.train.mean_loss import MeanLoss
 from locomt.train.skill import Skill
 from locomt.train.weighing import Weighing
 
-
 UNDECIDED = 0.1
 """What the losses of single modalities are worth while nothing tells anything yet."""
 
