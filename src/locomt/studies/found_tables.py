@@ -47,7 +47,7 @@ CHANGING_QUESTION = (
 )
 DATA_SETS = ("modalities3", "modalities4", "modalities5", "qa", "grounding")
 LEARNED = "search-learned"
-RUNS = {True: 24, False: 6}
+RUNS = {True: 24, False: 4}
 """Training runs that every method has in all, in full and in small: to find tables, and to choose among the best."""
 LEAST = 5
 """Runs of models that are only to be seen beside the others."""
