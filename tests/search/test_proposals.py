@@ -37,6 +37,7 @@ def quick() -> Iterator[None]:
     """What is proposed, kept and shared hangs by the scores alone, whatever they come from."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("locomt.train.fitting.fit", quick_fit(LABELS))
+        patch.setattr("locomt.search.plot.plot_front", lambda document, path: None)
         yield
 
 
@@ -108,7 +109,7 @@ def test_a_stopped_study_goes_on_with_what_it_would_have_done(made: Made, tmp_pa
 def test_when_there_are_no_more_tables_the_search_ends(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proposals, "TRIES", 20)
+    monkeypatch.setattr(proposals, "TRIES", 10)
     recipe = load_recipe(make_project(tmp_path / "project"), ["--train.epochs", "1", "--model.fusion_layers", "1"])
     assert recipe.model.num_heads == 2  # so that there are three tables
     found = search(Question(recipe=recipe, budget=Budget.parse("0.9"), method=name, tables=4), tmp_path / "out")
