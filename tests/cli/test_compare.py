@@ -55,7 +55,7 @@ def test_two_models_two_seeds(recipe: Path, tmp_path: Path, capsys: pytest.Captu
 
 def test_a_fused_model_below_its_best_part_is_said_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sound tells the label louder than motion does, but of the test split another one."""
-    recipe = make_project(tmp_path / "project", epochs=12)
+    recipe = make_project(tmp_path / "project", epochs=6)
     for split, turn in (("train", 0), ("val", 0), ("test", 1)):
         for path in recipe.parent.glob(f"{split}*_sound.npy"):
             label = int(path.stem.removeprefix(split).removesuffix("_sound")) % 3
