@@ -55,7 +55,7 @@ def test_two_models_two_seeds(recipe: Path, tmp_path: Path, capsys: pytest.Captu
 
 def test_a_fused_model_below_its_best_part_is_said_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sound tells the label louder than motion does, but of the test split another one."""
-    recipe = make_project(tmp_path / "project", epochs=12)
+    recipe = make_project(tmp_path / "project", epochs=6)
     for split, turn in (("train", 0), ("val", 0), ("test", 1)):
         for path in recipe.parent.glob(f"{split}*_sound.npy"):
             label = int(path.stem.removeprefix(split).removesuffix("_sound")) % 3
@@ -80,26 +80,29 @@ def test_a_fused_model_below_its_best_part_is_said_first(tmp_path: Path, capsys:
     assert first in html.unescape((tmp_path / "out" / "report.html").read_text())
 
 
-def test_the_commands_to_go_on_with_are_taken_as_they_are(
+def test_several_recipes_and_tuning_and_the_commands_to_go_on_with(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With spaces in names, with fields set, and with all that says which runs there are."""
+    """Which are taken as they are: with spaces in names, fields set, and all that says which runs there are."""
     spaced = recipe.with_name("my clips.yaml")
     spaced.write_text(recipe.read_text())
     other = recipe.with_name("other.yaml")
     other.write_text(recipe.read_text())
     monkeypatch.chdir(tmp_path)
     line = ["compare", str(spaced), str(other), "--out", "the runs", "--models", "locomt", "--seed-list", "3"]
-    line += ["--tune", "model.dropout=0,0.1", "--train.epochs", "2", "--model.views=motion~sound:1 self:1"]
+    line += ["--tune", "model.dropout=0,0.1", "--train.epochs", "1", "--model.views=motion~sound:1 self:1"]
     assert main(line) == 0
+    text = capsys.readouterr().out
+    assert "my clips: test accuracy over 1 seed" in text
+    assert "other: test accuracy over 1 seed" in text
+    assert "chosen by val_accuracy for other locomt: model.dropout 0" in text
     page = html.unescape((tmp_path / "the runs" / "report.html").read_text())
     commands = {words[1]: words[1:] for words in map(shlex.split, re.findall("^(locomt .*?)(?:</pre>)?$", page, re.M))}
-    capsys.readouterr()
     assert main(commands["evaluate"]) == 0
     assert main(commands["cost"]) == 0
     assert main([*commands["train"], "--json"]) == 0
     trained = load_recipe(tmp_path / "the runs" / "longer" / "config.yaml")
-    assert (trained.train.epochs, trained.model.depth, trained.model.views) == (3, 4, "motion~sound:1 self:1")
+    assert (trained.train.epochs, trained.model.depth, trained.model.views) == (2, 4, "motion~sound:1 self:1")
     capsys.readouterr()
     assert main([*commands["compare"], "--json"]) == 0
     captured = capsys.readouterr()
@@ -127,17 +130,6 @@ def test_a_second_process_is_refused(
         *_, error = capsys.readouterr().err.splitlines()
         assert f"{out} is in use: process {os.getpid()} on " in error
         assert not out.exists()
-
-
-def test_several_recipes_and_tuning(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other = recipe.with_name("other.yaml")
-    other.write_text(recipe.read_text())
-    line = ["compare", str(recipe), str(other), "--models", "mbt", "--seed-list", "3", "--out", str(tmp_path / "out")]
-    assert main([*line, "--tune", "model.dropout=0,0.1"]) == 0
-    text = capsys.readouterr().out
-    assert "clips: test accuracy over 1 seed" in text
-    assert "other: test accuracy over 1 seed" in text
-    assert "chosen by val_accuracy for other mbt: model.dropout 0" in text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import optuna
 import pytest
 
-from feature_project import make_project
+from feature_project import LABELS, make_project
 from locomt.cli.main import main
 from locomt.search.budget import Budget, SearchError
 from locomt.search.ledger import read_results
@@ -20,13 +21,24 @@ from locomt.search.optuna.study import GRACE, STARTUP, STORAGE, Watch, beating
 from locomt.search.question import Question
 from locomt.search.search import search
 from locomt.train import load_recipe
+from locomt.train.fitting import fit
 from locomt.train.runs import Job, Outcome, Runner, do
 from locomt.views import ViewTable
+from quick_runs import quick_fit
 from search_spaces import make_space
 
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "1")
 METHODS = ("evolutionary", "bayesian")
 Made = dict[str, tuple[Question, Path, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """What is proposed, kept and shared hangs by the scores alone, whatever they come from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("locomt.train.fitting.fit", quick_fit(LABELS))
+        patch.setattr("locomt.search.plot.plot_front", lambda document, path: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +109,7 @@ def test_a_stopped_study_goes_on_with_what_it_would_have_done(made: Made, tmp_pa
 def test_when_there_are_no_more_tables_the_search_ends(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proposals, "TRIES", 20)
+    monkeypatch.setattr(proposals, "TRIES", 10)
     recipe = load_recipe(make_project(tmp_path / "project"), ["--train.epochs", "1", "--model.fusion_layers", "1"])
     assert recipe.model.num_heads == 2  # so that there are three tables
     found = search(Question(recipe=recipe, budget=Budget.parse("0.9"), method=name, tables=4), tmp_path / "out")
@@ -136,7 +148,8 @@ def test_machines_share_a_storage(made: Made, tmp_path: Path) -> None:
     assert not (tmp_path / "there" / STORAGE).exists()
 
 
-def test_a_run_that_falls_behind_is_given_up(tmp_path: Path) -> None:
+def test_a_run_that_falls_behind_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("locomt.train.fitting.fit", fit)  # a run that trains
     recipe = load_recipe(make_project(tmp_path / "project"), (*WIDER[:-1], "4"))
     url = f"sqlite:///{tmp_path / 'study.db'}"
     study = optuna.create_study(storage=url, study_name="s", direction="maximize")

@@ -1,13 +1,11 @@
 """Searches that Optuna steers and that are killed, wherever it may be: they go on to the same tables."""
 
-import json
 import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,14 @@ import pytest
 from optuna.storages import InMemoryStorage
 
 from feature_project import LABELS, make_project
-from locomt.files import write_text
+from locomt.cli.main import main
 from locomt.search.budget import Budget
 from locomt.search.ledger import read_results
 from locomt.search.question import Question
 from locomt.search.search import search
 from locomt.train import load_recipe
-from locomt.train.epoch_keeper import as_csv
-from locomt.train.recipe import Recipe
-from locomt.train.run_directory import RunDirectory
 from locomt.train.runs import Runner, do
+from quick_runs import quick_fit
 
 EPOCHS = 3
 CHANGES = (
@@ -57,37 +53,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Runs that take no time, and whatever is put down of them and in the study on a clock."""
     clock = Clock()
 
-    def fit(recipe: Recipe, path: Path, *, resume: bool, on_epoch: Callable[[Any], None] | None) -> dict[str, Any]:
-        run = RunDirectory(path)
-        assert resume
-        if run.finished:
-            return run.read_summary()
-        (run.resume if run.holds_run else run.begin)(recipe, LABELS)
-        rows = json.loads(run.last.read_text()) if run.last.exists() else []
-        while len(rows) < EPOCHS:
-            text = f"{recipe.model.views} {recipe.train.seed} {len(rows)}"
-            chance = int(sha256(text.encode()).hexdigest(), 16) % 1000 / 1000
-            rows.append({"epoch": len(rows) + 1, "val_accuracy": chance})
-            write_text(run.history, as_csv(rows))
-            clock.tick()
-            write_text(run.last, json.dumps(rows))
-            clock.tick()
-            if on_epoch:
-                on_epoch(rows[-1])
-                clock.tick()
-        run.export(
-            {"monitor": "val_accuracy", "skipped": 0, **max(rows, key=lambda row: row["val_accuracy"])}, Path.mkdir
-        )
-        clock.tick()
-        return run.read_summary()
-
     def do_jobs(self: Runner, jobs: Any, on_done: Callable[..., object] = lambda job, outcome: None) -> list[Any]:
         outcomes = [do(job) for job in jobs]
         for job, outcome in zip(jobs, outcomes, strict=True):
             on_done(job, outcome)
         return outcomes
 
-    monkeypatch.setattr("locomt.train.fitting.fit", fit)
+    monkeypatch.setattr("locomt.train.fitting.fit", quick_fit(LABELS, clock.tick))
     monkeypatch.setattr(Runner, "do", do_jobs)
     monkeypatch.setattr("locomt.search.plot.plot_front", lambda document, path: None)
     studies: dict[str, Memory] = {}
@@ -160,24 +132,15 @@ def test_killed_again_and_again(clock: Clock, tmp_path: Path, method: str, at_on
 def test_a_command_that_is_killed(tmp_path: Path) -> None:
     wanted = plan(tmp_path / "project", "bayesian", tables=4)
     fields = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", str(EPOCHS))
-    command = [sys.executable, "-m", "locomt", "search", str(tmp_path / "project" / "clips.yaml"), *fields]
-    command += [
-        "--budget",
-        "0.9",
-        "--method",
-        "bayesian",
-        "--tables",
-        "4",
-        "--one-way",
-        "--out",
-        str(tmp_path / "killed"),
-    ]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+    command = ["search", str(tmp_path / "project" / "clips.yaml"), *fields, "--budget", "0.9", "--method", "bayesian"]
+    command += ["--tables", "4", "--one-way", "--out", str(tmp_path / "killed")]
+    python, silent = [sys.executable, "-m", "locomt"], subprocess.DEVNULL
+    with subprocess.Popen([*python, *command], stderr=silent, stdout=silent) as process:
         while len(list((tmp_path / "killed" / "runs").glob("*/seed-0/metrics.csv"))) < 2:
             assert process.poll() is None
             time.sleep(0.05)
         process.kill()
-    subprocess.run(command, check=True, capture_output=True)
+    assert main(command) == 0
     whole = search(wanted, tmp_path / "whole")
     killed = read_results(tmp_path / "killed" / "results.json")
     assert outcome(killed) == outcome(whole)

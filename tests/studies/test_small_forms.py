@@ -15,7 +15,7 @@ DATA_SETS = {
     "baselines": "modalities2",
     "tradeoff": "grounding",
     "layerwise": "qa",
-    "modalities": "modalities4",
+    "modalities": "modalities3",
     "tasks": "moments,tones",
     "search": "modalities2",  # not one that it has in full, but the smallest
 }

@@ -1,6 +1,7 @@
 """Studies from the command line to their pages, on a task that takes seconds."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -80,17 +81,21 @@ def test_arms_that_are_one_model_share_its_runs(tmp_path: Path) -> None:
 
 
 def test_tasks_without_their_real_data_are_told(
-    tiny: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny: DataSet, made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(made["baselines"][0], out)  # whose runs are found done
     monkeypatch.setitem(DATA_SETS, "real", replace(tiny, name="real", needs="recordings"))
     monkeypatch.setattr(load_study("baselines"), "DATA_SETS", ("tiny", "real"))
-    assert main(["experiment", "baselines", "--seeds", "1", "--out", str(tmp_path), "--train.batch_size", "6"]) == 0
+    assert main(["experiment", "baselines", "--seeds", "1", "--out", str(out), "--train.batch_size", "6"]) == 0
     told = "Left out, for want of real data (--data DIR): real."
-    assert told in capsys.readouterr().out
-    document = read_results(tmp_path / "results.json", "baselines")
+    captured = capsys.readouterr()
+    assert told in captured.out
+    assert captured.err.count("found done") == 6 * (2 + 1)
+    document = read_results(out / "results.json", "baselines")
     assert document["left_out"] == ["real"]
     assert [task["name"] for task in document["tasks"]] == ["tiny"]
-    assert told in words(tmp_path / "baselines.md")
+    assert told in words(out / "baselines.md")
     for whole in (document | {"left_out": []}, {name: v for name, v in document.items() if name != "left_out"}):
         assert "Left out" not in render("baselines", whole, tmp_path / "whole").read_text()
     both = Plan(out=tmp_path, data=tmp_path)

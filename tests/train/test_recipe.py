@@ -10,7 +10,7 @@ import pytest
 
 from locomt.train.config import RecipeError, TrainConfig
 from locomt.train.recipe import Recipe
-from locomt.train.recipe_file import load_recipe
+from locomt.train.recipe_file import build_recipe, load_recipe
 from locomt.train.run_directory import flatten
 
 
@@ -39,6 +39,17 @@ def test_overrides(project: Path) -> None:
     assert recipe.data.modalities["motion"].max_length == 4
     assert recipe.data.labels == ("left", "right")
     assert (recipe.monitor, recipe.monitor_mode) == ("f1", "max")
+
+
+def test_recipes_of_the_same_values_share_nothing_that_can_be_changed(recipe: Recipe) -> None:
+    values = recipe.to_dict()
+    one, other = (build_recipe(values, "here") for _ in range(2))
+    assert one == other == recipe
+    dict.clear(one.data.modalities)  # type: ignore[arg-type]
+    dict.update(one.train.learning_rates, {"head": 1.0})  # type: ignore[arg-type]
+    values["train"]["seed"] = 1
+    assert other == build_recipe(recipe.to_dict(), "here") == recipe
+    assert build_recipe(values, "here").train.seed == 1
 
 
 def test_a_manifest_on_the_command_line_is_relative_to_the_working_directory(

@@ -15,7 +15,8 @@ from locomt.data.batch import BadSample, Sample
 from locomt.data.config import DataConfig
 from locomt.data.errors import DataError, NoStreamError, SilentError
 from locomt.data.kinds.source import WHOLE, Excerpt
-from locomt.data.manifest import is_shards, read_manifest, resolve
+from locomt.data.manifest import is_shards, read_manifest
+from locomt.data.manifest_files import ManifestFiles
 from locomt.data.media.read import MediaFiles, file_class
 from locomt.data.row import Row
 from locomt.data.shards.reader import Shards
@@ -54,7 +55,8 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         if self.shards is None:
             file_class(config.decoder)  # that it cannot be had is no fault of the samples
         self.places = places_of(labels)
-        self._files: dict[str, Path] = {}
+        self._named = ManifestFiles(self.manifest, allow_outside=config.allow_outside)
+        self._found: dict[str, Path] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -175,10 +177,10 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         return found
 
     def _file(self, cell: str) -> Path:
-        """Looked up once: following a path's links takes longer than reading what is kept of a small file."""
-        if cell not in self._files:
-            self._files[cell] = resolve(cell, self.manifest, allow_outside=self.config.allow_outside)
-        return self._files[cell]
+        """Looked up once: that takes longer than reading what is kept of a small file."""
+        if cell not in self._found:
+            self._found[cell] = self._named.find(cell)
+        return self._found[cell]
 
 
 _READ: dict[Any, list[Tensor] | DataError] = {}

@@ -10,7 +10,8 @@ from typing import Any
 from locomt.data.errors import DataError, MediaError
 from locomt.data.kinds import KINDS
 from locomt.data.kinds.source import Sight
-from locomt.data.manifest import read_manifest, resolve
+from locomt.data.manifest import read_manifest
+from locomt.data.manifest_files import ManifestFiles
 from locomt.data.media.info import MediaInfo, probe
 from locomt.data.row import Row
 
@@ -40,10 +41,10 @@ def guess_modalities(manifest: Path) -> dict[str, dict[str, Any]]:
 
 def _guess(manifest: Path, rows: list[Row], column: str) -> dict[str, dict[str, Any]]:
     cells = [cell for row in rows if (cell := row.cells[column].strip())][:TRIES]
-    files = []
+    files, known = [], ManifestFiles(manifest)
     for cell in cells:
         try:
-            file = resolve(cell, manifest)
+            file = known.find(cell)
             if file.is_file():
                 files.append(file)
         except (DataError, OSError):

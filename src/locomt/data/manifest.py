@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from locomt.data.cells import text_of
@@ -204,40 +203,3 @@ def is_shards(manifest: Path) -> bool:
 
 def _read_shards(path: Path) -> Iterator[Row]:
     return (row for row, _ in read_samples(path))
-
-
-def resolve(cell: str, manifest: Path, *, allow_outside: bool = False) -> Path:
-    """The file that a cell names, relative to its manifest.
-
-    Raises:
-        ManifestError: the cell cannot be the name of a file, or it leads out of the manifest's folder, by its text or
-            through a link, and `allow_outside` is false.
-    """
-    text = cell.strip()
-    if not _is_name(text):
-        raise ManifestError(manifest, f"{text!r:.80} cannot be the name of a file")
-    root = str(manifest if manifest.is_dir() else manifest.parent)
-    path = os.path.normpath(os.path.join(root, text))
-    if allow_outside:
-        return Path(path)
-    advice = "move the file there, or set data.allow_outside: true if you trust this manifest"
-    foreign = PureWindowsPath(text).is_absolute() and not PurePosixPath(text).is_absolute() and os.name != "nt"
-    if foreign or not _within(os.path.abspath(path), os.path.abspath(root)):
-        raise ManifestError(manifest, f"{text!r} leads out of the manifest's folder; {advice}")
-    if not _within(target := os.path.realpath(path), os.path.realpath(root)):
-        raise ManifestError(
-            manifest, f"{text!r} leads out of the manifest's folder through a link, to {target}; {advice}"
-        )
-    return Path(path)
-
-
-def _is_name(text: str) -> bool:
-    try:
-        return b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:  # half of a surrogate pair
-        return False
-
-
-def _within(path: str, folder: str) -> bool:
-    start = os.path.join(os.path.normcase(folder), "")
-    return path != start and os.path.normcase(path).startswith(start)

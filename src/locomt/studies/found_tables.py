@@ -47,7 +47,7 @@ CHANGING_QUESTION = (
 )
 DATA_SETS = ("modalities3", "modalities4", "modalities5", "qa", "grounding")
 LEARNED = "search-learned"
-RUNS = {True: 24, False: 6}
+RUNS = {True: 24, False: 4}
 """`plan.full` -> training runs that each method may take in all: to find tables and to choose among the best."""
 LEAST = 5
 """Most seeds of the models that are shown for reference only."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from functools import cache
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,20 +144,34 @@ def _check_types(values: dict[str, dict[str, Any]], where: str) -> dict[str, dic
             if f.name in values[name] and values[name][f.name] is None and not re.search("None|Any", str(f.type)):
                 raise RecipeError(f"{where}: {name}.{f.name}: expected {f.type}, got nothing; leave it out")
     try:
-        parsed = _parser().parse_object(values, defaults=False).as_dict()
+        return {name: deepcopy(_typed(_Section(name, repr(values[name]), values[name]))) for name in SECTIONS}
     except ArgumentError as error:
         raise RecipeError(f"{where}: {_one_line(str(error), values)}") from None
-    return {name: parsed.get(name) or {} for name in SECTIONS}
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What is written in a section; `text` tells it from others."""
+
+    name: str
+    text: str
+    values: dict[str, Any] = field(compare=False)
+
+
+@lru_cache(maxsize=256)
+def _typed(section: _Section) -> dict[str, Any]:
+    """The values in their types; kept, as runs beside each other differ in a field or two. Whoever asks copies them."""
+    parsed = _parser(section.name).parse_object({section.name: deepcopy(section.values)}, defaults=False).as_dict()
+    return parsed.get(section.name) or {}
 
 
 @cache
-def _parser() -> ArgumentParser:
+def _parser(name: str) -> ArgumentParser:
     """Made once: the fields are always the same, and reading their types takes longer than parsing values."""
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
-    for name, section in SECTIONS.items():
-        parser.add_class_arguments(section, name)
+    parser.add_class_arguments(SECTIONS[name], name)
     return parser
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from locomt.data.config import DataConfig
 from locomt.data.errors import DataError
-from locomt.data.manifest import resolve
+from locomt.data.manifest_files import ManifestFiles
 from locomt.data.media.read import MediaFiles
 from locomt.data.row import Row
 from locomt.data.shards.index import Place
@@ -67,6 +67,7 @@ def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str
     """What a row's modalities are stored as, and for those that cannot be read the file and the reason."""
     parts, failed = {}, {}
     manifest = Path(config.manifest)
+    named = ManifestFiles(manifest, allow_outside=config.allow_outside)
     with MediaFiles() as files:
         for name, source in config.modalities.items():
             cell = row.cells[source.column].strip()
@@ -75,7 +76,7 @@ def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str
             try:
                 part: Any = cell
                 if source.names_file:
-                    part = source.open(resolve(cell, manifest, allow_outside=config.allow_outside), files)
+                    part = source.open(named.find(cell), files)
                 parts[name] = source.store(part, storage)
             except DataError as error:
                 tell_of_machine(error)

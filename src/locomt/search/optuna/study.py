@@ -144,7 +144,9 @@ class Watch:
     def __call__(self, row: Mapping[str, Any]) -> bool:
         """Report an epoch; return whether to stop."""
         optuna = import_optuna()
-        study = optuna.load_study(storage=self.url, study_name=self.study, pruner=optuna.pruners.MedianPruner(STARTUP))
+        # The search, which opened it before, has looked whether it can be used; that takes longer than a small epoch.
+        storage = optuna.storages.RDBStorage(self.url, skip_compatibility_check=True, skip_table_creation=True)
+        study = optuna.load_study(storage=storage, study_name=self.study, pruner=optuna.pruners.MedianPruner(STARTUP))
         trial, found = optuna.trial.Trial(study, self.trial), study._storage.get_trial(self.trial)
         epoch, known = int(row["epoch"]), found.intermediate_values
         if row.get(self.metric) is None or epoch < max(known, default=epoch):  # before a resume

@@ -45,7 +45,7 @@ def draw(frames: Cells, noise: float, random: np.random.Generator) -> NDArray[np
 
 
 def settings(full: bool) -> dict[str, Any]:
-    sizes = {"train": 4000, "val": 400, "test": 1000} if full else {"train": 240, "val": 48, "test": 48}
+    sizes = {"train": 4000, "val": 400, "test": 1000} if full else {"train": 64, "val": 24, "test": 24}
     return {**sizes, "noise": 0.3, "seed": 0}
 
 

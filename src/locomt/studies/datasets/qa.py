@@ -65,7 +65,7 @@ def _fits(pair: Pair, asked: Pair) -> bool:
 
 
 def settings(full: bool) -> dict[str, Any]:
-    sizes = {"train": 9000, "val": 600, "test": 1200} if full else {"train": 240, "val": 48, "test": 48}
+    sizes = {"train": 9000, "val": 600, "test": 1200} if full else {"train": 64, "val": 24, "test": 24}
     return {**sizes, "noise": 0.05, "seed": 0}
 
 

@@ -91,7 +91,7 @@ def _votes(count: int, reliability: float) -> dict[tuple[int, ...], float]:
 
 
 def settings(count: int, full: bool) -> dict[str, Any]:
-    sizes = {"train": 4000, "val": 400, "test": 1000} if full else {"train": 240, "val": 40, "test": 40}
+    sizes = {"train": 4000, "val": 400, "test": 1000} if full else {"train": 64, "val": 24, "test": 24}
     return {"modalities": count, **sizes, "own": 0.15, "pair": 0.6, "noise": 0.7, "seed": 0}
 
 

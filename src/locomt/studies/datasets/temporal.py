@@ -56,7 +56,7 @@ Draw = Callable[[int, np.random.Generator], Array]
 
 
 def settings(full: bool, snr: float, blur: float) -> dict[str, Any]:
-    sizes = {"train": 3000, "val": 200, "test": 500} if full else {"train": 96, "val": 24, "test": 24}
+    sizes = {"train": 3000, "val": 200, "test": 500} if full else {"train": 48, "val": 24, "test": 24}
     return {**sizes, "snr": snr, "blur": blur, "seed": 0}
 
 
