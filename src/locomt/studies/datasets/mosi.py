@@ -138,6 +138,7 @@ def recipe(full: bool) -> dict[str, Any]:
             "learning_rate": 3e-3,
             "weight_decay": 0.1,
             "warmup_epochs": 4,
+            "unimodal_loss": 0.0,
             "monitor": "loss",
             "accelerator": "cpu",
             "tensorboard": False,
