@@ -75,7 +75,8 @@ def test_a_fused_model_below_its_best_part_is_said_first(tmp_path: Path, capsys:
     by = 100 * (means["motion"] - means["locomt"])
     assert first == (
         f"locomt is {by:.1f} points below motion alone (test accuracy {100 * means['motion']:.1f}): see "
-        "docs/modalities.md, 'Which modality does the work?'; set train.unimodal_loss to 1, or use motion alone"
+        "docs/modalities.md, 'Which modality does the work?'; use motion alone, try train.augment.drop_modality, or "
+        "train on more data"
     )
     assert first in html.unescape((tmp_path / "out" / "report.html").read_text())
 

@@ -131,13 +131,14 @@ def test_modalities_alone_are_beside_the_whole(locomt: Command, recipe: Path) ->
     row = json.loads(Path("run", "summary.json").read_text())
     (shown,) = (line for line in err.splitlines() if line.startswith(f"epoch {row['epoch']}/2"))
     for name in ("train_loss", "val_loss", "val_accuracy"):
-        alone = ", ".join(f"{part} {row[f'{name}/{part}']:.4f}" for part in ("motion", "sound"))
-        assert f"  {name} {row[name]:.4f} ({alone})" in shown
+        parts = {part: row[f"{name}/{part}"] for part in ("motion", "sound")}
+        alone = ", ".join(f"{part} {value:.4f}" for part, value in parts.items() if value is not None)
+        assert f"  {name} {row[name]:.4f}" + (f" ({alone})" if alone else "  ") in shown
     assert "val_f1 " in shown
     assert "gradient" not in shown
     (cells,) = ([cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "gradient" in line)
     assert cells == ["gradient", "", f"{row['gradient/motion']:.4f}", f"{row['gradient/sound']:.4f}"]
-    _, _, err = locomt("train", recipe, "--run", "plain", "--train.epochs", "1")
+    _, _, err = locomt("train", recipe, "--run", "plain", "--train.epochs", "1", "--train.unimodal_loss", "0")
     row = json.loads(Path("plain", "summary.json").read_text())
     (shown,) = (line for line in err.splitlines() if line.startswith("epoch 1/1"))
     assert f"  train_loss {row['train_loss']:.4f}  val_loss {row['val_loss']:.4f} (motion " in shown

@@ -38,7 +38,7 @@ def write_project(folder: Path) -> Path:
                 "notes": {"kind": "text", "column": "notes", "max_length": 10},
             },
         },
-        "train": {"epochs": 4, "batch_size": 6, "learning_rate": 0.02, "tensorboard": False, "accelerator": "cpu"},
+        "train": {"epochs": 8, "batch_size": 6, "learning_rate": 0.02, "tensorboard": False, "accelerator": "cpu"},
     }
     path = folder / "clips.yaml"
     path.write_text(yaml.safe_dump(recipe))

@@ -98,7 +98,8 @@ def describe(row: Mapping[str, float | None], epochs: int, monitor: str) -> str:
     for name, value in row.items():
         if name.startswith(("train_", "val_")) and "/" not in name:
             numbers.append(f"{name} {_number(value)}")
-            alone = {n.removeprefix(f"{name}/"): v for n, v in row.items() if n.startswith(f"{name}/")}
+            found = {n.removeprefix(f"{name}/"): v for n, v in row.items() if n.startswith(f"{name}/")}
+            alone = {part: v for part, v in found.items() if v is not None}
             if alone and name in ("train_loss", "val_loss", f"val_{monitor}"):
                 numbers[-1] += f" ({', '.join(f'{part} {_number(v)}' for part, v in alone.items())})"
     return f"epoch {row['epoch']}/{epochs}  {'  '.join(numbers)}  ({row['seconds']:.1f} s)"

@@ -124,11 +124,12 @@ class ByModality(nn.Module):
             scores.reset()
 
     def trained(self) -> Iterator[tuple[str, float]]:
-        """The loss of each modality by itself over the epoch, and the mean norm of its tower's gradient."""
+        """The loss of each modality by itself over the epoch, and the mean norm of its tower's gradient; NaN where there
+        was none, since what is not logged anew would stay."""
         for kind, means in (("train_loss", self.train_loss), ("gradient", self.gradients)):
             for name, mean in means.items():
-                if (value := mean.compute()) is not None:
-                    yield f"{kind}/{name}", value
+                value = mean.compute()
+                yield f"{kind}/{name}", math.nan if value is None else value
 
     def _scored(self) -> Iterator[tuple[str, Scores]]:
         for name, scores in zip(self.names, self.scores, strict=True):

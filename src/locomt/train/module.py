@@ -57,6 +57,7 @@ class FusionModule(pl.LightningModule):
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.validated: float | None = None
         self.empty = False
+        self.total_steps = 0
         self.parts = ByModality(recipe.data.target, labels, model) if len(model.config.read) > 1 else None
         self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed, standards_of(model))
 
@@ -96,7 +97,7 @@ class FusionModule(pl.LightningModule):
         """What the losses of single modalities count beside that of all together."""
         if self.parts is None or not self._weighs:
             return 0.0
-        trial = self.trainer.global_step < TRIAL * self.trainer.estimated_stepping_batches
+        trial = self.trainer.global_step < TRIAL * self.total_steps
         return self.recipe.train.unimodal_loss * (1.0 if trial else self.parts.worth)
 
     @property
@@ -207,6 +208,8 @@ class FusionModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         config = self.recipe.train
         optimizer = make_optimizer(self.model, config)
-        steps = int(self.trainer.estimated_stepping_batches) // config.epochs
-        schedule = make_schedule(optimizer, config, steps)
+        self.total_steps = int(
+            self.trainer.estimated_stepping_batches
+        )  # later fewer, where a run goes on amid an epoch
+        schedule = make_schedule(optimizer, config, self.total_steps // config.epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
