@@ -124,8 +124,10 @@ class ByModality(nn.Module):
             scores.reset()
 
     def trained(self) -> Iterator[tuple[str, float]]:
-        """The loss of each modality by itself over the epoch, and the mean norm of its tower's gradient; NaN where there
-        was none, since what is not logged anew would stay."""
+        """The loss of each modality by itself over the epoch, and the mean norm of its tower's gradient.
+
+        NaN where there was none: what is not logged anew would stay as it was.
+        """
         for kind, means in (("train_loss", self.train_loss), ("gradient", self.gradients)):
             for name, mean in means.items():
                 value = mean.compute()
