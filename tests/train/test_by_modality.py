@@ -12,6 +12,7 @@ from locomt.nn import FeatureSpec, FusionConfig, FusionModel
 from locomt.nn.readout import ReadOut, pooled
 from locomt.tasks import TASKS
 from locomt.train import Run, evaluate, fit, load_recipe
+from locomt.train.by_modality import ByModality
 from locomt.train.memory import alone_bytes
 from locomt.train.run_directory import RunDirectory
 from locomt.train.weighing import Weighing
@@ -131,6 +132,24 @@ def test_what_makes_no_difference_counts_alike() -> None:
     weighing.add({"a": same, "b": same}, torch.arange(50) % 2)
     assert weighing.fit() == {"a": 1.0, "b": 1.0}
     assert Weighing(TASKS["multiclass"](), ("a", "b"), head).fit() == {}
+
+
+@pytest.mark.parametrize(
+    ("strong", "weak", "together", "worth"),
+    [
+        (0.0, 0.0, 0.0, 0.1),  # nothing tells anything yet
+        (0.0, 0.0, 0.4, 0.0),  # only both together
+        (0.2, 0.0, 0.4, 0.25),  # a half of what both tell
+        (0.4, 0.1, 0.4, 1.0),  # as much
+        (0.6, 0.1, 0.4, 1.0),  # more
+        (0.2, 0.0, 0.0, 1.0),  # something, where both together tell nothing
+    ],
+)
+def test_what_the_losses_of_the_parts_are_worth(strong: float, weak: float, together: float, worth: float) -> None:
+    parts = ByModality(TASKS["multiclass"](), ["x", "y", "z"], model_of("locomt"))
+    assert parts.worth == 0  # before validation
+    parts.skills, parts.together = {"a": strong, "b": weak}, together
+    assert parts.worth == worth
 
 
 def trouble(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -135,21 +135,16 @@ class FusionModel(nn.Module, Pretrained):
         inputs: Mapping[str, Tensor],
         lengths: Mapping[str, Int[Tensor, " batch"]] | None = None,
         mixture: ViewMixture | None = None,
-        only: Collection[str] | None = None,
     ) -> Apart:
         """What each modality has to do with the answer; arguments as for `forward`.
 
-        The towers run once; the fusion layers once for all modalities together and once for each that is asked for.
-
-        Args:
-            only: of which modalities to say what the model answers to them alone; of all that the head reads where left
-                out.
+        The towers run once; the fusion layers once for all modalities together and once for each that the head reads.
         """
         given = lengths or {}
         streams, tokens = self._towers(inputs, lengths)
         reads = self._reads(self._fused(streams, tokens, mixture), inputs, given, tokens)
         alone: dict[str, Alone] = {}
-        for name in reads if only is None else (name for name in reads if name in only):
+        for name in reads:
             has = given[name] > 0 if name in given else None
             if has is not None and bool(has.all()):
                 has = None

@@ -60,7 +60,9 @@ class ByModality(nn.Module):
         if not self.skills:
             return 0.0
         best = max(self.skills.values())
-        return round(min(1.0, best / self.together) ** 2, 2) if self.together > 0 else UNDECIDED
+        if not best and not self.together:
+            return UNDECIDED
+        return round((best / self.together) ** 2, 2) if best < self.together else 1.0
 
     def loss(self, alone: Mapping[str, Alone], labels: Tensor, smoothing: float) -> Tensor:
         """The sum of the losses of what the model answers to each modality, of the samples that have it, over all."""
@@ -141,11 +143,11 @@ class ByModality(nn.Module):
     def state(self) -> dict[str, Any]:
         """What a checkpoint has to keep, of all processes together; `restore` takes it back."""
         kept = [{name: ranks.total(mean.sums) for name, mean in means.items()} for means in self._sums]
-        return {"sums": kept, "skills": self.skills, "together": self.together, "shares": self.shares}
+        return {"sums": kept, "skills": self.skills, "together": self.together}
 
     def restore(self, state: Mapping[str, Any], *, first: bool) -> None:
         """Go on with a checkpoint's; the first process takes the sums, which are those of all."""
-        self.skills, self.together, self.shares = state["skills"], state["together"], state["shares"]
+        self.skills, self.together = state["skills"], state["together"]
         for means, kept in zip(self._sums, state["sums"], strict=True) if first else ():
             for name, value in kept.items():
                 means[name].sums = value

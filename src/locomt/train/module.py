@@ -208,8 +208,7 @@ class FusionModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         config = self.recipe.train
         optimizer = make_optimizer(self.model, config)
-        self.total_steps = int(
-            self.trainer.estimated_stepping_batches
-        )  # later fewer, where a run goes on amid an epoch
+        # Asked once: it is fewer later, where a run goes on amid an epoch.
+        self.total_steps = int(self.trainer.estimated_stepping_batches)
         schedule = make_schedule(optimizer, config, self.total_steps // config.epochs)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
