@@ -6,8 +6,9 @@ SOURCE holds clips of the GRID corpus (Cooke et al., 2006), `bbaf2n.mp4` or `.mp
 see `prepare_grid.py`. Of every clip there are 75 vectors a modality, one a frame:
 
 - `sound`: 160 numbers, four log-mel spectra of 40 bands, 10 ms apart.
-- `lips`: 660 numbers, a box of 60 x 88 pixels around the mouth in means of 4 x 4, less their mean over the clip, and
-  what changes from frame to frame.
+- `lips`: 48 numbers, a box of 60 x 88 pixels around the mouth in means of 4 x 4, less their mean over the clip, as its
+  16 principal components over the training clips (Bregler & Konig, ICASSP 1994), with their first and second slopes
+  over five frames.
 
 Both are standardised by the training clips. `--babble DB` adds the sound of six other clips of the same split, with a
 signal-to-noise ratio over the clip of so many decibels; with `--copies N` every training clip is there N times, with
@@ -36,6 +37,7 @@ from locomt.data.media.spectrogram import log_mel
 FRAMES, RATE, MELS = 75, 16_000, 40
 BOX = (slice(187, 247), slice(116, 204))  # rows and columns of the frame that the mouth of speaker 1 keeps to
 CELL = 4
+COMPONENTS = 16
 VOICES = 6
 SPLITS = {"train": 0.7, "val": 0.1, "test": 0.2}
 
@@ -65,7 +67,7 @@ def main() -> None:
         sounds = [with_babble(waves, splits, i, args.babble, random.Random(f"{args.seed} {i} {n}")) for i, n in takes]
     names = [f"{clips[i].stem}-{copy}" if copy else clips[i].stem for i, copy in takes]
     save(args.out / "sound", names, standardised([bands(sound) for sound in sounds], [splits[i] for i, _ in takes]))
-    save(args.out / "lips", [clip.stem for clip in clips], standardised([movements(boxes) for boxes in lips], splits))
+    save(args.out / "lips", [clip.stem for clip in clips], standardised(movements(lips, splits), splits))
     rows = []
     for name, (i, _) in zip(names, takes, strict=True):
         files = {"sound": f"sound/{name}.npy", "lips": f"lips/{clips[i].stem}.npy"}
@@ -122,10 +124,22 @@ def bands(wave: Tensor) -> Tensor:
     return spectrum[: 4 * FRAMES].reshape(FRAMES, 4 * MELS)
 
 
-def movements(boxes: Tensor) -> Tensor:
-    """`[75, 660]`: what differs from the clip's mean, and from the frame before."""
-    still = (boxes - boxes.mean(0)).flatten(1)
-    return torch.cat([still, still.diff(dim=0, prepend=still[:1])], dim=1)
+def movements(boxes: Sequence[Tensor], splits: Sequence[str]) -> list[Tensor]:
+    """`[75, 48]`: what differs from the clip's mean, in principal components, and their first and second slopes."""
+    still = [(box - box.mean(0)).flatten(1) for box in boxes]
+    known = torch.cat([values for values, split in zip(still, splits, strict=True) if split == "train"])
+    components = torch.linalg.eigh(known.T.double() @ known.double()).eigenvectors[:, -COMPONENTS:].float()
+    found = []
+    for values in still:
+        places = values @ components
+        found.append(torch.cat([places, slopes(places), slopes(slopes(places))], dim=1))
+    return found
+
+
+def slopes(values: Tensor) -> Tensor:
+    """Of a straight line through two frames before and behind each frame; the first and the last stand for more."""
+    padded = torch.cat([values[:1], values[:1], values, values[-1:], values[-1:]])
+    return (padded[3:-1] - padded[1:-3] + 2 * (padded[4:] - padded[:-4])) / 10
 
 
 def standardised(values: Sequence[Tensor], splits: Sequence[str]) -> list[Tensor]:
