@@ -45,6 +45,7 @@ def configs(draw: st.DrawFn, modalities: int = 7, **fixed: object) -> FusionConf
         "modalities": {name: SPECS[name] for name in names},
         "steps": steps,
         "time_steps": draw(st.integers(1, 9)) if head == "time" and timed else 0,
+        "apart": draw(st.booleans()),
     }
     return FusionConfig(**{**drawn, **fixed})  # type: ignore[arg-type]
 

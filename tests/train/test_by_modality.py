@@ -1,5 +1,6 @@
 """Each modality by itself in training: what the model answers to it, and what it counts for in the end."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from locomt.cost import activation_bytes
 from locomt.cost.measured import saved_bytes
 from locomt.nn import FeatureSpec, FusionConfig, FusionModel
+from locomt.nn.model import Alone, Apart
 from locomt.nn.readout import ReadOut, pooled
 from locomt.tasks import TASKS
 from locomt.train import Run, evaluate, fit, load_recipe
@@ -60,6 +62,50 @@ def test_alone_where_answers_belong_to_steps(options: dict[str, object]) -> None
         torch.testing.assert_close(answer.logits, model({name: inputs[name]}))
 
 
+@pytest.mark.parametrize("options", [{}, {"steps": ("a", "b")}, {"steps": ("a",)}, {"time_steps": 6}])
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("padded", [False, True])
+def test_an_answer_apart_is_the_weighted_mean_of_those_to_each(
+    fusion: str, padded: bool, options: dict[str, object]
+) -> None:
+    torch.manual_seed(0)
+    specs = {"a": FeatureSpec(dim=5, max_length=6), "b": FeatureSpec(dim=3, max_length=6)}
+    sizes = {"dim": 16, "heads": 4, "depth": 2, "fusion_layers": 1, "num_outputs": 3}
+    model = FusionModel(FusionConfig(modalities=specs, fusion=fusion, **sizes, **options)).eval()  # type: ignore[arg-type]
+    inputs, lengths = model.example_inputs(4), None
+    if padded:
+        lengths = {"a": torch.tensor([6, 2, 6, 0]), "b": torch.tensor([6, 0, 6, 4])}
+        if len(model.config.read) == 1:  # every sample has something to read
+            lengths["a"][3] = 3
+    before = model.apart(inputs, lengths)
+    model.set_answer({name: {"a": 1.6, "b": 0.4}[name] for name in model.config.read}, apart=True)
+    found = model(inputs, lengths)
+    for i in (0, 1, 2, 3):
+        total, weights = torch.zeros_like(found[i]), 0.0
+        for name, answer in before.alone.items():
+            where = torch.arange(4) if answer.samples is None else answer.samples
+            if i in where:
+                total = total + model.config.shares[name] * answer.logits[where.tolist().index(i)]
+                weights += model.config.shares[name]
+        steps = min(count[i] for count in lengths.values() if count[i]) if padded and options else None
+        torch.testing.assert_close(found[i][:steps], (total / weights)[:steps])
+    assert torch.equal(model(inputs, lengths), found)
+    changed = {name: inputs[name] + (name == "b") for name in inputs}
+    if len(model.config.read) == 1:  # nothing of the other reaches it
+        assert torch.equal(model(changed, lengths), found)
+
+
+def test_an_answer_apart_is_kept_and_trained_through(tmp_path: Path) -> None:
+    model = model_of("locomt")
+    model.set_answer({"a": 1.5, "b": 0.5}, apart=True)
+    model.save_pretrained(tmp_path)
+    again = FusionModel.from_pretrained(tmp_path)
+    assert again.config.apart
+    inputs = model.example_inputs(2)
+    torch.testing.assert_close(again(inputs), model(inputs))
+    assert again.config.untrained() == model_of("locomt").config
+
+
 def test_shares_weigh_those_that_are_there() -> None:
     values = torch.randn(2, 3, 1, 4)
     real = torch.tensor([[True], [False], [True]])
@@ -70,23 +116,23 @@ def test_shares_weigh_those_that_are_there() -> None:
     model = model_of("locomt")
     inputs = model.example_inputs(2)
     alone = model({"a": inputs["a"]})
-    model.set_shares({"a": 1.0, "b": 0.5})
+    model.set_answer({"a": 1.0, "b": 0.5})
     torch.testing.assert_close(model({"a": inputs["a"]}), alone)
     assert not torch.equal(model(inputs), model_of("locomt")(inputs))
 
 
 def test_shares_are_kept_with_the_model(tmp_path: Path) -> None:
     model = model_of("locomt")
-    model.set_shares({"a": 1.75, "b": 0.25})
+    model.set_answer({"a": 1.75, "b": 0.25})
     model.save_pretrained(tmp_path)
     again = FusionModel.from_pretrained(tmp_path)
     assert again.config.shares == {"a": 1.75, "b": 0.25}
     inputs = model.example_inputs(2)
     torch.testing.assert_close(again(inputs), model(inputs))
     with pytest.raises(ValueError, match="shares: 'c' is not one of a, b, which the head reads"):
-        model.set_shares({"c": 1.0})
+        model.set_answer({"c": 1.0})
     with pytest.raises(ValueError, match="shares: expected of 'b' a number above 0, got 0"):
-        model.set_shares({"b": 0.0})
+        model.set_answer({"b": 0.0})
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -134,6 +180,56 @@ def test_what_makes_no_difference_counts_alike() -> None:
     assert Weighing(TASKS["multiclass"](), ("a", "b"), head).fit() == {}
 
 
+def test_what_tells_nothing_is_left_out_among_the_others() -> None:
+    head = torch.nn.Linear(2, 2)
+    weighing = Weighing(TASKS["multiclass"](), ("a", "b", "c"), head)
+    values = torch.randn(3, 50, 1, 2)
+    weighing.add({name: ReadOut(values[i], None) for i, name in enumerate("abc")}, torch.arange(50) % 2)
+    shares = weighing.fit({"a", "c"})
+    assert shares["b"] == 1e-4  # and not 0: a sample may have nothing else
+    assert shares["a"] + shares["c"] == pytest.approx(3, abs=1e-3)
+    assert weighing.fit({"b"}) == {"a": 1e-4, "b": 3.0, "c": 1e-4}
+
+
+def test_noise_is_not_mixed_in_to_make_an_answer_less_sure() -> None:
+    """One answer is right nine times in ten and always sure, the other is noise."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (400,), generator=generator)
+    wrong = torch.rand(400, generator=generator) < 0.1
+    said = 40 * torch.nn.functional.one_hot(torch.where(wrong, 1 - labels, labels), 2).float()
+    noise = 40 * torch.randn(400, 1, 2, generator=generator)
+    head = torch.nn.Linear(2, 2)
+    torch.nn.init.eye_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    weighing = Weighing(TASKS["multiclass"](), ("right", "noise"), head)
+    weighing.add({"right": ReadOut(said[:, None], None), "noise": ReadOut(noise, None)}, labels)
+    shares = weighing.fit()
+    assert shares["noise"] < 0.3
+    ((answer, _),) = weighing.answers(shares)
+    assert (answer.argmax(dim=1) == said.argmax(dim=1)).all()  # as one answer by itself has it
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_the_answer_is_apart_where_that_tells_more(single: bool) -> None:
+    """Either each modality by itself says the label, or only both together do."""
+    model = model_of("selfall", head_init="xavier")
+    parts = ByModality(TASKS["multiclass"](), ["x", "y", "z"], model)
+    labels = torch.arange(90) % 3
+    right = 4 * torch.nn.functional.one_hot(labels, 3).float() @ torch.linalg.pinv(model.head.weight).T
+    noise = torch.randn(90, 1, 16)
+    reads = {name: ReadOut(noise if single else right[:, None], None) for name in SPECS}
+    said = torch.nn.functional.one_hot(labels, 3).float()  # a little of it in any case, else nothing is weighed
+    alone = {name: Alone(4 * said if single else torch.randn(90, 3) + said, None) for name in SPECS}
+    parts.add(Apart(reads, alone), labels)
+    answers = list(parts.answers(weighed=True))
+    assert parts.apart is single
+    assert all((logits.argmax(dim=1) == own).all() for logits, own in answers)
+    never = ByModality(TASKS["multiclass"](), ["x", "y", "z"], model, may_be_apart=False)
+    never.add(Apart(reads, alone), labels)
+    list(never.answers(weighed=True))
+    assert not never.apart
+
+
 @pytest.mark.parametrize(
     ("strong", "weak", "together", "worth"),
     [
@@ -173,7 +269,7 @@ def trouble(folder: Path) -> Path:
     return folder / "recipe.yaml"
 
 
-class Apart(torch.nn.Module):
+class Step(torch.nn.Module):
     """A model whose forward pass is that of a training step."""
 
     def __init__(self, model: FusionModel) -> None:
@@ -190,7 +286,7 @@ def test_the_memory_of_the_parts_is_estimated(fusion: str) -> None:
     model = model_of(fusion)
     estimate = activation_bytes(model.config, batch=8)
     estimate += sum(alone_bytes(model.config, name, batch=8, dtype_bytes=4) for name in SPECS)
-    saved = saved_bytes(Apart(model), model.example_inputs(8))  # type: ignore[arg-type]
+    saved = saved_bytes(Step(model), model.example_inputs(8))  # type: ignore[arg-type]
     assert estimate == pytest.approx(saved, rel=0.05)
 
 
@@ -222,14 +318,28 @@ def test_a_modality_that_is_learned_by_heart_costs_nothing(tmp_path: Path) -> No
         found[name] = evaluate(Run.load(tmp_path / name))["metrics"]["accuracy"]
     assert found["alone"] - found["before"] > 0.1
     assert found["fused"] >= found["alone"] - 0.03
-    shares = Run.load(tmp_path / "fused").model.config.shares
-    assert shares["strong"] > shares["weak"]
+    config = Run.load(tmp_path / "fused").model.config
+    assert config.shares["strong"] > config.shares["weak"]
+    summary = json.loads((tmp_path / "fused" / "summary.json").read_text())
+    assert bool(summary["apart"]) is config.apart
+    assert not Run.load(tmp_path / "before").model.config.apart
     last = {name: value or 0.0 for name, value in RunDirectory(tmp_path / "fused").read_history()[-1].items()}
     assert last["val_accuracy/strong"] > 0.7 > last["val_accuracy/weak"]
     assert last["train_loss/weak"] < 0.1 < last["val_loss/weak"]
     assert last["gradient/strong"] > 0
     seen = {name: value or 0.0 for name, value in RunDirectory(tmp_path / "before").read_history()[-1].items()}
     assert seen["val_accuracy/strong"] > seen["val_accuracy"]  # a run without it says what is wrong
+
+
+def test_without_a_validation_split_there_are_no_losses_of_parts(tmp_path: Path) -> None:
+    recipe = trouble(tmp_path / "data")
+    rows = (tmp_path / "data" / "manifest.csv").read_text().replace(",val,", ",other,")
+    (tmp_path / "data" / "manifest.csv").write_text(rows)
+    fit(load_recipe(recipe, "--train.epochs 1"), tmp_path / "run")
+    config, (row,) = Run.load(tmp_path / "run").model.config, RunDirectory(tmp_path / "run").read_history()
+    assert row["unimodal_weight"] == 0
+    assert row["train_loss/strong"] is None
+    assert (config.shares, config.apart) == ({}, False)
 
 
 def test_a_checkpoint_from_before_is_gone_on_with(tmp_path: Path) -> None:
@@ -242,7 +352,7 @@ def test_a_checkpoint_from_before_is_gone_on_with(tmp_path: Path) -> None:
         fit(recipe, tmp_path / "run", on_epoch=stop)
     last = RunDirectory(tmp_path / "run").last
     checkpoint = torch.load(last, weights_only=True)
-    del checkpoint["parts"], checkpoint["shares"]
+    del checkpoint["parts"], checkpoint["shares"], checkpoint["apart"]
     torch.save(checkpoint, last)
     assert fit(recipe, tmp_path / "run", resume=True)["epoch"] in (1, 2)
     assert Run.load(tmp_path / "run").model.config.shares == {}

@@ -173,11 +173,14 @@ def _done(job: Job, outcome: Outcome) -> str:
 def show(document: dict[str, Any]) -> None:
     """The table on stdout, one a recipe; before them what is worse than its best part."""
     from locomt.cli.output import print_table
+    from locomt.compare.apart import apart_lines
     from locomt.compare.best_part import below_best_part
     from locomt.compare.score_table import cells_of, rows_of, spread
 
     for finding in below_best_part(document):
         print(finding.line)
+    for line in apart_lines(document):
+        print(line)
     for recipe in document["recipes"]:
         rows = rows_of(recipe, document)
         (baseline,) = (entry for entry in document["baselines"] if entry["recipe"] == recipe["name"])

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.main import DIVERGED
     from locomt.cli.notes import say_notes
     from locomt.cli.output import console, print_json, print_table
-    from locomt.train.below_its_part import of_run
+    from locomt.train.below_its_part import PAGE, of_run
     from locomt.train.recipe_file import load_recipe
     from locomt.train.run_directory import RunDirectory
 
@@ -82,6 +82,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         say(f"val_{recipe.monitor} was undefined in every epoch: the epoch with the lowest val_loss was taken")
     if code:
         say(summary["diverged"])
+    if summary.get("apart"):
+        say(f"the answer is to each modality apart: to look across them tells nothing more, see {PAGE}")
     line = of_run(summary, recipe)
     if args.json:
         print_json(({"below": line} if line else {}) | {"run": str(directory.path), **summary})
@@ -107,7 +109,7 @@ def describe(row: Mapping[str, float | None], epochs: int, monitor: str) -> str:
 
 def tabulate(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The best epoch's row as a table, a column for each modality alone: the heads of its columns, and its rows."""
-    left_out = ("learning_rate", "step", "seconds", "diverged", "missing")
+    left_out = ("learning_rate", "step", "seconds", "diverged", "missing", "apart")
     cells = {tuple(name.split("/", 1)): _number(value) for name, value in summary.items() if name not in left_out}
     parts = dict.fromkeys(part for _, *rest in cells for part in rest)
     rows = [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from locomt.compare import figures
+from locomt.compare.apart import apart_lines
 from locomt.compare.best_part import below_best_part
 from locomt.compare.score_table import cells_of, rows_of, spread
 from locomt.train.run_directory import RunDirectory, write_text
@@ -67,6 +68,7 @@ def write_report(
     body = [
         f"<h1>{escape(title)}</h1>",
         *(f'<p class="lead">{escape(finding.line)}</p>' for finding in below_best_part(document)),
+        *(f"<p>{escape(line)}</p>" for line in apart_lines(document)),
         *(f'<p class="lead">{escape(_headline(recipe, document))}</p>' for recipe in document["recipes"]),
         *(f"<p>{escape(paragraph)}</p>" for paragraph in about),
         *sections,

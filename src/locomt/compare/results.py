@@ -40,8 +40,8 @@ def model_rows(
 ) -> list[Entry]:
     """A row for each model: its mean and sample standard deviation over seeds (None for one seed), and its cost.
 
-    FLOPs and latency are those of a forward pass of one sample. Peak memory is that of a training step of one sample.
-    All models are timed in turns.
+    FLOPs and latency are those of a forward pass of one sample through all views. Peak memory is that of a training
+    step of one sample. All models are timed in turns.
 
     Args:
         recipe, metric: names.
@@ -51,6 +51,8 @@ def model_rows(
     """
     device = device_of(next(iter(firsts.values())).recipe)
     models = {name: run.model.to(device) for name, run in firsts.items()}
+    for model in models.values():
+        model.set_answer({})  # what it costs with all its views, whether or not validation found them of use
     inputs = {key: value for model in models.values() for key, value in model.example_inputs(1).items()}
     with torch_threads(threads):
         forward = measure(models, inputs, seconds=1.0)

@@ -54,7 +54,7 @@ def variants(config: FusionConfig) -> dict[str, FusionConfig]:
     has nothing to look across, so that all heads are self.
     """
     cross = config.cross if len(config.modalities) > 1 else 0.0
-    others = {name: replace(config, fusion=name, views=None, cross=cross) for name in FUSIONS}
+    others = {name: replace(config.untrained(), fusion=name, views=None, cross=cross) for name in FUSIONS}
     return others | {config.fusion: config}
 
 
@@ -69,6 +69,8 @@ def token_counts(config: FusionConfig, tokens: Mapping[str, int] | None = None) 
     """
     full = config.layout.as_dict()
     counts = full if tokens is None else {name: tokens.get(name, 0) for name in full}
+    if config.apart:  # nobody looks at what the head does not read
+        counts = {name: count if name in config.read else 0 for name, count in counts.items()}
     for name, count in {**(tokens or {}), **counts}.items():
         if name not in full:
             raise CostError(f"tokens: {name!r} is not one of {', '.join(full)}")
@@ -119,6 +121,10 @@ def _passes(config: FusionConfig, tokens: Mapping[str, int]) -> Iterator[_Pass]:
     With `steps` or `time_steps`, nobody reads what the last layer makes of the other modalities, and autograd leaves it
     out: of a fusion layer that follows a table, the part behind the attention; of MBT's, all of it.
     """
+    if config.apart:
+        for name in _read(config, tokens):
+            yield from _passes(replace(config, apart=False), {name: tokens[name]})
+        return
     table, heads, first = config.view_table(), config.num_heads, config.num_layers - config.fusion_layers
     for name, count in tokens.items():
         if not count:
@@ -145,6 +151,10 @@ def _query_pairs(config: FusionConfig, layer: LayerViews, tokens: Mapping[str, i
 def fusion_pairs(config: FusionConfig, tokens: Mapping[str, int] | None = None) -> tuple[int, ...]:
     """C of each fusion layer, all heads: what the view table (or MBT) takes at these token counts."""
     counts = token_counts(config, tokens)
+    if config.apart:
+        one = replace(config, apart=False)
+        each = (fusion_pairs(one, {name: count}) for name, count in counts.items() if count)
+        return tuple(map(sum, zip(*each, strict=True)))
     table = config.view_table()
     if table is None:
         pairs = config.num_heads * sum((n + config.bottlenecks) ** 2 for n in counts.values() if n)
@@ -243,7 +253,8 @@ def activation_bytes(
     counts = token_counts(config, tokens)
     dim, hidden, masks = config.width, _hidden(config), int(config.dropout > 0)
     # Of several modalities in a batch, each one's share of the attention's output has gaps, and projecting it copies.
-    copies = int(batch > 1 and config.fusion != "mbt" and sum(map(bool, counts.values())) > 1)
+    several = sum(map(bool, counts.values())) > 1 and not config.apart
+    copies = int(batch > 1 and config.fusion != "mbt" and several)
     numbers = statistics = other = 0
     for step in _passes(config, counts):
         if step.attention_matters:

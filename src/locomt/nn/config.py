@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any
 
 from locomt.layout import TokenLayout
@@ -159,6 +159,8 @@ class FusionConfig(Architecture):
             whose longest input lasts as long as all of them.
         shares: how much each modality counts in the mean that the head reads, 1 for those left out; empty where all
             count alike.
+        apart: whether the fusion layers look at each modality with the others missing, so that the head reads what
+            each says by itself. It costs no more: no token looks at another modality's.
     """
 
     modalities: Mapping[str, ModalitySpec] = field(default_factory=dict)
@@ -167,6 +169,7 @@ class FusionConfig(Architecture):
     time_steps: int = 0
     pace: Mapping[str, float] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)
+    apart: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -214,6 +217,10 @@ class FusionConfig(Architecture):
     def read(self) -> tuple[str, ...]:
         """The modalities whose outputs the head reads."""
         return self.steps or tuple(self.pace) or tuple(self.modalities)
+
+    def untrained(self) -> FusionConfig:
+        """Without what training has found: how the answer is put together."""
+        return replace(self, shares={}, apart=False)
 
     @property
     def layout(self) -> TokenLayout:

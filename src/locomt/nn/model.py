@@ -127,8 +127,18 @@ class FusionModel(nn.Module, Pretrained):
         Raises:
             ValueError: no input, an unknown name, an input of another shape than its spec says, or a mixture for `mbt`.
         """
+        given = lengths or {}
+        if not self.config.apart:
+            streams, tokens = self._towers(inputs, lengths)
+            return self.logits(self._reads(self._fused(streams, tokens, mixture), inputs, given, tokens))
+        unread = [name for name in self.config.modalities if name not in self.config.read]
+        inputs = {name: values for name, values in inputs.items() if name not in unread} or inputs
         streams, tokens = self._towers(inputs, lengths)
-        return self._answer(self._fused(streams, tokens, mixture), inputs, lengths or {}, tokens)
+        reads: dict[str, ReadOut] = {}
+        for name in inputs:
+            own, counts = _only(name, streams, tokens)
+            reads |= self._reads(self._fused(own, counts, mixture), {name: inputs[name]}, given, counts)
+        return self.logits(reads)
 
     def apart(
         self,
@@ -150,28 +160,18 @@ class FusionModel(nn.Module, Pretrained):
                 has = None
             elif has is not None and not bool(has.any()):
                 continue
-            own = {n: _those(stream if n == name else stream[:, :0], has) for n, stream in streams.items()}
-            place = [n == name for n in streams]
-            counts = None if tokens is None else _those(tokens * torch.tensor(place, device=tokens.device), has)
-            fused = self._fused(own, counts, mixture)
+            own, counts = _only(name, streams, tokens)
+            own = {n: _those(stream, has) for n, stream in own.items()}
+            counts = None if counts is None else _those(counts, has)
             seen = {n: _those(count, has) for n, count in given.items()}
-            logits = self._answer(fused, {name: inputs[name]}, seen, counts)
-            alone[name] = Alone(logits, None if has is None else has.nonzero()[:, 0])
+            read = self._reads(self._fused(own, counts, mixture), {name: inputs[name]}, seen, counts)
+            alone[name] = Alone(self.logits(read), None if has is None else has.nonzero()[:, 0])
         return Apart(reads, alone)
 
     def logits(self, reads: Mapping[str, ReadOut]) -> Float[Tensor, "batch *steps outputs"]:
         """The answer to what the modalities give to read."""
         mean = pooled(reads, self.config.shares)
         return self.head(mean if self.config.steps or self.config.time_steps else mean[:, 0])  # type: ignore[no-any-return]
-
-    def _answer(
-        self,
-        streams: Streams,
-        inputs: Mapping[str, Tensor],
-        lengths: Mapping[str, Tensor],
-        tokens: Tensor | None,
-    ) -> Tensor:
-        return self.logits(self._reads(streams, inputs, lengths, tokens))
 
     def _towers(
         self, inputs: Mapping[str, Tensor], lengths: Mapping[str, Tensor] | None
@@ -262,9 +262,14 @@ class FusionModel(nn.Module, Pretrained):
             dim=1,
         )
 
-    def set_shares(self, shares: Mapping[str, float]) -> None:
-        """Let the modalities count so much in the mean that the head reads, and say so in `config`."""
-        self.config = replace(self.config, shares=dict(shares))
+    def set_answer(self, shares: Mapping[str, float], *, apart: bool = False) -> None:
+        """Put the answer together so from what the modalities say, and say so in `config`.
+
+        Args:
+            shares: how much each counts in the mean that the head reads; without any, all count alike.
+            apart: whether each is looked at with the others missing.
+        """
+        self.config = replace(self.config, shares=dict(shares), apart=apart)
 
     def _of_samples(self, streams: Streams, tokens: Tensor | None) -> dict[str, ReadOut]:
         """[CLS] of each modality, or with `config.steps` its tokens at each step."""
@@ -319,6 +324,12 @@ class FusionModel(nn.Module, Pretrained):
         """Random full-length inputs, for costing, timing and tracing."""
         device = device or self.head.weight.device
         return {name: spec.example_input(batch, device) for name, spec in self.config.modalities.items()}
+
+
+def _only(name: str, streams: Streams, tokens: Tensor | None) -> tuple[Streams, Tensor | None]:
+    """The tokens of one modality, as of a batch that lacks the others; and how many are real, where that is told."""
+    own = {n: stream if n == name else stream[:, :0] for n, stream in streams.items()}
+    return own, None if tokens is None else tokens * torch.tensor([n == name for n in streams], device=tokens.device)
 
 
 def _those(values: Tensor, has: Tensor | None) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from locomt.nn.config import FusionConfig
@@ -30,8 +29,10 @@ def load_fitting(path: Path, config: FusionConfig) -> Run:
         RunError: there is no such run, or it is not finished.
     """
     run = Run.load(path)
-    found = replace(run.model.config, shares={})  # which every training finds for itself
-    had, wanted = flatten(found.to_dict()), flatten(config.to_dict())
+    run.model.set_answer(
+        {}
+    )  # every training finds it for itself, and the views of a model that answers apart say little
+    had, wanted = flatten(run.model.config.to_dict()), flatten(config.to_dict())
     for name in sorted(had.keys() | wanted.keys()):
         if name not in FREE and had.get(name) != wanted.get(name):
             raise SearchError(

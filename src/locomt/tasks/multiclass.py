@@ -26,6 +26,7 @@ class Multiclass(Task):
     }
     floor_name: ClassVar[str] = "majority class"
     takes_steps: ClassVar[bool] = True
+    scale_free: ClassVar[bool] = True
 
     def _target(self, cell: str, places: Mapping[str, int]) -> Int[Tensor, "*steps"]:
         target = torch.tensor([place_of(name, places) for name in (split_labels(cell) if self.stepwise else [cell])])

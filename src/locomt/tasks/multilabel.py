@@ -27,6 +27,7 @@ class Multilabel(Task):
     monitors: ClassVar[Mapping[str, str]] = {"mAP": "max", "mAUC": "max", "loss": "min"}
     floor_name: ClassVar[str] = "label frequencies"
     several: ClassVar[bool] = True
+    scale_free: ClassVar[bool] = True
 
     def _target(self, cell: str, places: Mapping[str, int]) -> Float[Tensor, " classes"]:
         target = torch.zeros(len(places))

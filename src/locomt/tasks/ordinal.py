@@ -39,6 +39,7 @@ class Ordinal(Multiclass):
     """One class out of a list that has an order. Labels are as those of `Multiclass`, mixed ones too."""
 
     name: ClassVar[str] = "ordinal"
+    scale_free: ClassVar[bool] = False
     monitors: ClassVar[Mapping[str, str]] = {"mae": "min", "kappa": "max", "accuracy": "max", "loss": "min"}
     floor_name: ClassVar[str] = "median class"
 

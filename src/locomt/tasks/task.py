@@ -61,6 +61,7 @@ class Task(ABC):
         has_classes: labels are names on a list; without, they are numbers.
         several: a sample may have several of the classes, or none.
         takes_steps: labels may belong to the steps of `data.steps`.
+        scale_free: logits times a number above 0 rank classes and samples as before.
         in_time: answers lie along time, from `data.seconds` and `data.step`.
         padding: the label of a padded step.
         stepwise: every step of `data.steps` has a label of its own.
@@ -73,6 +74,7 @@ class Task(ABC):
     has_classes: ClassVar[bool] = True
     several: ClassVar[bool] = False
     takes_steps: ClassVar[bool] = False
+    scale_free: ClassVar[bool] = False
     in_time: ClassVar[bool] = False
     padding: ClassVar[float] = IGNORED
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from locomt import ranks
-from locomt.nn.model import Alone, FusionModel
+from locomt.nn.model import Alone, Apart, FusionModel
 from locomt.tasks import Scores, Task
 from locomt.train.mean_loss import MeanLoss
 from locomt.train.skill import Skill
@@ -27,26 +27,30 @@ class ByModality(nn.Module):
         skills: what each tells by itself, from 0 to 1, as the last validation found it; empty before. See `Skill`.
         together: what the model's answer to all of them tells, likewise.
         shares: how much each counts in the answer, as the last validation found it; empty where all count alike.
+        apart: whether the answer is put together from what each says with the others missing, likewise.
 
     Args:
         task: of the model.
         labels: the names of the classes.
         model: that is trained.
+        may_be_apart: whether the answer may be put together from what each says by itself.
     """
 
-    def __init__(self, task: Task, labels: Sequence[str], model: FusionModel) -> None:
+    def __init__(self, task: Task, labels: Sequence[str], model: FusionModel, *, may_be_apart: bool = True) -> None:
         super().__init__()
         self.task, self.names = task, model.config.read
         self.scores = nn.ModuleList(task.scores(labels) for _ in self.names)
         self.train_loss = {name: MeanLoss() for name in self.names}
         self.val_loss = {name: MeanLoss() for name in self.names}
         self.gradients = {name: MeanLoss() for name in self.names}
-        self.weighing = Weighing(task, self.names, model.head)
+        self._mixed = Weighing(task, self.names, model.head)
+        self._single = Weighing(task, self.names, model.head)
         self._skills = {name: Skill(task, model.head) for name in self.names}
-        self._together = Skill(task, model.head)
+        self._together, self._apart = Skill(task, model.head), Skill(task, model.head)
         self.skills: dict[str, float] = {}
         self.together = 0.0
         self.shares: dict[str, float] = {}
+        self.apart, self._may_be_apart = False, may_be_apart
 
     @property
     def worth(self) -> float:
@@ -65,7 +69,10 @@ class ByModality(nn.Module):
         return round((best / self.together) ** 2, 2) if best < self.together else 1.0
 
     def loss(self, alone: Mapping[str, Alone], labels: Tensor, smoothing: float) -> Tensor:
-        """The sum of the losses of what the model answers to each modality, of the samples that have it, over all."""
+        """Twice the mean loss of what the model answers to each modality, of the samples that have it, over all.
+
+        So each of two counts as much as the loss of all together, and many do not drown it.
+        """
         total, samples = labels.new_zeros((), dtype=torch.float32), max(1, self.task.count(labels))
         for name, answer in alone.items():
             own = _of(answer, labels)
@@ -73,7 +80,7 @@ class ByModality(nn.Module):
                 loss = self.task.loss(answer.logits, own, smoothing)
                 self.train_loss[name].update(loss, len(own))
                 total = total + count / samples * loss
-        return total
+        return total * 2 / len(self.names)
 
     def measure_gradients(self, model: FusionModel) -> None:
         """Take in the norm of the gradient of every tower, embedding included, in this step."""
@@ -83,40 +90,50 @@ class ByModality(nn.Module):
             if found:
                 self.gradients[name].update(torch.stack(torch._foreach_norm(found)).norm(), 1)
 
-    def add(self, alone: Mapping[str, Alone], labels: Tensor) -> None:
+    def add(self, apart: Apart, labels: Tensor) -> None:
         """Take in a batch of the validation split."""
+        self._mixed.add(apart.reads, labels)
+        self._single.add_apart(apart, labels)
         for name, scores in self._scored():
-            if name not in alone:
+            if name not in apart.alone:
                 continue
-            answer = alone[name]
+            answer = apart.alone[name]
             own = _of(answer, labels)
             if self.task.count(own):
                 self.val_loss[name].update(self.task.loss(answer.logits, own), len(own))
                 self._skills[name].add(answer.logits, own)
                 scores.update(answer.logits, own)
 
-    def add_answer(self, logits: Tensor, labels: Tensor) -> None:
-        """Take in what the model answers to all modalities of a batch of the validation split."""
-        self._together.add(logits, labels)
+    def answers(self, *, weighed: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """Find what each modality tells, and how the answer is best put together. The split is forgotten.
 
-    def measure_skills(self) -> None:
-        """Find what each modality tells of the validation split by itself."""
-        self.skills = {name: skill.measure() for name, skill in self._skills.items()}
+        Where no modality tells anything by itself all count alike: what each says has no sense without the others. Else
+        the answer is to all together or to each apart that tells something, whichever tells more of the split.
 
-    def weigh(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Find the shares; the logits and labels of each batch by them. The split is forgotten.
+        Args:
+            weighed: whether there is anything to find; else the answer is the plain mean of all together.
 
-        Where no modality tells anything by itself all count alike: what each says has no sense without the others.
+        Returns:
+            The logits and the labels of each batch by that answer.
         """
-        self.shares = self.weighing.fit() if max(self.skills.values()) > 0 else {}
-        yield from self.weighing.answers(self.shares)
-        self.weighing.batches.clear()
+        self.skills = {name: skill.measure() for name, skill in self._skills.items()}
+        finds = weighed and max(self.skills.values()) > 0
+        self.shares = self._mixed.fit() if finds else {}
+        self.together = _skill(self._together, self._mixed.answers(self.shares))
+        self.apart, found = False, self._mixed
+        if finds and self._may_be_apart:
+            shares = self._single.fit({name for name, skill in self.skills.items() if skill > 0})
+            if _skill(self._apart, self._single.answers(shares)) > self.together:
+                self.apart, self.shares, found = True, shares, self._single
+        yield from found.answers(self.shares)
+        self._mixed.batches.clear()
+        self._single.batches.clear()
 
     def validated(self) -> Iterator[tuple[str, float]]:
         """What logs are to have of the validation split: the skill of all together, and of each modality by itself the
         loss, the metrics and the skill."""
-        self.together = self._together.measure()
         yield "skill", self.together
+        yield "apart", float(self.apart)
         for name, scores in self._scored():
             if (loss := self.val_loss[name].compute()) is not None:
                 yield f"val_loss/{name}", loss
@@ -155,6 +172,12 @@ class ByModality(nn.Module):
     @property
     def _sums(self) -> tuple[dict[str, MeanLoss], ...]:
         return self.train_loss, self.gradients
+
+
+def _skill(skill: Skill, answers: Iterator[tuple[Tensor, Tensor]]) -> float:
+    for logits, labels in answers:
+        skill.add(logits, labels)
+    return skill.measure()
 
 
 def _of(answer: Alone, labels: Tensor) -> Tensor:

@@ -74,8 +74,7 @@ class Run:
         model, labels = FusionModel.from_pretrained(run.model), run.read_labels()
         if recipe.train.view_training.changes:  # training set the table that the model has
             recipe = replace(recipe, model=replace(recipe.model, views=model.config.views))
-        wanted = replace(recipe.fusion_config(labels), shares=model.config.shares)  # which training found
-        trained, asked = flatten(model.config.to_dict()), flatten(wanted.to_dict())
+        trained, asked = (flatten(c.to_dict()) for c in (model.config.untrained(), recipe.fusion_config(labels)))
         for name in sorted(trained.keys() | asked.keys()):
             if trained.get(name) != asked.get(name):
                 raise RunError(

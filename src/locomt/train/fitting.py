@@ -186,7 +186,7 @@ def _fit(
     weights = {name.removeprefix("model."): value for name, value in states if name.startswith("model.")}
     check_weights(run.best, weights, model.state_dict())
     model.cpu().load_state_dict(weights)
-    model.set_shares(best.get("shares", {}))  # which older checkpoints do not have
+    model.set_answer(best.get("shares", {}), apart=best.get("apart", False))  # which older checkpoints do not have
     run.export(summary, model.save_pretrained)
     return summary
 

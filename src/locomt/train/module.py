@@ -58,7 +58,10 @@ class FusionModule(pl.LightningModule):
         self.validated: float | None = None
         self.empty = False
         self.total_steps = 0
-        self.parts = ByModality(recipe.data.target, labels, model) if len(model.config.read) > 1 else None
+        self.parts: ByModality | None = None
+        if len(model.config.read) > 1:
+            fixed = not recipe.train.view_training.changes  # else it is about what the tables do
+            self.parts = ByModality(recipe.data.target, labels, model, may_be_apart=fixed)
         self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed, standards_of(model))
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
@@ -116,18 +119,11 @@ class FusionModule(pl.LightningModule):
         if self.parts is None:
             self._score(self.model(batch.inputs, batch.lengths), batch.labels)
             return
-        apart = self.model.apart(batch.inputs, batch.lengths)
-        self.parts.add(apart.alone, batch.labels)
-        if self._weighs:
-            self.parts.weighing.add(apart.reads, batch.labels)
-        else:
-            self._score(self.model.logits(apart.reads), batch.labels)
+        self.parts.add(self.model.apart(batch.inputs, batch.lengths), batch.labels)
 
     def _score(self, logits: Tensor, labels: Tensor) -> None:
         self._loss(logits, labels, self.val_loss)
         self.scores.update(logits, labels)
-        if self.parts is not None:
-            self.parts.add_answer(logits, labels)
 
     def _count(self, split: str, batch: Batch) -> None:
         self.bad.add(split, batch.bad)
@@ -152,10 +148,8 @@ class FusionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         if self.parts is not None:
-            self.parts.measure_skills()
-            if self._weighs:
-                for logits, labels in self.parts.weigh():
-                    self._score(logits, labels)
+            for logits, labels in self.parts.answers(weighed=self._weighs):
+                self._score(logits, labels)
             self.log_dict(dict(self.parts.validated()))
         loss = self.val_loss.compute()
         if loss is None:
@@ -196,7 +190,7 @@ class FusionModule(pl.LightningModule):
         checkpoint["train_loss"] = ranks.total(self.train_loss.sums)
         if self.parts is not None:
             checkpoint["parts"] = self.parts.state()
-            checkpoint["shares"] = self.parts.shares
+            checkpoint["shares"], checkpoint["apart"] = self.parts.shares, self.parts.apart
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         first = self.global_rank == 0

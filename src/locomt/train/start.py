@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from locomt.hints import in_short
@@ -47,7 +46,7 @@ WEIGHTLESS = (
 
 def _unlike(model: FusionModel, trained: FusionModel) -> str:
     """What differs: the fields of the two models, those that concern all of it first; else the weights themselves."""
-    now, had = (flatten(replace(own.config, shares={}).to_dict()) for own in (model, trained))
+    now, had = (flatten(own.config.untrained().to_dict()) for own in (model, trained))
     same = WEIGHTLESS if "mbt" in (now["fusion"], had["fusion"]) else (*WEIGHTLESS, "fusion", "bottlenecks")
     fields = [name for name in (now | had) if name not in same and now.get(name) != had.get(name)]
     fields.sort(key=lambda name: name.startswith("modalities."))

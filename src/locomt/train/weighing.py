@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,12 +11,16 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from locomt import ranks
+from locomt.nn.model import Apart
 from locomt.nn.readout import ReadOut, weight
 from locomt.tasks import Task
 from locomt.train.few_numbers import lowest
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
+
+LEAST = 1e-4
+"""The least share, never 0: a sample may have that modality alone."""
 
 
 class Weighing:
@@ -37,50 +42,73 @@ class Weighing:
 
     @torch.no_grad()
     def add(self, reads: Mapping[str, ReadOut], labels: Shaped[Tensor, "batch *rest"]) -> None:
-        """Take in a batch."""
-        like = next(iter(reads.values())).values
-        logits, there = [], []
-        for name in self.names:
-            if name in reads:
-                logits.append(linear(reads[name].values, self.head.weight).float())
-                there.append(weight(reads[name], 1.0).float())
-            else:
-                logits.append(like.new_zeros(*like.shape[:2], self.head.out_features, dtype=torch.float32))
-                there.append(like.new_zeros(*like.shape[:2], 1, dtype=torch.float32))
-        self.batches.append((torch.stack(logits), torch.stack(there), labels))
+        """Take in a batch: what the modalities give to read all together."""
+        self._add(self._said(reads), reads, labels)
+
+    @torch.no_grad()
+    def add_apart(self, apart: Apart, labels: Shaped[Tensor, "batch *rest"]) -> None:
+        """Take in a batch: what the model answers to each modality with the others missing."""
+        said = {name: torch.zeros_like(one) for name, one in self._said(apart.reads).items()}
+        for name, answer in apart.alone.items():
+            one = (answer.logits - self.head.bias).float()
+            samples = slice(None) if answer.samples is None else answer.samples.to(one.device)
+            said[name][samples] = one if self._many else one[:, None]
+        self._add(said, apart.reads, labels)
+
+    @property
+    def _many(self) -> bool:
+        """Whether a sample has an answer at each step."""
+        return self.task.stepwise or self.task.in_time
+
+    def _said(self, reads: Mapping[str, ReadOut]) -> dict[str, Tensor]:
+        return {name: linear(read.values, self.head.weight).float() for name, read in reads.items()}
+
+    def _add(self, said: Mapping[str, Tensor], reads: Mapping[str, ReadOut], labels: Tensor) -> None:
+        there = {name: weight(read, 1.0).float() for name, read in reads.items()}
+        self.batches.append((self._stacked(said), self._stacked(there), labels))
+
+    def _stacked(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Of all modalities, 0 of those that the batch lacks."""
+        lacking = torch.zeros_like(next(iter(values.values())))
+        return torch.stack([values.get(name, lacking) for name in self.names])
 
     @torch.inference_mode(False)
-    def fit(self) -> dict[str, float]:
+    def fit(self, among: Collection[str] | None = None) -> dict[str, float]:
         """The shares of the lowest loss, whose mean is 1; all processes together. Without any sample none.
 
-        A normal prior on their logarithms, worth one sample, keeps what makes no difference at 1.
+        Where it makes no other difference how sure an answer is, that is left free: noise mixed in would else lower
+        the loss of one that is too sure. A normal prior on the logarithms, worth one sample, keeps what makes no
+        difference at 1.
+
+        Args:
+            among: those that are to count; the others do where a sample has nothing else. All, if left out.
         """
         samples = sum(self.task.count(labels) for *_, labels in self.batches)
         total = int(ranks.total(torch.tensor(float(samples), device=self.head.weight.device)))
         if not total:
             return {}
         batches = [tuple(part.clone() for part in batch) for batch in self.batches]
-        bias = self.head.bias.detach().clone()
+        bias, free = self.head.bias.detach().clone(), float(self.task.scale_free)
+        counts = torch.tensor([among is None or name in among for name in self.names], device=bias.device)
+
+        def shares(raw: Tensor) -> Tensor:
+            return len(raw) * raw.masked_fill(~counts, -math.inf).softmax(dim=0)
 
         def losses(raw: Tensor) -> Iterator[Tensor]:
             for logits, there, labels in batches:
                 if count := self.task.count(labels):
-                    yield count * self.task.loss(_mixed(logits, there, _shares(raw), bias, self.task), labels)
+                    said = (free * raw[-1]).exp() * logits
+                    answer = _mixed(said, there, shares(raw[:-1]).clamp(min=LEAST), bias, self.task)
+                    yield count * self.task.loss(answer, labels)
 
-        raw, _ = lowest(torch.zeros(len(self.names), device=bias.device), losses, total, prior=1.0)
-        found = _shares(raw).tolist()
-        # Never 0: a sample may have that modality alone.
-        return {name: max(1e-4, round(share, 4)) for name, share in zip(self.names, found, strict=True)}
+        raw, _ = lowest(torch.zeros(len(self.names) + 1, device=bias.device), losses, total, prior=1.0)
+        return {n: max(LEAST, round(s, 4)) for n, s in zip(self.names, shares(raw[:-1]).tolist(), strict=True)}
 
     def answers(self, shares: Mapping[str, float]) -> Iterator[tuple[Float[Tensor, "batch *steps outputs"], Tensor]]:
         """The logits and the labels of every batch."""
         counts = [shares.get(name, 1.0) for name in self.names]
         for logits, there, labels in self.batches:
             yield _mixed(logits, there, logits.new_tensor(counts), self.head.bias.float(), self.task), labels
-
-
-def _shares(raw: Tensor) -> Tensor:
-    return len(raw) * raw.softmax(dim=0)
 
 
 def _mixed(logits: Tensor, there: Tensor, shares: Tensor, bias: Tensor, task: Task) -> Tensor:
