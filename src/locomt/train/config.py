@@ -68,8 +68,9 @@ class TrainConfig:
             missing (in the spirit of Wang, Tran and Feiszli, CVPR 2020). So no modality stays untrained because another
             is learned by heart first. What it counts follows what the validation split says: see
             `locomt.train.by_modality.ByModality.worth`. The split also says how much each modality counts in the answer
-            (`shares` in the model's `config.json`). While it counts the fusion layers run once more for each modality
-            in training; at inference nothing is added. Without a validation split, or with 0, there are no such losses.
+            (`shares` in the model's `config.json`), and whether each is looked at with the others missing (`apart`).
+            While it counts the fusion layers run once more for each modality in training; at inference nothing is
+            added. Without a validation split, or with 0, there are no such losses.
         label_smoothing: share of the target spread evenly over all classes, in [0, 1). Not for regression.
         clip_norm: largest norm of the gradient; longer ones are scaled down. 0 turns it off.
         precision: `32` or `bf16-mixed`.
