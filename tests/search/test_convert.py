@@ -21,6 +21,7 @@ from locomt.search.search import ANEW, CHOSEN, search
 from locomt.train import Run, evaluate, load_recipe
 from locomt.train.runs import Runner
 
+pytestmark = pytest.mark.usefixtures("short_timing")
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "2")
 
 
