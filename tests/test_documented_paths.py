@@ -8,8 +8,6 @@ import csv
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forks
 from doc_pages import ROOT, command_lines, fenced
 from locomt.cli.main import main
 from locomt.data import read_manifest
@@ -47,7 +46,7 @@ def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
             if program == "hf":  # is for a machine with a network
                 continue
             if program == "python":
-                done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+                done = forks.run(*words)
                 code, out, err = done.returncode, done.stdout, done.stderr
             else:
                 assert program == "locomt", line
