@@ -22,6 +22,7 @@ from locomt.data import read_manifest
 from locomt.train.evaluation import Run
 from official_files import CLASSES, EVAL, LABELS, TRAIN, audioset_clip, audioset_csv, medvidcl_videos
 
+pytestmark = pytest.mark.usefixtures("short_timing")
 TINY = (
     "--model.dim 8 --model.heads 2 --model.depth 2 --model.fusion_layers 1 --train.epochs 1 --train.batch_size 3 "
     "--train.warmup_epochs 0 --train.accelerator cpu --train.tensorboard false --data.workers 0 "
