@@ -3,6 +3,7 @@
 import atexit
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(no_data)
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(no_gpu)
+
+
+@pytest.fixture(scope="session")
+def short_timing() -> Iterator[None]:
+    """Models are timed over no more rounds than it takes, where how fast they are is not the question."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("locomt.compare.results", "locomt.cli.cost"):
+            patch.setattr(f"{name}.SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture

@@ -8,8 +8,6 @@ import csv
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,12 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import forks
 from doc_pages import ROOT, command_lines, fenced
 from locomt.cli.main import main
 from locomt.data import read_manifest
 from locomt.train.evaluation import Run
 from official_files import CLASSES, EVAL, LABELS, TRAIN, audioset_clip, audioset_csv, medvidcl_videos
 
+pytestmark = pytest.mark.usefixtures("short_timing")
 TINY = (
     "--model.dim 8 --model.heads 2 --model.depth 2 --model.fusion_layers 1 --train.epochs 1 --train.batch_size 3 "
     "--train.warmup_epochs 0 --train.accelerator cpu --train.tensorboard false --data.workers 0 "
@@ -47,7 +47,7 @@ def follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
             if program == "hf":  # is for a machine with a network
                 continue
             if program == "python":
-                done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+                done = forks.run(*words)
                 code, out, err = done.returncode, done.stdout, done.stderr
             else:
                 assert program == "locomt", line

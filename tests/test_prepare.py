@@ -2,13 +2,13 @@
 
 import csv
 import subprocess
-import sys
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import forks
 from locomt.data import DataConfig, ManifestDataset, label_list
 from locomt.train.recipe_file import load_recipe
 
@@ -19,9 +19,7 @@ DIMS = {"text": 5, "audio": 4, "video": 3}
 
 
 def prepare(script: str, *args: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, RECIPES / f"prepare_{script}.py", *map(str, args)], capture_output=True, text=True
-    )
+    return forks.run(RECIPES / f"prepare_{script}.py", *args)
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:

@@ -6,11 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import forks
 from official_files import CLASSES, COMMENTS, EVAL, TRAIN, audioset_clip, audioset_csv, audioset_lines
 
 ROOT = Path(__file__).parents[1]
@@ -22,8 +22,7 @@ SPEC.loader.exec_module(PREPARE)
 
 
 def prepare(*args: object) -> subprocess.CompletedProcess[str]:
-    script = ROOT / "recipes" / "prepare_audioset.py"
-    return subprocess.run([sys.executable, script, *map(str, args)], capture_output=True, text=True)
+    return forks.run(ROOT / "recipes" / "prepare_audioset.py", *args)
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -3,13 +3,13 @@
 import csv
 import json
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import forks
 from locomt.data import ManifestDataset, label_list
 from locomt.train.recipe_file import load_recipe
 from official_files import medvidcl_videos
@@ -18,8 +18,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 def prepare(*args: object) -> subprocess.CompletedProcess[str]:
-    script = RECIPES / "prepare_medvidcl.py"
-    return subprocess.run([sys.executable, script, *map(str, args)], capture_output=True, text=True)
+    return forks.run(RECIPES / "prepare_medvidcl.py", *args)
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:

@@ -1,14 +1,13 @@
 """The prepare scripts and recipes on the real data sets: what comes out fits, and what can be learnt is learnt."""
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import forks
 from locomt.data import ManifestDataset, label_list
 from locomt.train.evaluation import Run, evaluate
 from locomt.train.fitting import fit
@@ -21,8 +20,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 
 def prepare(name: str, source: Path, out: Path, *options: str) -> Recipe:
     """Run the script and read the recipe of that name for what it wrote."""
-    command = [sys.executable, RECIPES / f"prepare_{name}.py", source, out, *options]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = forks.run(RECIPES / f"prepare_{name}.py", source, out, *options)
     assert done.returncode == 0, done.stderr
     return load_recipe(RECIPES / f"{name}.yaml", ["--data.manifest", str(out / "manifest.csv")])
 

@@ -33,7 +33,7 @@ class LockError(ValueError):
 
 
 @contextmanager
-def locked(folder: Path, *below: str, patience: float = PATIENCE) -> Iterator[None]:
+def locked(folder: Path, *below: str, patience: float | None = None) -> Iterator[None]:
     """Have a directory to oneself; make it where there is none, and unmake it again if it stays empty.
 
     What killed processes left half written in it is removed. A dead owner's lock is taken over: at once where it was a
@@ -43,7 +43,7 @@ def locked(folder: Path, *below: str, patience: float = PATIENCE) -> Iterator[No
     Args:
         folder: the directory.
         below: directories in it, all of which is its process's to write, but for what has an owner of its own.
-        patience: seconds to wait for another process of this machine.
+        patience: seconds to wait for another process of this machine; if None, `PATIENCE`.
 
     Raises:
         LockError: another process writes there; or, at the end, this process was silent for so long that another one
@@ -53,7 +53,7 @@ def locked(folder: Path, *below: str, patience: float = PATIENCE) -> Iterator[No
     made = _make(folder)
     lease = _lease(folder / LOCK)
     try:
-        _acquire(lease, folder, patience)
+        _acquire(lease, folder, PATIENCE if patience is None else patience)
         try:
             _sweep(folder)
             for name in below:

@@ -17,6 +17,8 @@ from locomt.compare.score_table import spread
 from locomt.lock import locked
 from locomt.train import load_recipe
 
+pytestmark = pytest.mark.usefixtures("short_timing")
+
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:

@@ -11,6 +11,8 @@ from locomt.demo.clips import ADDITIVE_LIMIT
 from locomt.demo.demo import FULL, Size, prepare
 from locomt.train.recipe_file import load_recipe
 
+pytestmark = pytest.mark.usefixtures("short_timing")
+
 TINY = Size(train=16, val=16, test=16, epochs=1, seeds=1, minutes="a second", expected="chance")
 
 

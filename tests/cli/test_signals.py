@@ -2,13 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import forks
 from feature_project import make_project
 from locomt.cli.main import main
 
@@ -37,29 +36,19 @@ def alive(process: int) -> bool:
 
 def stop(words: list[str], begun: Path, pattern: str, number: signal.Signals) -> tuple[int, list[str]]:
     """What a command says last when it gets a signal as soon as such a file is there, and its exit code."""
-    command = [sys.executable, "-m", "locomt", *words]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    ) as process:
-        try:
-            while not list(begun.glob(pattern)):
-                assert process.poll() is None, process.communicate()
-                time.sleep(0.1)
-            own = family(process.pid)
-            process.send_signal(number)
-            out, error = process.communicate(timeout=120)
-        finally:
-            process.kill()
+    with forks.start("-m", "locomt", *words) as process:
+        while not list(begun.glob(pattern)):
+            assert process.poll() is None, process.err.read_text()
+            time.sleep(0.1)
+        own = family(process.pid)
+        process.send_signal(number)
+        code = process.wait()
     deadline = time.monotonic() + 10
     while any(map(alive, own)):
         assert time.monotonic() < deadline, "a process has outlived the command"
         time.sleep(0.1)
-    assert out == ""
-    return process.returncode, error.splitlines()
+    assert process.out.read_text() == ""
+    return code, process.err.read_text().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -93,18 +82,15 @@ def test_a_run_that_is_killed_is_gone_on_with_and_never_by_two(
 ) -> None:
     recipe, run = make_project(tmp_path / "project", epochs=10_000), tmp_path / "run"
     line = ["train", str(recipe), "--run", str(run), "--resume"]
-    with subprocess.Popen([sys.executable, "-m", "locomt", *line], stderr=subprocess.DEVNULL) as process:
-        try:
-            while not (run / "checkpoints" / "best.ckpt").exists():
-                assert process.poll() is None
-                time.sleep(0.1)
-            monkeypatch.setattr("locomt.lock.PATIENCE", 0.1)
-            config = (run / "config.yaml").read_bytes()
-            assert main([*line, "--train.epochs", "3"]) == 2
-            assert f"{run} is in use: process {process.pid} on " in capsys.readouterr().err
-            assert (run / "config.yaml").read_bytes() == config
-        finally:
-            process.kill()
+    with forks.start("-m", "locomt", *line) as process:
+        while not (run / "checkpoints" / "best.ckpt").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        monkeypatch.setattr("locomt.lock.PATIENCE", 0.1)
+        config = (run / "config.yaml").read_bytes()
+        assert main([*line, "--train.epochs", "3"]) == 2
+        assert f"{run} is in use: process {process.pid} on " in capsys.readouterr().err
+        assert (run / "config.yaml").read_bytes() == config
     (run / "checkpoints" / ".last.ckpt.1.tmp").touch()
     (run / ".model.1.tmp").mkdir()
     assert (run / ".lock").exists()

@@ -12,6 +12,7 @@ from locomt.compare.compare import Comparison, compare
 from locomt.compare.report import write_report
 from locomt.train import load_recipe
 
+pytestmark = pytest.mark.usefixtures("short_timing")
 PAGE = "see docs/modalities.md, 'Which modality does the work?'; "
 
 

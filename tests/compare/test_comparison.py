@@ -17,9 +17,11 @@ from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import load_recipe
 from locomt.train.runs import SCORES, Job, Outcome, Runner
 
+pytestmark = pytest.mark.usefixtures("short_timing")
+
 
 def recipe_in(folder: Path, *overrides: str) -> Recipe:
-    return load_recipe(make_project(folder, epochs=2), overrides)
+    return load_recipe(make_project(folder, epochs=1), overrides)
 
 
 def comparison(recipe: Recipe, **changes: Any) -> Comparison:

@@ -13,6 +13,7 @@ from locomt.compare.compare import Comparison, compare
 from locomt.train import Run, load_recipe
 from locomt.train.evaluation import answers
 
+pytestmark = pytest.mark.usefixtures("short_timing")
 Said = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 

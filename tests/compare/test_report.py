@@ -13,6 +13,7 @@ from locomt.compare.compare import Comparison, compare
 from locomt.compare.report import next_commands, write_report
 from locomt.train.recipe_file import load_recipe
 
+pytestmark = pytest.mark.usefixtures("short_timing")
 NASTY = "<script>alert('&')</script>"
 
 

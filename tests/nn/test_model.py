@@ -115,7 +115,8 @@ def test_compiles_without_graph_breaks(fusion: str) -> None:
     lengths = {"audio": torch.tensor([12, 4]), "words": torch.tensor([7, 0])}
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(inputs, lengths), model(inputs, lengths))
-    torch.testing.assert_close(compiled(inputs), model(inputs))
+    with torch.no_grad():  # as it is used: a graph without a backward
+        torch.testing.assert_close(compiled(inputs), model(inputs))
 
 
 def test_exports_without_operators_of_ours() -> None:

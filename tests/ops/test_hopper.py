@@ -183,7 +183,8 @@ def build(kernel, constants, boxes, pointers):
 words = {"table": "*i32", "order": "*i32", "counter": "*i32", "lengths": "*i64", "plan": "*i32"}
 for width, shape in hopper.SHAPES.items():
     boxes = {f"{x}_desc": (1, 1, rows, width) for x, rows in (("q", 64), ("k", 128), ("v", 128))}
-    constants = {"D": width, "MET": 2} | {name.upper(): n for name, n in shape._asdict().items() if name != "tiles"}
+    constants = {"D": width, "MET": {64: 2, 128: 1}[width]}  # unrolled so many times
+    constants |= {name.upper(): n for name, n in shape._asdict().items() if name != "tiles"}
     build(hopper_forward.forward_kernel, constants, boxes, words | {"OUT": "*bf16", "LSE": "*fp32"})
 boxes = {f"{x}_desc": (1, 1, 64, 64) for x in "qkvg"} | {"s_desc": (128,)}
 build(hopper_backward.backward_kernel, {}, boxes, words | {"sums": "*fp32", "DK": "*bf16", "DV": "*bf16"})

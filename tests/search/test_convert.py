@@ -21,6 +21,7 @@ from locomt.search.search import ANEW, CHOSEN, search
 from locomt.train import Run, evaluate, load_recipe
 from locomt.train.runs import Runner
 
+pytestmark = pytest.mark.usefixtures("short_timing")
 WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", "2")
 
 
@@ -137,12 +138,15 @@ def test_what_cannot_be_converted_is_told(
     assert "expected a recipe, or a finished run to begin with" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("method", ["mass", "elastic"])
+@pytest.mark.parametrize("method", [("mass",), ("elastic", "--tables", "3")], ids=lambda method: method[0])
 def test_a_model_of_another_size_is_told_before_anything_is_trained(
-    made: tuple[Question, Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str
+    made: tuple[Question, Path, dict[str, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    method: tuple[str, ...],
 ) -> None:
     dense = made[1] / "runs" / "multiall" / "seed-0"
-    line = ["search", "--from", str(dense), "--budget", "0.9", "--method", method, "--out", str(tmp_path / "out")]
+    line = ["search", "--from", str(dense), "--budget", "0.9", "--method", *method, "--out", str(tmp_path / "out")]
     for option, value, told in (
         ("--model.heads", "4", "the model has heads 2, the recipe asks for 4"),
         ("--model.fusion_layers", "1", "the model has fusion_layers 2, the recipe asks for 1"),

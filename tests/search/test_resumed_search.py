@@ -2,8 +2,6 @@
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 from optuna.storages import InMemoryStorage
 
+import forks
 from feature_project import LABELS, make_project
 from locomt.cli.main import main
 from locomt.search.budget import Budget
@@ -134,12 +133,10 @@ def test_a_command_that_is_killed(tmp_path: Path) -> None:
     fields = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", str(EPOCHS))
     command = ["search", str(tmp_path / "project" / "clips.yaml"), *fields, "--budget", "0.9", "--method", "bayesian"]
     command += ["--tables", "4", "--one-way", "--out", str(tmp_path / "killed")]
-    python, silent = [sys.executable, "-m", "locomt"], subprocess.DEVNULL
-    with subprocess.Popen([*python, *command], stderr=silent, stdout=silent) as process:
+    with forks.start("-m", "locomt", *command) as process:
         while len(list((tmp_path / "killed" / "runs").glob("*/seed-0/metrics.csv"))) < 2:
             assert process.poll() is None
             time.sleep(0.05)
-        process.kill()
     assert main(command) == 0
     whole = search(wanted, tmp_path / "whole")
     killed = read_results(tmp_path / "killed" / "results.json")

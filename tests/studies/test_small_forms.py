@@ -26,12 +26,15 @@ ALONE = {"grounding": ("picture",), "moments": ("clip",)}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The first one tries both learning rates, the others one of them, which is half of the training."""
     root = tmp_path_factory.mktemp("studies")
     found: Made = {}
-    for name, data_sets in DATA_SETS.items():
-        out = root / name
-        assert main(["experiment", name, "--data-sets", data_sets, "--seeds", "1", "--out", str(out)]) == 0
-        found[name] = out, json.loads((out / "results.json").read_text())
+    with pytest.MonkeyPatch.context() as patch:
+        for name, data_sets in DATA_SETS.items():
+            out = root / name
+            assert main(["experiment", name, "--data-sets", data_sets, "--seeds", "1", "--out", str(out)]) == 0
+            found[name] = out, json.loads((out / "results.json").read_text())
+            patch.setattr("locomt.studies.arms.DIVISORS", (1,))
     return found
 
 

@@ -17,7 +17,12 @@ Problem = tuple[int, TokenLayout, LayerViews, torch.Tensor | None, str, int]
 
 @st.composite
 def problems(
-    draw: st.DrawFn, padded: bool | None = None, most_modalities: int = 4, sizes: Sequence[int] = range(7)
+    draw: st.DrawFn,
+    padded: bool | None = None,
+    most_modalities: int = 4,
+    sizes: Sequence[int] = range(7),
+    most_heads: int = 5,
+    most_samples: int = 3,
 ) -> Problem:
     """(batch, layout, views, lengths or None, on_missing, seed)"""
     m = draw(st.integers(1, most_modalities))
@@ -28,9 +33,9 @@ def problems(
     layout = TokenLayout(tokens, {name: draw(st.integers(1, 2)) for name in names})
     views = [View("self"), View("multi"), View("cls"), *view_set(names)[1:]]
     views += [View(f"{a}>{b}") for a in names for b in names if a != b]
-    layer = LayerViews(names, tuple(draw(st.lists(st.sampled_from(views), min_size=1, max_size=5))))
+    layer = LayerViews(names, tuple(draw(st.lists(st.sampled_from(views), min_size=1, max_size=most_heads))))
     lengths = None
-    batch = draw(st.integers(1, 3))
+    batch = draw(st.integers(1, most_samples))
     if draw(st.booleans()) if padded is None else padded:
         lengths = torch.tensor([[draw(st.integers(0, n)) for n in layout.lengths] for _ in range(batch)])
     return batch, layout, layer, lengths, draw(st.sampled_from(("zero", "self"))), draw(st.integers(0, 99))

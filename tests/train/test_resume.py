@@ -2,8 +2,6 @@
 
 import csv
 import json
-import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+import forks
 from feature_project import read_rows, write_manifest
 from locomt.data import BadSample, Batch
 from locomt.data.shards.prepare import prepare
@@ -20,7 +19,6 @@ from locomt.train import fit, load_recipe
 from locomt.train.bad import BadSampleLog, TooManyBadSamplesError
 from locomt.train.loading import CropSampler, ShareSampler
 from locomt.train.module import FusionModule
-from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunError
 from locomt.train.sampling import EpochSampler
 
@@ -75,7 +73,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, list[str]]]:
 
 @pytest.fixture
 def small(make_project: Callable[..., Path]) -> Path:
-    return make_project(batch_size=2)
+    return make_project(batch_size=2, epochs=3)
 
 
 @pytest.mark.parametrize(("source", "workers"), [("files", 0), ("shards", 2)])
@@ -144,26 +142,26 @@ def test_without_checkpoints_amid_epochs_the_epoch_is_done_again(small: Path, tm
     assert taken[: 10 - STEPS] == whole[STEPS:]
 
 
-def train_until_killed(recipe: Recipe, run: Path, step: int) -> None:
-    multiprocessing.set_start_method(None, force=True)  # of the workers: as a program has it that was not spawned
+KILLED = """
+import os, signal, sys
+from locomt.train import fit, load_recipe
 
-    def on_step(done: int, total: int) -> None:
-        if done == step:
-            os.kill(os.getpid(), signal.SIGKILL)
+def on_step(done, total):
+    if done == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    fit(recipe, run, resume=True, on_step=on_step)
+fit(load_recipe(sys.argv[1], sys.argv[4:]), sys.argv[2], resume=True, on_step=on_step)
+"""
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
 def test_sigkill_amid_workers(small: Path, tmp_path: Path) -> None:
-    recipe = load_recipe(small, [*EVERY_STEP, "--data.workers", "2"])
+    options = [*EVERY_STEP, "--data.workers", "2"]
+    recipe = load_recipe(small, options)
     fit(recipe, tmp_path / "whole")
-    process = multiprocessing.get_context("spawn").Process(
-        target=train_until_killed, args=(recipe, tmp_path / "killed", STEPS + 3)
-    )
-    process.start()
-    process.join(120)
-    assert process.exitcode == -signal.SIGKILL
+    (tmp_path / "program.py").write_text(KILLED)
+    done = forks.run(tmp_path / "program.py", small, tmp_path / "killed", STEPS + 3, *options)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     assert not (tmp_path / "killed" / "model").exists()
     fit(recipe, tmp_path / "killed", resume=True)
     assert_same_outcome(tmp_path / "killed", tmp_path / "whole")

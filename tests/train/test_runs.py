@@ -1,14 +1,11 @@
 """Many runs: which process has them, and what becomes of it."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+import forks
 from feature_project import make_project
 from locomt.train import load_recipe
 from locomt.train.runs import Job, Runner, do
@@ -45,17 +42,13 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     runs = tmp_path / "runs"
     runs.mkdir()
-    parent = subprocess.Popen([sys.executable, str(tmp_path / "script.py"), str(recipe), str(runs)])
-    try:
+    with forks.start(tmp_path / "script.py", recipe, runs) as parent:
         workers: list[int] = []
         while len(workers) < 2:
             assert parent.poll() is None
             time.sleep(0.1)
             workers = [int(path.name) for path in runs.iterdir() if path.name.isdecimal()]
         assert all(map(alive, workers))
-    finally:
-        os.kill(parent.pid, signal.SIGKILL)
-        parent.wait()
     deadline = time.monotonic() + 30
     while any(map(alive, workers)):
         assert time.monotonic() < deadline, f"one of {workers} outlived its parent"

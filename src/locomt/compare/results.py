@@ -17,6 +17,9 @@ from locomt.train.runs import Job, Outcome, device_of, torch_threads
 
 Entry = dict[str, Any]
 
+SECONDS = 1.0
+"""How long the forward passes of the models are timed, in turns."""
+
 
 def run_entry(recipe: str, name: str, seed: int, job: Job, outcome: Outcome) -> Entry:
     """The entry of a run: its test metrics, and the history row of the epoch whose weights were scored."""
@@ -55,7 +58,7 @@ def model_rows(
         model.set_answer({})  # what it costs with all its views, whether or not validation found them of use
     inputs = {key: value for model in models.values() for key, value in model.example_inputs(1).items()}
     with torch_threads(threads):
-        forward = measure(models, inputs, seconds=1.0)
+        forward = measure(models, inputs, seconds=SECONDS)
         training = measure(models, inputs, training=True, seconds=0.0)
     rows = []
     for name, run in firsts.items():

@@ -26,6 +26,8 @@ from locomt.train.recipe import Recipe
 from locomt.train.runs import Job, Outcome, device_of
 
 RESULTS = "results.json"
+DIVISORS = (1, 3)
+"""Of the learning rate of a recipe: the rates that are tried."""
 
 Document = dict[str, Any]
 
@@ -59,8 +61,7 @@ def alone(data_set: DataSet, recipe: Recipe, *, most: int | None = None) -> list
 
 def two_rates(recipe: Recipe) -> Grid:
     """The tuning that all arms get: the recipe's learning rate and a third of it."""
-    rate = recipe.train.learning_rate
-    return {"train.learning_rate": (f"{rate:.3g}", f"{rate / 3:.3g}")}
+    return {"train.learning_rate": tuple(f"{recipe.train.learning_rate / by:.3g}" for by in DIVISORS)}
 
 
 def data_set_entry(data_set: DataSet, recipe: Recipe) -> Document:
