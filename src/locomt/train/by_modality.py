@@ -13,7 +13,7 @@ from locomt import ranks
 from locomt.nn.model import Alone, Apart, FusionModel
 from locomt.tasks import Scores, Task
 from locomt.train.mean_loss import MeanLoss
-from locomt.train.skill import Skill
+from locomt.train.skill import Constants, Skill
 from locomt.train.weighing import Weighing
 
 UNDECIDED = 0.1
@@ -45,8 +45,9 @@ class ByModality(nn.Module):
         self.gradients = {name: MeanLoss() for name in self.names}
         self._mixed = Weighing(task, self.names, model.head)
         self._single = Weighing(task, self.names, model.head)
-        self._skills = {name: Skill(task, model.head) for name in self.names}
-        self._together, self._apart = Skill(task, model.head), Skill(task, model.head)
+        constants: Constants = {}
+        self._skills = {name: Skill(task, model.head, constants) for name in self.names}
+        self._together, self._apart = (Skill(task, model.head, constants) for _ in range(2))
         self.skills: dict[str, float] = {}
         self.together = 0.0
         self.shares: dict[str, float] = {}

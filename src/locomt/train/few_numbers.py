@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,20 @@ from locomt import ranks
 
 STEPS = 30
 """Of the optimiser; it has found its place in fewer."""
+
+
+def joined(batches: Iterable[tuple[Tensor, ...]], dim: Sequence[int] = (0, 0)) -> list[tuple[Tensor, ...]]:
+    """Batches whose samples have one shape put together, outside of inference mode: fewer steps for the same losses.
+
+    Args:
+        batches: of some tensors each.
+        dim: of each of these tensors, along which its samples lie.
+    """
+    alike: dict[tuple[Any, ...], list[tuple[Tensor, ...]]] = {}
+    for batch in batches:
+        shape = tuple((*part.shape[:d], *part.shape[d + 1 :]) for part, d in zip(batch, dim, strict=True))
+        alike.setdefault(shape, []).append(batch)
+    return [tuple(map(torch.cat, zip(*group, strict=True), dim)) for group in alike.values()]
 
 
 def lowest(

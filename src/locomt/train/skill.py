@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from locomt import ranks
 from locomt.tasks import Task
-from locomt.train.few_numbers import lowest
+from locomt.train.few_numbers import joined, lowest
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
+
+Constants = dict[tuple[float, ...], tuple[Tensor, float]]
 
 CHANCE = 4.0
 """Samples' worth of loss that an answer of noise may gain by the number that is fitted to it."""
@@ -30,10 +32,12 @@ class Skill:
     Args:
         task: whose loss it is.
         head: of the model that answers.
+        constants: what is known of the best constants: by what the labels are, the numbers and their loss.
     """
 
-    def __init__(self, task: Task, head: nn.Linear) -> None:
+    def __init__(self, task: Task, head: nn.Linear, constants: Constants | None = None) -> None:
         self.task, self.head = task, head
+        self.constants: Constants = {} if constants is None else constants
         self.batches: list[tuple[Tensor, Tensor]] = []
 
     def add(self, logits: Float[Tensor, "batch *steps outputs"], labels: Shaped[Tensor, "batch *rest"]) -> None:
@@ -44,15 +48,18 @@ class Skill:
     @torch.inference_mode(False)
     def measure(self) -> float:
         """From 0, nothing, to 1, all; of all processes, each of which has to call it. The split is forgotten."""
-        batches = [(logits.clone(), labels.clone()) for logits, labels in self.batches]
+        batches = joined(self.batches)
         self.batches.clear()
         outputs = self.head.out_features
-        sums = torch.zeros(4, outputs, dtype=torch.float64, device=self.head.weight.device)
+        sums = torch.zeros(6, outputs, dtype=torch.float64, device=self.head.weight.device)
         for logits, labels in batches:
-            rows = logits.double().flatten(0, -2)
-            counts = (torch.full_like(rows[0], count) for count in (self.task.count(labels), len(rows)))
+            rows, known = logits.double().flatten(0, -2), labels.double().nan_to_num()
+            told = (self.task.count(labels), len(rows), known.sum(), known.square().sum())
+            counts = (torch.full_like(rows[0], float(number)) for number in told)
             sums += torch.stack([*counts, rows.sum(dim=0), rows.square().sum(dim=0)])
-        samples, rows, mean, square = ranks.total(sums)
+        sums = ranks.total(sums)
+        key = tuple(sums[:4, 0].tolist())
+        samples, rows, *_, mean, square = sums
         mean, total = mean / rows, int(samples[0])
         spread = (square / rows - mean.square()).clamp(min=0).mean().sqrt().float()
         if not total or not spread > 0:
@@ -64,7 +71,9 @@ class Skill:
                 answer = constant + times * (logits - mean.float()) / spread
                 yield self.task.count(labels) * self.task.loss(answer, labels)
 
-        constant, blind = lowest(torch.zeros(outputs, device=mean.device), losses, total)
+        if key not in self.constants:  # the split is the same in every epoch, and mostly of every modality
+            self.constants[key] = lowest(torch.zeros(outputs, device=mean.device), losses, total)
+        constant, blind = self.constants[key]
         numbers, loss = lowest(torch.cat([constant, constant.new_zeros(1)]), losses, total)
         if not blind > 0 or numbers[-1] <= 0:  # an answer that is right the other way round tells nothing
             return 0.0

@@ -14,7 +14,7 @@ from locomt import ranks
 from locomt.nn.model import Apart
 from locomt.nn.readout import ReadOut, weight
 from locomt.tasks import Task
-from locomt.train.few_numbers import lowest
+from locomt.train.few_numbers import joined, lowest
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
@@ -87,7 +87,7 @@ class Weighing:
         total = int(ranks.total(torch.tensor(float(samples), device=self.head.weight.device)))
         if not total:
             return {}
-        batches = [tuple(part.clone() for part in batch) for batch in self.batches]
+        batches = joined(self.batches, (1, 1, 0))
         bias, free = self.head.bias.detach().clone(), float(self.task.scale_free)
         counts = torch.tensor([among is None or name in among for name in self.names], device=bias.device)
 
