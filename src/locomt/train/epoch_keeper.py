@@ -56,7 +56,7 @@ class EpochKeeper(Checkpoint):
     metric is undefined is not the best; where it is so in all of them, as of a split without positives, the lowest
     validation loss decides. Without a validation split it is the last epoch. While views are being learned no epoch
     counts: its weights fit no table yet. All that is remembered are the rows, which travel in the checkpoint: a resumed
-    run has its whole history.
+    run has its whole history. Where `train.patience` epochs have passed since the best one, training ends.
 
     Args:
         run: where to write.
@@ -77,7 +77,7 @@ class EpochKeeper(Checkpoint):
         self.begun: dict[str, Any] = {"seconds": 0.0, "bad": [], "missing": {}}
         self.monitor = f"val_{recipe.monitor}"
         self.sign = 1 if recipe.monitor_mode == "max" else -1
-        self.passed = recipe.searching_epochs
+        self.passed, self.patience = recipe.searching_epochs, recipe.train.patience
         self.rows: list[Row] = []
 
     @property
@@ -102,7 +102,14 @@ class EpochKeeper(Checkpoint):
 
         return "val_loss" if known("val_loss") and not known(self.monitor) else self.monitor
 
+    @property
+    def patient(self) -> bool:
+        """Whether the best epoch is among the last `train.patience`, or there is none yet."""
+        last = self.rows[-self.patience :]  # with a patience of 0 these are all
+        return (best := self.best) is None or any(row is best for row in last)
+
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        trainer.should_stop = not self.patient  # where it was interrupted between its last epoch and its end
         self.saved = time.monotonic()
         self.started = self.saved - self.begun["seconds"]  # an epoch that is gone on with is not started anew
         self.bad.begin(self.begun["bad"], self.begun.get("missing"))  # which older checkpoints do not have
@@ -143,6 +150,7 @@ class EpochKeeper(Checkpoint):
         if self.best is row:
             trainer.save_checkpoint(self.run.best, weights_only=True)
         self._save(trainer, 0.0)
+        trainer.should_stop = not self.patient
         if self.on_epoch:
             self.on_epoch(row)
 

@@ -84,8 +84,9 @@ def fit(
         The row of the epoch that was exported to `model/` (the best, or the last where there is no validation
         split), `skipped` (samples that could not be read so far) in it, and the name `monitor` of what it is judged by:
         `val_loss` where what the recipe monitors is undefined in every epoch. Where samples went without a modality
-        because their files lack it and the recipe says so, `missing` maps it to their number. Where training ended with
-        a loss beyond all reason, `diverged` says so in a line.
+        because their files lack it and the recipe says so, `missing` maps it to their number. Where
+        `train.patience` ended training before `train.epochs`, `stopped` is the last epoch. Where training ended with a
+        loss beyond all reason, `diverged` says so in a line.
 
     Raises:
         ValueError: the recipe, the manifest or the run directory cannot serve, another process writes in the
@@ -176,6 +177,8 @@ def _fit(
     summary: dict[str, Any] = {"monitor": keeper.judge, **keeper.best}
     if bad.missing:
         summary["missing"] = bad.missing
+    if (last := len(keeper.rows)) < recipe.train.epochs:
+        summary["stopped"] = last
     blind = {"train": blind_loss(splits.train, len(labels)), "val": blind_loss(splits.val, len(labels))}
     if line := divergence((keeper.best, keeper.rows[-1]), blind, recipe.train.learning_rate):
         summary["diverged"] = line
