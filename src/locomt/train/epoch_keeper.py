@@ -47,9 +47,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class EpochKeeper(Checkpoint):
     """After every epoch: a row in `metrics.csv`, `last.ckpt`, and `best.ckpt` where the epoch is the best so far.
 
-    Amid an epoch: `last.ckpt` every `train.checkpoint_minutes`. A checkpoint also has what the row of an epoch that was
-    begun is made of: the seconds spent, and the samples met so far that are bad or lack a modality (the sums of the
-    loss are the module's, the place in the order is the data module's).
+    Amid an epoch: `last.ckpt` every `train.checkpoint_minutes`, after a step. A checkpoint also has what the row of an
+    epoch that was begun is made of: the seconds spent, and the samples met so far that are bad or lack a modality (the
+    sums of the loss are the module's, the place in the order is the data module's).
 
     The best epoch has the best monitored metric, among equals the lowest validation loss (on a small split accuracy
     reaches its top long before the model does), and among equals of these it is the earliest. An epoch in which the
@@ -73,7 +73,7 @@ class EpochKeeper(Checkpoint):
         on_epoch: Callable[[Mapping[str, float | None]], None] | None = None,
     ) -> None:
         self.run, self.bad, self.on_epoch = run, bad, on_epoch
-        self.interval = 60 * recipe.train.checkpoint_minutes
+        self.interval, self.batches = 60 * recipe.train.checkpoint_minutes, recipe.train.accumulate
         self.begun: dict[str, Any] = {"seconds": 0.0, "bad": [], "missing": {}}
         self.monitor = f"val_{recipe.monitor}"
         self.sign = 1 if recipe.monitor_mode == "max" else -1
@@ -117,8 +117,12 @@ class EpochKeeper(Checkpoint):
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.started = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
         if not self.interval or trainer.is_last_batch:  # whose epoch ends with a checkpoint
+            return
+        if (index + 1) % self.batches:  # a checkpoint holds no gradients
             return
         due = time.monotonic() - self.saved >= self.interval
         if trainer.strategy.reduce_boolean_decision(due, all=False):  # the clocks of processes differ

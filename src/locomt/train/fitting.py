@@ -160,6 +160,7 @@ def _fit(
             strategy=_strategy(recipe.train.devices),
             precision="bf16-mixed" if recipe.train.precision == "bf16-mixed" else "32-true",
             max_epochs=recipe.train.epochs,
+            accumulate_grad_batches=recipe.train.accumulate,
             gradient_clip_val=recipe.train.clip_norm or None,
             callbacks=[keeper, _Steps(on_step)] if on_step else [keeper],
             logger=_tensorboard(run) if recipe.train.tensorboard else False,
@@ -240,10 +241,12 @@ class _Steps(pl.Callback):
         self.report = report
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.total = int(trainer.estimated_stepping_batches)
+        self.done, self.total = trainer.global_step, int(trainer.estimated_stepping_batches)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.report(trainer.global_step, self.total)
+        if trainer.global_step > self.done:  # a step may take several batches
+            self.done = trainer.global_step
+            self.report(self.done, self.total)
 
 
 @contextmanager
