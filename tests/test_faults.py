@@ -135,7 +135,7 @@ def test_a_worker_that_is_killed(
         code, out, err = locomt("train", recipe, "--run", "run", "--data.workers", "1")
     assert (code, out, len(err)) == (1, "", 2)  # the classes before it
     assert err[1].startswith("locomt train: a worker process ")
-    assert "(training with 5 samples a step is estimated to need " in err[1]
+    assert "(training with 5 samples at once is estimated to need " in err[1]
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert locomt("train", recipe, "--run", "run", "--resume")[0] == 0
 
@@ -183,5 +183,7 @@ def test_memory_that_runs_out_is_told_with_the_need(
     with pytest.raises(faults.MachineError) as error:
         fit(load_recipe(recipe), tmp_path / "run")
     line = str(error.value)
-    assert line.startswith("memory ran out asking for 1,073,741,824.0 GiB (training with 5 samples a step is estimated")
+    assert line.startswith(
+        "memory ran out asking for 1,073,741,824.0 GiB (training with 5 samples at once is estimated"
+    )
     assert line.endswith("resuming goes on after the last checkpoint")

@@ -125,6 +125,16 @@ def test_a_diverged_run_exits_with_3(locomt: Command, recipe: Path) -> None:
         assert "val_loss" in out
 
 
+def test_a_run_that_stops_early_says_so_and_has_finished(locomt: Command, recipe: Path) -> None:
+    options = ["--train.epochs", "9", "--train.learning_rate", "1e-20", "--train.patience", "1"]
+    code, out, err = locomt("train", recipe, *options)
+    line = "stopped after epoch 2 of 9: an epoch was no better than epoch 1"
+    assert (code, err.splitlines()[-1]) == (0, line)
+    assert "stopped" not in out  # a table of metrics
+    code, _, err = locomt("train", recipe, *options, "--resume")
+    assert (code, err) == (0, f"runs/clips has finished: nothing to resume\n{line}\n")
+
+
 def test_modalities_alone_are_beside_the_whole(locomt: Command, recipe: Path) -> None:
     code, out, err = locomt("train", recipe, "--run", "run", "--train.epochs", "2", "--train.unimodal_loss", "1")
     assert code == 0

@@ -62,7 +62,7 @@ def test_what_does_not_fit_is_said_before_training(
     monkeypatch.setattr(memory, "free_memory", lambda: 2**16)
     fit(one, tmp_path / "does_not")  # said, not refused
     (record,) = caplog.records
-    assert record.getMessage().startswith("training with 5 samples a step is estimated to need ")
+    assert record.getMessage().startswith("training with 5 samples at once is estimated to need ")
     assert record.getMessage().endswith(
         "this machine has 0.1 MiB free: it may run out; a smaller train.batch_size or model takes less"
     )

@@ -29,6 +29,10 @@ OPTIONS = ["--train.epochs", "2", "--train.checkpoint_minutes", "1e-9", "--data.
 ONE_BY_ONE = [*OPTIONS, *STILL, "--train.batch_size", "1", "--train.weight_decay", "0.1"]
 
 
+SMALL = [*OPTIONS, *STILL, "--train.batch_size", "1", "--train.accumulate", "5", "--train.weight_decay", "0.1"]
+LARGE = [*OPTIONS, *STILL, "--train.batch_size", "5", "--train.weight_decay", "0.1"]
+
+
 class PowerCut(BaseException):
     """Stands for whatever ends a process."""
 
@@ -91,6 +95,7 @@ def work(root: Path) -> None:
     rest = list(taken)
     fit(load_recipe(root / "clips.yaml", [*OPTIONS, *STILL, "--train.devices", "2"]), root / "still")
     fit(load_recipe(root / "clips.yaml", [*ONE_BY_ONE, "--train.devices", "2"]), root / "one")
+    fit(load_recipe(root / "clips.yaml", [*SMALL, "--train.devices", "2"]), root / "small")
     answer = {"whole": whole, "rest": rest, "told": len(told), "scores": score(int(place), 2)}
     (root / f"{place}.json").write_text(json.dumps(answer))
     torch.distributed.barrier()  # the first process, which is waited for, ends last
@@ -147,6 +152,18 @@ def test_a_batch_without_a_readable_sample_is_skipped_as_with_one_process(root: 
     for name, tensor in weights[0].items():
         torch.testing.assert_close(weights[1][name], tensor, rtol=1e-4, atol=1e-6)
     assert [row["skipped"] for row in history(root / "one")] == [1, 1]
+
+
+def test_batches_of_one_step_come_to_what_one_process_and_batch_come_to(root: Path) -> None:
+    """Of a batch's one sample some processes have none, and of a step's last batch no process may have a sound."""
+    from locomt.train import fit
+
+    fit(load_recipe(root / "clips.yaml", LARGE), root / "large")
+    weights = [load_file(root / name / "model" / "model.safetensors") for name in ("large", "small")]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-4, atol=1e-6)
+    for large, small in zip(history(root / "large"), history(root / "small"), strict=True):
+        assert small == pytest.approx(large, rel=1e-4)
 
 
 def test_scores_are_those_of_all_processes(root: Path) -> None:

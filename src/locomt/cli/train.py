@@ -78,6 +78,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         say(f"{summary['skipped']} samples could not be read and were skipped, see {directory.bad_samples}")
     for name, count in summary.get("missing", {}).items():
         say(f"{count} {'sample' if count == 1 else 'samples'} went without {name}: their files lack it")
+    if "stopped" in summary:
+        patience = "an epoch was" if recipe.train.patience == 1 else f"{recipe.train.patience} epochs were"
+        say(f"stopped after epoch {summary['stopped']} of {epochs}: {patience} no better than epoch {summary['epoch']}")
     if summary["monitor"] != f"val_{recipe.monitor}":
         say(f"val_{recipe.monitor} was undefined in every epoch: the epoch with the lowest val_loss was taken")
     if code:
@@ -109,7 +112,7 @@ def describe(row: Mapping[str, float | None], epochs: int, monitor: str) -> str:
 
 def tabulate(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The best epoch's row as a table, a column for each modality alone: the heads of its columns, and its rows."""
-    left_out = ("learning_rate", "step", "seconds", "diverged", "missing", "apart")
+    left_out = ("learning_rate", "step", "seconds", "diverged", "missing", "apart", "stopped")
     cells = {tuple(name.split("/", 1)): _number(value) for name, value in summary.items() if name not in left_out}
     parts = dict.fromkeys(part for _, *rest in cells for part in rest)
     rows = [

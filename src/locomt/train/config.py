@@ -19,7 +19,7 @@ OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("32", "bf16-mixed")
 SAMPLINGS = ("shuffled", "balanced")
 TABLES = ("self", "cross", "random")
-MOST = {"epochs": 10**6, "batch_size": 2**20, "devices": 1024}
+MOST = {"epochs": 10**6, "patience": 10**6, "batch_size": 2**20, "accumulate": 2**20, "devices": 1024}
 """What a slip of the key may not ask for."""
 HIGHEST = 1e30
 """Of rates, norms and decays: what is far beyond use, and still a number where weights are kept in float32."""
@@ -44,7 +44,12 @@ class TrainConfig:
         epochs: passes over the training split.
         epoch_samples: how many training samples an epoch takes, at random; all where left out or where there are not
             so many. For large data: validation and the best weights come once an epoch.
-        batch_size: samples a step.
+        patience: stop where so many epochs in a row were none better than the best before them; 0 never stops. Which is
+            the best is told as for the weights that are kept, see `monitor`. The schedule stays that of all `epochs`.
+        batch_size: samples a step, or of each of its batches where `accumulate` is above 1.
+        accumulate: batches a step, one after the other: the gradient is that of one batch of so many times the samples,
+            up to rounding, in the memory of one. An epoch's last step has the batches that are left. What is drawn
+            (augmentation, dropout, stochastic depth, views) is drawn for each batch.
         optimizer: `sgd` (with momentum) or `adamw`.
         learning_rate: the peak rate, reached after the warm-up.
         learning_rates: peak rates of parts of the model that have one of their own: a modality (its embedding and
@@ -92,7 +97,9 @@ class TrainConfig:
 
     epochs: int = 20
     epoch_samples: int | None = None
+    patience: int = 0
     batch_size: int = 64
+    accumulate: int = 1
     optimizer: str = "sgd"
     learning_rate: float = 0.1
     learning_rates: dict[str, float] = field(default_factory=dict)
@@ -147,9 +154,9 @@ class TrainConfig:
             bool(self.elastic_tables) and set(self.elastic_tables) <= set(TABLES),
             f"train.elastic_tables: expected one or more of {', '.join(TABLES)}, got {list(self.elastic_tables)}",
         )
-        for name in ("epochs", "epoch_samples", "batch_size", "devices"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, f"train.{name}: expected 1 or more, got {value}")
+        for name in ("epochs", "epoch_samples", "patience", "batch_size", "accumulate", "devices"):
+            value, least = getattr(self, name), 0 if name == "patience" else 1
+            require(value is None or value >= least, f"train.{name}: expected {least} or more, got {value}")
             most = MOST.get(name, LARGEST)
             require(value is None or value <= most, f"train.{name}: expected at most {most:,}, got {value or 0:,}")
         from_zero = ("weight_decay", "warmup_epochs", "unimodal_loss", "clip_norm", "checkpoint_minutes")

@@ -21,7 +21,7 @@ class SplitsModule(pl.LightningDataModule):
     """Opens both splits when made, so that what is wrong with a manifest shows before a model is built.
 
     Raises:
-        ValueError: the manifest cannot serve or has no training samples.
+        ValueError: the manifest cannot serve or has no training samples, or no validation samples that are needed.
     """
 
     def __init__(self, recipe: Recipe, labels: Sequence[str]) -> None:
@@ -29,15 +29,21 @@ class SplitsModule(pl.LightningDataModule):
         self.recipe = recipe
         data = recipe.data
         self.train = ManifestDataset(data, data.train_split, labels)
-        if not len(self.train):
-            there = others_there(data.train_split, (row.split for row in read_manifest(data.manifest, data.columns)))
-            raise ValueError(f"{data.manifest}: no row has split {data.train_split!r} (data.train_split); {there}")
         self.val = ManifestDataset(data, data.val_split, labels)
+        if not len(self.train):
+            raise ValueError(self._none(data.train_split, "data.train_split"))
+        if recipe.train.patience and not len(self.val):
+            raise ValueError(self._none(data.val_split, "data.val_split, which train.patience goes by"))
         augment = recipe.train.augment
         self.changed = ChangedSound(self.train, augment, recipe.train.seed) if augment.changes_sound else None
         balanced = recipe.train.sampling == "balanced"
         self.weights = balancing_weights(self.train, labels) if balanced else None
         self.start = (0, 0)
+
+    def _none(self, split: str, field: str) -> str:
+        data = self.recipe.data
+        there = others_there(split, (row.split for row in read_manifest(data.manifest, data.columns)))
+        return f"{data.manifest}: no row has split {split!r} ({field}); {there}"
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -47,16 +47,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 class EpochKeeper(Checkpoint):
     """After every epoch: a row in `metrics.csv`, `last.ckpt`, and `best.ckpt` where the epoch is the best so far.
 
-    Amid an epoch: `last.ckpt` every `train.checkpoint_minutes`. A checkpoint also has what the row of an epoch that was
-    begun is made of: the seconds spent, and the samples met so far that are bad or lack a modality (the sums of the
-    loss are the module's, the place in the order is the data module's).
+    Amid an epoch: `last.ckpt` every `train.checkpoint_minutes`, after a step. A checkpoint also has what the row of an
+    epoch that was begun is made of: the seconds spent, and the samples met so far that are bad or lack a modality (the
+    sums of the loss are the module's, the place in the order is the data module's).
 
     The best epoch has the best monitored metric, among equals the lowest validation loss (on a small split accuracy
     reaches its top long before the model does), and among equals of these it is the earliest. An epoch in which the
     metric is undefined is not the best; where it is so in all of them, as of a split without positives, the lowest
     validation loss decides. Without a validation split it is the last epoch. While views are being learned no epoch
     counts: its weights fit no table yet. All that is remembered are the rows, which travel in the checkpoint: a resumed
-    run has its whole history.
+    run has its whole history. Where `train.patience` epochs have passed since the best one, training ends.
 
     Args:
         run: where to write.
@@ -73,11 +73,11 @@ class EpochKeeper(Checkpoint):
         on_epoch: Callable[[Mapping[str, float | None]], None] | None = None,
     ) -> None:
         self.run, self.bad, self.on_epoch = run, bad, on_epoch
-        self.interval = 60 * recipe.train.checkpoint_minutes
+        self.interval, self.batches = 60 * recipe.train.checkpoint_minutes, recipe.train.accumulate
         self.begun: dict[str, Any] = {"seconds": 0.0, "bad": [], "missing": {}}
         self.monitor = f"val_{recipe.monitor}"
         self.sign = 1 if recipe.monitor_mode == "max" else -1
-        self.passed = recipe.searching_epochs
+        self.passed, self.patience = recipe.searching_epochs, recipe.train.patience
         self.rows: list[Row] = []
 
     @property
@@ -102,7 +102,14 @@ class EpochKeeper(Checkpoint):
 
         return "val_loss" if known("val_loss") and not known(self.monitor) else self.monitor
 
+    @property
+    def patient(self) -> bool:
+        """Whether the best epoch is among the last `train.patience`, or there is none yet."""
+        last = self.rows[-self.patience :]  # with a patience of 0 these are all
+        return (best := self.best) is None or any(row is best for row in last)
+
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        trainer.should_stop = not self.patient  # where it was interrupted between its last epoch and its end
         self.saved = time.monotonic()
         self.started = self.saved - self.begun["seconds"]  # an epoch that is gone on with is not started anew
         self.bad.begin(self.begun["bad"], self.begun.get("missing"))  # which older checkpoints do not have
@@ -110,8 +117,12 @@ class EpochKeeper(Checkpoint):
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.started = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
         if not self.interval or trainer.is_last_batch:  # whose epoch ends with a checkpoint
+            return
+        if (index + 1) % self.batches:  # a checkpoint holds no gradients
             return
         due = time.monotonic() - self.saved >= self.interval
         if trainer.strategy.reduce_boolean_decision(due, all=False):  # the clocks of processes differ
@@ -143,6 +154,7 @@ class EpochKeeper(Checkpoint):
         if self.best is row:
             trainer.save_checkpoint(self.run.best, weights_only=True)
         self._save(trainer, 0.0)
+        trainer.should_stop = not self.patient
         if self.on_epoch:
             self.on_epoch(row)
 

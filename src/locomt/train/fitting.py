@@ -84,8 +84,9 @@ def fit(
         The row of the epoch that was exported to `model/` (the best, or the last where there is no validation
         split), `skipped` (samples that could not be read so far) in it, and the name `monitor` of what it is judged by:
         `val_loss` where what the recipe monitors is undefined in every epoch. Where samples went without a modality
-        because their files lack it and the recipe says so, `missing` maps it to their number. Where training ended with
-        a loss beyond all reason, `diverged` says so in a line.
+        because their files lack it and the recipe says so, `missing` maps it to their number. Where
+        `train.patience` ended training before `train.epochs`, `stopped` is the last epoch. Where training ended with a
+        loss beyond all reason, `diverged` says so in a line.
 
     Raises:
         ValueError: the recipe, the manifest or the run directory cannot serve, another process writes in the
@@ -159,6 +160,7 @@ def _fit(
             strategy=_strategy(recipe.train.devices),
             precision="bf16-mixed" if recipe.train.precision == "bf16-mixed" else "32-true",
             max_epochs=recipe.train.epochs,
+            accumulate_grad_batches=recipe.train.accumulate,
             gradient_clip_val=recipe.train.clip_norm or None,
             callbacks=[keeper, _Steps(on_step)] if on_step else [keeper],
             logger=_tensorboard(run) if recipe.train.tensorboard else False,
@@ -176,6 +178,8 @@ def _fit(
     summary: dict[str, Any] = {"monitor": keeper.judge, **keeper.best}
     if bad.missing:
         summary["missing"] = bad.missing
+    if (last := len(keeper.rows)) < recipe.train.epochs:
+        summary["stopped"] = last
     blind = {"train": blind_loss(splits.train, len(labels)), "val": blind_loss(splits.val, len(labels))}
     if line := divergence((keeper.best, keeper.rows[-1]), blind, recipe.train.learning_rate):
         summary["diverged"] = line
@@ -237,10 +241,12 @@ class _Steps(pl.Callback):
         self.report = report
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.total = int(trainer.estimated_stepping_batches)
+        self.done, self.total = trainer.global_step, int(trainer.estimated_stepping_batches)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.report(trainer.global_step, self.total)
+        if trainer.global_step > self.done:  # a step may take several batches
+            self.done = trainer.global_step
+            self.report(self.done, self.total)
 
 
 @contextmanager

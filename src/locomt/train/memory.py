@@ -23,7 +23,7 @@ class Need:
     """Bytes of a training step on each device, what kernels need while they run left out.
 
     Attributes:
-        samples: of a batch that a device has.
+        samples: of a batch that a device has at once.
         weights: the parameters and, under autocast, their copies.
         optimizer: the gradients of what is trained, and the optimiser's state.
         activations: what autograd holds when the forward pass has ended.
@@ -41,7 +41,7 @@ class Need:
     def __str__(self) -> str:
         parts = f"weights {gib(self.weights)}, gradients and optimiser {gib(self.optimizer)}"
         return (
-            f"training with {self.samples} samples a step is estimated to need {gib(self.total)}: {parts}, "
+            f"training with {self.samples} samples at once is estimated to need {gib(self.total)}: {parts}, "
             f"activations {gib(self.activations)}"
         )
 

@@ -47,7 +47,11 @@ def seed_all(seed: int, *part: int) -> None:
 class FusionModule(pl.LightningModule):
     """Trains a `FusionModel` as a recipe says. Logs `train_loss`, `val_loss` and `val_<metric>` every epoch.
 
-    With several processes a step's loss is the mean over the samples of all their shares, as it is with one.
+    A step's loss is the mean over all of its samples, in the shares of several processes and the batches of
+    `train.accumulate` as in one batch.
+
+    Attributes:
+        taken: how many samples each batch of the step has so far, in all processes; batches without any are left out.
     """
 
     def __init__(self, recipe: Recipe, model: FusionModel, labels: Sequence[str], bad: BadSampleLog) -> None:
@@ -56,7 +60,7 @@ class FusionModule(pl.LightningModule):
         self.scores = recipe.data.target.scores(labels)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.validated: float | None = None
-        self.empty = False
+        self.taken: list[int] = []
         self.total_steps = 0
         self.parts: ByModality | None = None
         if len(model.config.read) > 1:
@@ -71,8 +75,7 @@ class FusionModule(pl.LightningModule):
         self._count(self.recipe.data.train_split, batch)
         batch = self.augment(batch, self.current_epoch, index, self.global_rank)
         weight = self._weight(batch)
-        self.empty = weight is None  # not one of the samples could be read
-        if weight is None and not ranks.in_use():
+        if weight is None and not ranks.in_use():  # not one of the samples could be read
             return None
         if not batch.ids:  # others may have some: this process takes part in their step
             # By a parameter that every sample uses: those of a modality that the others lack are to be left alone.
@@ -81,9 +84,14 @@ class FusionModule(pl.LightningModule):
         return weight * self._train_loss(batch, index)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.empty:  # as with one process: no step, not one of momentum or weight decay either
+        taken, self.taken = self.taken, []
+        if not taken:  # as with one process: no step, not one of momentum or weight decay either
             self.zero_grad(set_to_none=True)
-        elif self.parts is not None:
+            return
+        if len(taken) > 1:
+            gradients = [p.grad for p in self.parameters() if p.grad is not None]
+            torch._foreach_mul_(gradients, taken[0] / sum(taken))
+        if self.parts is not None:
             self.parts.measure_gradients(self.model)
 
     def _train_loss(self, batch: Batch, index: int) -> Tensor:
@@ -136,15 +144,21 @@ class FusionModule(pl.LightningModule):
         return loss
 
     def _weight(self, batch: Batch) -> float | None:
-        """What to multiply this process's mean by, of which the mean over all processes is taken; None of no samples.
+        """What to multiply this process's mean by, of which the mean over all processes and batches of the step is
+        taken; None of no samples.
 
-        Shares of a batch differ in size where it cannot be divided, or where samples are bad.
+        Shares of a batch differ in size where it cannot be divided, and batches where an epoch ends or samples are bad.
+        How many samples the step will have is not known before its last batch is read: all batches are weighed by the
+        first one's, and the gradient is put right before the step.
         """
-        if not ranks.in_use():
-            return 1.0 if batch.ids else None
-        own = self.recipe.data.target.count(batch.labels)
-        everywhere = int(ranks.total(torch.tensor(own, device=self.device)))
-        return own * self.trainer.world_size / everywhere if everywhere else None
+        batches = self.recipe.train.accumulate
+        sole = batches == 1 and not ranks.in_use()  # nothing to weigh against, which a GPU need not be waited for
+        own = len(batch.ids) if sole else self.recipe.data.target.count(batch.labels)
+        everywhere = int(ranks.total(torch.tensor(own, device=self.device))) if ranks.in_use() else own
+        if not everywhere:
+            return None
+        self.taken.append(everywhere)
+        return batches * own * self.trainer.world_size / self.taken[0]
 
     def on_validation_epoch_end(self) -> None:
         if self.parts is not None:
