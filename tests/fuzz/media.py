@@ -18,6 +18,7 @@ from fuzz.target import Target, check_items, one_in
 from locomt.data import DataConfig, FileDataset, ManifestDataset, MediaError, probe
 from locomt.data.guess import guess_modalities
 from locomt.data.manifest import read_manifest
+from locomt.data.shards.samples import reading
 from locomt.data.shards.storage import Storage
 from locomt.data.shards.writer import write_shard
 from media_clips import add_audio, add_video, pictures, tone, write_video
@@ -119,9 +120,8 @@ def read_media(folder: Path) -> str | None:
     reason = check_items(FileDataset(config, files), range(len(files)), config)
     if one_in(4, folder):
         rows = read_manifest(config.manifest, config.columns)
-        write_shard(
-            folder / "x.tar", [(str(n), row) for n, row in enumerate(rows)], config, Storage(fps=0), lambda: None
-        )
+        with reading(config, Storage(fps=0), 0) as read:
+            write_shard(folder / "x.tar", [(str(n), row) for n, row in enumerate(rows)], read(rows), lambda: None)
         with suppress(ValueError):
             guess_modalities(folder / "m.csv")
     return reason

@@ -1,4 +1,4 @@
-"""Preparing data: a manifest to a folder of shards, by several processes, resumable wherever it was stopped.
+"""Preparing data: a manifest to a folder of shards, read by several processes, resumable wherever it was stopped.
 
 What goes into which shard is settled before the first one is written, from the manifest and a seed alone. A shard is
 written beside its place and renamed into it, then a note of what it holds is put into `journal/`; a shard with a note
@@ -9,12 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from locomt.data.config import DataConfig
 from locomt.data.labels import label_list
@@ -22,14 +19,12 @@ from locomt.data.manifest import is_shards, read_manifest
 from locomt.data.row import Row
 from locomt.data.shards.index import INDEX, SAMPLES, VERSION, stored_fields
 from locomt.data.shards.plan import PlannedShard, PrepareError, begin, begun_in, lay_out
+from locomt.data.shards.samples import reading
 from locomt.data.shards.storage import Storage
 from locomt.data.shards.tar import sha256
 from locomt.data.shards.writer import LONGEST_NAME, write_shard
-from locomt.faults import MachineError
 from locomt.files import replacing, to_json, write_text
 from locomt.nn.config import ConfigError
-from locomt.processes import forked_from
-from locomt.processes import workers as worker_pool
 from locomt.tasks import LabelError
 from locomt.tasks.class_names import places_of
 
@@ -105,15 +100,10 @@ def _has_failed(note: dict[str, Any], config: DataConfig) -> bool:
     )
 
 
-def _write(job: PlannedShard, config: DataConfig, storage: Storage, tell: Callable[[], None]) -> None:
-    job.note.unlink(missing_ok=True)  # of a shard that is written again, before the shard is another
-    note = write_shard(job.tar, job.rows, config, storage, tell)
-    write_text(job.note, to_json(note) + "\n")
-
-
 def _write_all(
     jobs: Sequence[PlannedShard], config: DataConfig, storage: Storage, workers: int, tell: Callable[[int], None]
 ) -> None:
+    rows = [row for job in jobs for _, row in job.rows]
     done = 0
 
     def count() -> None:
@@ -122,46 +112,12 @@ def _write_all(
         tell(done)
 
     tell(0)
-    if not workers:
+    with reading(config, storage, min(workers, len(rows))) as read:
+        samples = read(rows)
         for job in jobs:
-            _write(job, config, storage, count)
-        return
-    context = forked_from(__name__)
-    counter = context.Value("Q", 0)
-    try:
-        with worker_pool(min(workers, len(jobs)), context, _begin_worker, counter, config, storage) as pool:
-            left = len([pool.submit(_write_in_worker, job) for job in jobs])
-            while left:
-                ended = pool.ended(timeout=0.2)
-                tell(counter.value)
-                if ended is not None:
-                    ended.result()
-                    left -= 1
-    except BrokenProcessPool:
-        raise MachineError(
-            "a worker process died: the memory may be too small for so many (--workers), or a decoder crashed; "
-            "with --workers 0 it shows where. The same command goes on after the shards that are done"
-        ) from None
-
-
-_worker: tuple[Any, DataConfig, Storage]
-"""What a worker process was begun with."""
-
-
-def _begin_worker(counter: Any, config: DataConfig, storage: Storage) -> None:
-    global _worker
-    _worker = (counter, config, storage)
-    torch.set_num_threads(1)
-
-
-def _write_in_worker(job: PlannedShard) -> None:
-    counter, config, storage = _worker
-
-    def count() -> None:
-        with counter.get_lock():
-            counter.value += 1
-
-    _write(job, config, storage, count)
+            job.note.unlink(missing_ok=True)  # of a shard that is written again, before the shard is another
+            note = write_shard(job.tar, job.rows, samples, count)
+            write_text(job.note, to_json(note) + "\n")
 
 
 def _finish(

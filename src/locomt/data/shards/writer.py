@@ -6,20 +6,16 @@ import io
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from locomt.data.config import DataConfig
-from locomt.data.errors import DataError
-from locomt.data.manifest_files import ManifestFiles
-from locomt.data.media.read import MediaFiles
 from locomt.data.row import Row
 from locomt.data.shards.index import Place
-from locomt.data.shards.storage import Storage, Stored
+from locomt.data.shards.samples import Read
+from locomt.data.shards.storage import Stored
 from locomt.data.shards.tar import member_bytes, sha256
-from locomt.faults import tell_of_machine
 from locomt.files import replacing, to_json
 
 LONGEST_NAME = 32
@@ -27,15 +23,14 @@ LONGEST_NAME = 32
 
 
 def write_shard(
-    path: Path, rows: Sequence[tuple[str, Row]], config: DataConfig, storage: Storage, tell: Callable[[], None]
+    path: Path, rows: Sequence[tuple[str, Row]], samples: Iterator[Read], tell: Callable[[], None]
 ) -> dict[str, Any]:
     """Write the samples of some rows as a tar; the same bytes whenever it is done with the same files.
 
     Args:
         path: the tar, which is there when it is whole.
         rows: the samples and their keys, in their order.
-        config: what is read.
-        storage: how it is stored.
+        samples: what is read of them, in the same order; no more is taken.
         tell: called after each sample.
 
     Returns:
@@ -49,7 +44,7 @@ def write_shard(
             tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
         ):
             for key, row in rows:
-                parts, failed = read_parts(row, config, storage)
+                parts, failed = next(samples)
                 content = _sample_json(row, parts, failed) if parts else b""
                 place = Place(path.name, key, file.tell(), len(content), zlib.crc32(content), failed)
                 places[row.id] = asdict(place) if parts or failed else None
@@ -61,34 +56,6 @@ def write_shard(
                 tell()
         digest, size = sha256(temporary), temporary.stat().st_size
     return {"bytes": size, "sha256": digest, "places": places}
-
-
-def read_parts(row: Row, config: DataConfig, storage: Storage) -> tuple[dict[str, Stored], dict[str, dict[str, str]]]:
-    """What a row's modalities are stored as, and for those that cannot be read the file and the reason."""
-    parts, failed = {}, {}
-    manifest = Path(config.manifest)
-    named = ManifestFiles(manifest, allow_outside=config.allow_outside)
-    with MediaFiles() as files:
-        for name, source in config.modalities.items():
-            cell = row.cells[source.column].strip()
-            if not cell:
-                continue
-            try:
-                part: Any = cell
-                if source.names_file:
-                    part = source.open(named.find(cell), files)
-                parts[name] = source.store(part, storage)
-            except DataError as error:
-                tell_of_machine(error)
-                failed[name] = {
-                    "file": manifest.name if error.file == str(manifest) else cell,
-                    "reason": error.reason,
-                    **({"kind": error.kind} if error.kind else {}),
-                }
-            except OSError as error:
-                tell_of_machine(error)
-                failed[name] = {"file": cell, "reason": error.strerror or str(error)}
-    return parts, failed
 
 
 def _sample_json(row: Row, parts: dict[str, Stored], failed: dict[str, dict[str, str]]) -> bytes:
