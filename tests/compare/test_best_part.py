@@ -1,18 +1,11 @@
 """Fused models that are worse than their best part: what is said of them, and what is not."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from feature_project import make_project
-from locomt.cli.compare import show
 from locomt.compare.best_part import below_best_part
-from locomt.compare.compare import Comparison, compare
-from locomt.compare.report import write_report
-from locomt.train import load_recipe
 
-pytestmark = pytest.mark.usefixtures("short_timing")
 PAGE = "see docs/modalities.md, 'Which modality does the work?'; "
 
 
@@ -100,36 +93,3 @@ def test_several_recipes_are_named() -> None:
     rows = [{**row, "recipe": "other"} for row in one["models"]]
     found = below_best_part({"recipes": [*one["recipes"], other], "models": [*one["models"], *rows]})
     assert [finding.line.split(":")[0] for finding in found] == ["clips", "other"]
-
-
-def test_it_stands_first_in_every_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A fusion that learns nothing, beside a modality alone that learns: by the rates of a made comparison."""
-    recipe = load_recipe(make_project(tmp_path / "project", epochs=8))
-    wanted = Comparison(name="clips", recipe=recipe, models=("locomt", "motion", "sound"), seeds=(0,))
-    made = compare([wanted], tmp_path / "runs")
-    fused, motion, sound = made["models"]
-    for own, others, said in ((0.25, 0.75, True), (0.75, 0.25, False)):
-        fused["mean"] = own
-        motion["mean"] = sound["mean"] = others
-        show(made)
-        first, *_ = capsys.readouterr().out.splitlines()
-        page = write_report(made, tmp_path / "report.html", title="Clips", commands=[]).read_text()
-        head = page.partition("</h1>")[2].splitlines()[1]
-        start = "locomt is 50.0 points below motion alone (test accuracy 75.0)"
-        assert first.startswith(start) == said
-        assert head.startswith(f'<p class="lead">{start}') == said
-        assert ("points below" in page) == said
-
-
-def test_older_documents_are_shown_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = load_recipe(make_project(tmp_path / "project", epochs=1))
-    wanted = Comparison(name="clips", recipe=recipe, models=("locomt", "motion", "sound"), seeds=(0,))
-    made = compare([wanted], tmp_path / "runs")
-    del made["below"], made["averages"], made["recipes"][0]["settings"]["train"]["unimodal_loss"]
-    made["models"][0]["mean"], made["models"][1]["mean"] = 0.1, 0.8
-    show(made)
-    out = capsys.readouterr().out
-    assert out.startswith("locomt is 70.0 points below motion alone")
-    assert "set train.unimodal_loss to 1" in out
-    assert "late average" not in out
-    assert "70.0 points below" in write_report(made, tmp_path / "r.html", title="Old", commands=[]).read_text()

@@ -1,6 +1,5 @@
 """The mean of what modalities alone answer, against the same by hand."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,16 @@ def said(document: dict[str, Any], name: str, seed: int) -> Said:
     return found
 
 
-def test_probabilities_are_averaged_of_what_there_is(tmp_path: Path) -> None:
-    document = compared(make_project(tmp_path / "project", epochs=2), tmp_path / "runs", "locomt", "motion", "sound")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
+    """A recipe, the folder of the runs of a fused model and of its parts, and what their comparison says."""
+    folder = tmp_path_factory.mktemp("made")
+    recipe, runs = make_project(folder / "project"), folder / "runs"
+    return recipe, runs, compared(recipe, runs, "locomt", "motion", "sound")
+
+
+def test_probabilities_are_averaged_of_what_there_is(made: tuple[Path, Path, dict[str, Any]]) -> None:
+    *_, document = made
     (row,) = document["averages"]
     assert (row["name"], row["parts"], row["seed_list"]) == ("late average", ["motion", "sound"], [0, 1])
     assert (row["samples"], row["skipped"]) == (5, 0)
@@ -83,9 +90,9 @@ def test_answers_along_time_are_averaged_where_both_reach(tmp_path: Path) -> Non
     assert row["scores"][0] == pytest.approx(scores.compute()["metrics"]["mAP"])
 
 
-@pytest.mark.parametrize("models", [("locomt", "sound"), ("motion", "sound"), ("mbt",)])
-def test_there_is_none_without_all_parts_of_something_fused(tmp_path: Path, models: tuple[str, ...]) -> None:
-    recipe = load_recipe(make_project(tmp_path / "project", epochs=1))
-    recipe = replace(recipe, model=replace(recipe.model, depth=1))
-    document = compare([Comparison(name="clips", recipe=recipe, models=models, seeds=(0,))], tmp_path / "runs")
-    assert document["averages"] == []
+@pytest.mark.parametrize("models", [("locomt", "sound"), ("motion", "sound"), ("locomt",)])
+def test_there_is_none_without_all_parts_of_something_fused(
+    made: tuple[Path, Path, dict[str, Any]], models: tuple[str, ...]
+) -> None:
+    recipe, runs, _ = made
+    assert compared(recipe, runs, *models)["averages"] == []

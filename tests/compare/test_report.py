@@ -1,6 +1,7 @@
 """The report: everything is on the page, and nothing that the page would have to fetch."""
 
 import re
+from copy import deepcopy
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from feature_project import make_project
+from locomt.cli.compare import show
 from locomt.compare import figures
 from locomt.compare.compare import Comparison, compare
 from locomt.compare.report import next_commands, write_report
@@ -50,21 +52,27 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("report")
+    folder = tmp_path_factory.mktemp("compared")
     wanted = Comparison(
         name="clips",
         recipe=load_recipe(make_project(folder / "project", epochs=1)),
-        models=("locomt", "motion"),
+        models=("locomt", "motion", "sound"),
         seeds=(0, 1),
         grid={"model.dropout": ("0", "0.1")},
     )
     return compare([wanted], folder / "runs")
 
 
-@pytest.fixture
-def page(document: dict[str, Any], tmp_path: Path) -> tuple[str, Page]:
-    commands = next_commands(document, tmp_path / "my recipe.yaml", tmp_path)
-    path = write_report(document, tmp_path / "report.html", title=f"Title {NASTY}", commands=commands, about=[NASTY])
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the recipe and the report are."""
+    return tmp_path_factory.mktemp("report")
+
+
+@pytest.fixture(scope="module")
+def page(document: dict[str, Any], folder: Path) -> tuple[str, Page]:
+    commands = next_commands(document, folder / "my recipe.yaml", folder)
+    path = write_report(document, folder / "report.html", title=f"Title {NASTY}", commands=commands, about=[NASTY])
     text = path.read_text()
     return text, Page(text)
 
@@ -113,10 +121,10 @@ def test_everything_is_there(page: tuple[str, Page], document: dict[str, Any]) -
     assert "1 multiply-add = 2 FLOPs" in parsed.text
 
 
-def test_command_lines_name_what_is_there(page: tuple[str, Page], document: dict[str, Any], tmp_path: Path) -> None:
+def test_command_lines_name_what_is_there(page: tuple[str, Page], document: dict[str, Any], folder: Path) -> None:
     _, parsed = page
     assert f"locomt evaluate {document['runs'][0]['directory']}" in parsed.text
-    assert f"locomt train '{tmp_path}/my recipe.yaml'" in parsed.text
+    assert f"locomt train '{folder}/my recipe.yaml'" in parsed.text
 
 
 def test_figures_take_the_colour_of_the_page(page: tuple[str, Page]) -> None:
@@ -130,6 +138,41 @@ def test_a_model_that_learned_nothing_is_drawn_all_the_same(document: dict[str, 
     rows = [row | {"mean": None, "std": None} for row in document["models"]]
     path = write_report({**document, "models": rows}, tmp_path / "report.html", title="None", commands=[])
     assert "undefined" in Page(path.read_text()).text
+
+
+def test_that_a_model_is_below_its_best_part_stands_first(
+    document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fusion that learns nothing, beside a modality alone that learns: by the rates of a made comparison."""
+    made = deepcopy(document)
+    fused, motion, sound = made["models"]
+    for own, others, said in ((0.25, 0.75, True), (0.75, 0.25, False)):
+        fused["mean"] = own
+        motion["mean"] = sound["mean"] = others
+        motion["std"] = 0.007
+        show(made)
+        first, *_ = capsys.readouterr().out.splitlines()
+        page = write_report(made, tmp_path / "report.html", title="Clips", commands=[]).read_text()
+        head = page.partition("</h1>")[2].splitlines()[1]
+        start = "locomt is 50.0 points below motion alone (test accuracy 75.0 ± 0.7)"
+        assert first.startswith(start) == said
+        assert head.startswith(f'<p class="lead">{start}') == said
+        assert ("points below" in page) == said
+
+
+def test_older_documents_are_shown_all_the_same(
+    document: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = deepcopy(document)
+    del made["below"], made["averages"], made["recipes"][0]["settings"]["train"]["unimodal_loss"]
+    for row, mean in zip(made["models"], (0.1, 0.8, 0.2), strict=True):
+        row["mean"] = mean
+    show(made)
+    out = capsys.readouterr().out
+    assert out.startswith("locomt is 70.0 points below motion alone")
+    assert "set train.unimodal_loss to 1" in out
+    assert "late average" not in out
+    assert "70.0 points below" in write_report(made, tmp_path / "r.html", title="Old", commands=[]).read_text()
 
 
 def test_every_view_of_a_table_is_in_its_picture() -> None:

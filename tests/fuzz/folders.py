@@ -169,9 +169,7 @@ def make_runs(folder: Path) -> None:
         "plain": {},
         "learned": {"views": "learned", "epochs": 4, "learn_views": {"budget": 0.5}},
     }.items():
-        recipe = load_recipe(
-            make_project(folder / name, epochs=2) if not train else make_project(folder / name, **train)
-        )
+        recipe = load_recipe(make_project(folder / name, **train))
         fit(recipe, folder / name / "run")
         shutil.rmtree(folder / name / "run" / "checkpoints")
 

@@ -1,6 +1,7 @@
 """Using finished runs: steps with labels, regression, encoded clips, and refusals."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,18 +12,26 @@ import sklearn.metrics as sk
 import torch
 import yaml
 
+import feature_project
 from feature_project import read_rows, write_manifest
 from locomt.data import ManifestDataset, collate
 from locomt.train import Run, evaluate, fit, load_recipe, predict
 from locomt.train.bad import TooManyBadSamplesError
-from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunError
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the same data, which every test has a copy of."""
+    folder = tmp_path_factory.mktemp("trained")
+    fit(load_recipe(feature_project.make_project(folder / "project")), folder / "run")
+    return folder / "run"
+
+
 @pytest.fixture
-def run(recipe: Recipe, tmp_path: Path) -> Run:
-    fit(recipe, tmp_path / "run")
-    return Run.load(tmp_path / "run")
+def run(trained: Path, project: Path, tmp_path: Path) -> Run:
+    """Beside the project, where its `config.yaml` looks for the data."""
+    return Run.load(shutil.copytree(trained, tmp_path / "run"))
 
 
 def test_evaluate_agrees_with_the_model_asked_by_hand(run: Run) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from feature_project import make_project
 from locomt.cli.main import main
 from locomt.train import Run, evaluate, fit, load_recipe, origin, predict
 from locomt.train.config import RecipeError
@@ -15,10 +16,18 @@ from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory, RunError
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the same data, which every test has a copy of."""
+    folder = tmp_path_factory.mktemp("trained")
+    fit(load_recipe(make_project(folder / "project")), folder / "run")
+    return folder / "run"
+
+
 @pytest.fixture
-def run(recipe: Recipe, tmp_path: Path) -> Path:
-    fit(recipe, tmp_path / "run")
-    return tmp_path / "run"
+def run(trained: Path, project: Path, tmp_path: Path) -> Path:
+    """Beside the project, where its `config.yaml` looks for the data."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 @pytest.fixture

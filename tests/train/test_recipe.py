@@ -147,7 +147,7 @@ def test_only_needs_the_modality_whose_steps_are_labelled(project: Path) -> None
         (["--train.patience", "-1"], "train.patience: expected 0 or more, got -1"),
         (["--train.patience", "2000000"], "train.patience: expected at most 1,000,000, got 2,000,000"),
         (["--train.optimizer", "adam"], "train.optimizer: expected one of sgd, adamw, got 'adam'"),
-        (["--train.warmup_epochs", "9"], "train.warmup_epochs 9.0 is longer than train.epochs 3"),
+        (["--train.warmup_epochs", "9"], "train.warmup_epochs 9.0 is longer than train.epochs 2"),
         (["--train.momentum", "1"], "train.momentum: expected [0, 1), got 1"),
         (["--train.monitor", "mAP"], "train.monitor: a multiclass run knows accuracy, f1"),
         (["--model.heads", "5"], "model.dim 16 is no multiple of model.heads 5"),

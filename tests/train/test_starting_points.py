@@ -227,7 +227,6 @@ def titles(tmp_path: Path) -> Path:
     values = yaml.safe_load(recipe.read_text())
     title = {"kind": "text", "column": "title", "max_length": 8, "encoder": "bert"}
     values["data"]["modalities"] = {"sound": values["data"]["modalities"]["sound"], "title": title}
-    values["train"]["epochs"] = 2
     recipe.write_text(yaml.safe_dump(values))
     return recipe
 
