@@ -31,7 +31,7 @@ class PowerCut(BaseException):
 def test_it_comes_to_what_one_batch_comes_to(
     make_project: Callable[..., Path], tmp_path: Path, batch: int, accumulate: int, bad: tuple[int, ...]
 ) -> None:
-    project = make_project()
+    project = make_project(epochs=3)
     for number in bad:
         (project.parent / f"train{number}_motion.npy").unlink()
     small = ["--train.batch_size", str(batch), "--train.accumulate", str(accumulate)]
@@ -53,7 +53,7 @@ def test_it_comes_to_what_one_batch_comes_to(
 @pytest.mark.parametrize("views", ["fixed", "learned"])
 def test_it_goes_on_after_a_step(views: str, make_project: Callable[..., Path], tmp_path: Path) -> None:
     """Six batches an epoch, two steps of four and two; there is dropout."""
-    project = make_project(batch_size=2, accumulate=4, checkpoint_minutes=1e-9, views=views)
+    project = make_project(epochs=3, batch_size=2, accumulate=4, checkpoint_minutes=1e-9, views=views)
     fit(load_recipe(project), tmp_path / "whole")
 
     def stop_at(step: int) -> Callable[[int, int], None]:
