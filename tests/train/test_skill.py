@@ -78,3 +78,18 @@ def test_what_makes_a_split_known_without_looking() -> None:
     one_class = torch.zeros(20, dtype=torch.long)
     assert skill_of(TASKS["multiclass"](), torch.randn(20, 3), one_class) == 0
     assert Skill(TASKS["multiclass"](), nn.Linear(2, 3)).measure() == 0
+
+
+def test_a_constant_is_known_by_all_labels_and_not_by_their_sums() -> None:
+    """0, 3, 3 and 1, 1, 4 have one sum and one sum of squares; a constant of the others would be far off."""
+    head, shared = nn.Linear(2, 5), {}  # type: ignore[var-annotated]
+    for classes in ([0, 3, 3], [1, 1, 4]):
+        labels = torch.tensor(classes * 40)
+        said = 4 * nn.functional.one_hot(labels, 5).float()
+        found = []
+        for constants in (shared, None):
+            skill = Skill(TASKS["multiclass"](), head, constants)
+            skill.add(said, labels)
+            found.append(skill.measure())
+        assert found[0] == found[1] > 0.5
+    assert len(shared) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,8 @@ class Skill:
         outputs = self.head.out_features
         sums = torch.zeros(6, outputs, dtype=torch.float64, device=self.head.weight.device)
         for logits, labels in batches:
-            rows, known = logits.double().flatten(0, -2), labels.double().nan_to_num()
-            told = (self.task.count(labels), len(rows), known.sum(), known.square().sum())
+            rows = logits.double().flatten(0, -2)
+            told = (self.task.count(labels), len(rows), *_fingerprint(labels))
             counts = (torch.full_like(rows[0], float(number)) for number in told)
             sums += torch.stack([*counts, rows.sum(dim=0), rows.square().sum(dim=0)])
         sums = ranks.total(sums)
@@ -78,3 +79,11 @@ class Skill:
         if not blind > 0 or numbers[-1] <= 0:  # an answer that is right the other way round tells nothing
             return 0.0
         return max(0.0, 1 - loss / blind - CHANCE / total)
+
+
+def _fingerprint(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Two sums that differ for other labels, by the angles that a label and its place in a row make."""
+    known = labels.double().nan_to_num(nan=-1.0)
+    places = torch.arange(known.shape[-1] if known.dim() > 1 else 1, device=known.device)
+    angles = known * math.sqrt(2) + places
+    return angles.sin().sum(), angles.cos().sum()
