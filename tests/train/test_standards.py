@@ -21,6 +21,7 @@ from locomt.train.augment import Augment
 from locomt.train.augment_config import AugmentConfig
 from locomt.train.config import RecipeError, TrainConfig
 from locomt.train.evaluation import Run
+from locomt.train.pretrained_input import differences
 from locomt.train.recipe import Recipe
 from locomt.train.standards import Moments, fill_standards, standards_of
 from media_clips import tone, write_audio
@@ -156,9 +157,11 @@ def test_what_cannot_be_standardised_is_refused(project: Path, tmp_path: Path) -
         fill_standards(FusionModel(recipe.fusion_config(["left", "right", "up"])), dataset)
     audio = {"kind": "audio", "column": "c", "standardise": True}
     with pytest.raises(RecipeError, match=r"audio.standardise: its checkpoint in train.pretrained was trained"):
-        Recipe(
-            data=DataConfig(manifest="a.csv", modalities={"audio": audio}),
-            train=TrainConfig(pretrained={"audio": "ast"}),
+        differences(
+            Recipe(
+                data=DataConfig(manifest="a.csv", modalities={"audio": audio}),
+                train=TrainConfig(pretrained={"audio": "ast"}),
+            )
         )
 
 

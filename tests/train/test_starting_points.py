@@ -19,6 +19,7 @@ from locomt.nn.pretrained import fill_towers
 from locomt.train import Run, evaluate, fit, load_recipe
 from locomt.train.config import RecipeError, TrainConfig
 from locomt.train.optim import freeze, make_optimizer, make_schedule, part_of
+from locomt.train.pretrained_input import differences
 from text_encoders import save_encoder
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -257,8 +258,8 @@ def test_an_encoder_is_a_starting_point(titles: Path) -> None:
     assert load_recipe(titles.parent / "saved.yaml") == recipe
     with pytest.raises(RecipeError, match=r"unknown name 'sound\.encoder'"):
         load_recipe(titles, ["--train.frozen", "[sound.encoder]"])
-    with pytest.raises(RecipeError, match=r"'title' is text; .* what data\.modalities\.title\.encoder names"):
-        load_recipe(titles, ["--train.pretrained", "{title: bert}"])
+    with pytest.raises(RecipeError, match=r"'title' is text: .* what data\.modalities\.title\.encoder names"):
+        differences(load_recipe(titles, ["--train.pretrained", "{title: bert}"]))
     elsewhere = load_recipe(titles, ["--data.modalities.title.encoder", "./nothing"])
     with pytest.raises(ValueError, match="there is no such folder"):
         elsewhere.fusion_config()

@@ -1,4 +1,4 @@
-"""Towers from Hugging Face checkpoints of ViT and AST, laid into a `FusionModel`, whatever its fusion."""
+"""Towers from Hugging Face checkpoints of ViT and AST or models of our own, laid into a `FusionModel` of any fusion."""
 
 from __future__ import annotations
 
@@ -13,10 +13,22 @@ from locomt.nn.checkpoint import Checkpoint, read_checkpoint
 from locomt.nn.config import INFLATIONS, ConfigError, FusionConfig
 from locomt.nn.encoder import EncodedText, fill_encoder
 from locomt.nn.modalities import MODALITIES, ModalitySpec
+from locomt.nn.own_towers import is_own, own_entries
 from locomt.nn.patches import Patches
+from locomt.nn.places import layer_places, owner
 
 if TYPE_CHECKING:
     from locomt.nn.model import FusionModel
+
+
+TRANSFORMERS = {
+    "norm1.{}": "layernorm_before",
+    "attention.out.{}": "attention.output.dense",
+    "norm2.{}": "layernorm_after",
+    "mlp.{}.0": "intermediate.dense",
+    "mlp.{}.2": "output.dense",
+}
+"""What transformers calls the parts of a layer, but for queries, keys and values, which it keeps apart."""
 
 
 def fill_towers(model: FusionModel, sources: Mapping[str, str | Path], inflation: str = "central") -> None:
@@ -25,11 +37,11 @@ def fill_towers(model: FusionModel, sources: Mapping[str, str | Path], inflation
     The checkpoint's lower layers become the unimodal tower, its upper ones the modality's own weights in the fusion
     layers, whatever the fusion is, its last norm the modality's norm. The bottleneck tokens and the head stay as they
     are. Which checkpoints a kind of modality takes is said by its `checkpoints`. A text with an encoder takes that from
-    any transformers model.
+    any transformers model. A model that `save_pretrained` wrote gives any kind of modality that it has.
 
     Args:
         model: the model, in place.
-        sources: modality -> checkpoint, see `read_checkpoint`.
+        sources: modality -> checkpoint, see `read_checkpoint`, or the folder of a model of our own.
         inflation: how a patch of a picture becomes a tubelet of several frames: `central` (the frame in the middle
             sees what the picture did, the others nothing) or `average` (each sees its share).
 
@@ -42,16 +54,19 @@ def fill_towers(model: FusionModel, sources: Mapping[str, str | Path], inflation
     for name in sources:
         if name not in config.modalities:
             raise ConfigError(f"pretrained: {name!r} is not one of {', '.join(config.modalities)}")
-    projections = {name: model.embeddings[name].project for name in sources}
+    own = {name: source for name, source in sources.items() if is_own(source)}
+    others = {name: source for name, source in sources.items() if name not in own}
+    projections = {name: model.embeddings[name].project for name in others}
     encoders = {name: module for name, module in projections.items() if isinstance(module, EncodedText)}
-    towers = {name: source for name, source in sources.items() if name not in encoders}
+    towers = {name: source for name, source in others.items() if name not in encoders}
     read = {source: read_checkpoint(source) for source in {str(source) for source in towers.values()}}
-    if config.shared_weights and len(read) > 1:
+    if config.shared_weights and len(set(map(str, own.values())) | set(read)) > 1:
+        told = ", ".join(f"{name}: {source}" for name, source in (own | towers).items())
         raise ConfigError(
             "pretrained: with model.shared_weights all modalities have the same fusion layers, so all must name "
-            f"the same checkpoint, got {', '.join(f'{name}: {source}' for name, source in towers.items())}"
+            f"the same checkpoint, got {told}"
         )
-    entries: dict[str, Tensor] = {}
+    entries = own_entries(model, own)
     for name, source in towers.items():
         checkpoint = read[str(source)]
         _check_sizes(checkpoint, config, name)
@@ -117,15 +132,9 @@ def _embedding(
 def _layers(checkpoint: Checkpoint, name: str, config: FusionConfig) -> Iterator[tuple[str, Tensor]]:
     """What a modality's tower, its part of the fusion layers and its norm take from a checkpoint."""
     dim, hidden = config.width, int(config.width * config.mlp_ratio)
-    unimodal = config.num_layers - config.fusion_layers
-    owner = "shared" if config.shared_weights else name
-    for layer in range(config.num_layers):
-        if layer < unimodal:
-            block, key = f"towers.{name}.{layer}", name
-        elif config.fusion == "mbt":
-            block, key = f"fusion.{layer - unimodal}.blocks.{owner}", "tokens"
-        else:
-            block, key = f"fusion.{layer - unimodal}", owner
+    shapes = {"norm1.{}": (dim,), "norm2.{}": (dim,), "attention.out.{}": (dim, dim)}
+    shapes |= {"mlp.{}.0": (hidden, dim), "mlp.{}.2": (dim, hidden)}
+    for layer, (block, key) in enumerate(layer_places(config, name)):
         old = f"encoder.layer.{layer}."
         qkv = [f"{old}attention.attention.{part}" for part in ("query", "key", "value")]
         weights = [checkpoint.tensor(part + ".weight", dim, dim) for part in qkv]
@@ -133,14 +142,9 @@ def _layers(checkpoint: Checkpoint, name: str, config: FusionConfig) -> Iterator
         biases = [checkpoint.tensor(part + ".bias", dim) if biased else torch.zeros(dim) for part in qkv]
         yield f"{block}.attention.qkv.{key}.weight", torch.cat(weights)
         yield f"{block}.attention.qkv.{key}.bias", torch.cat(biases)
-        for new, part, shape in (
-            (f"norm1.{key}", "layernorm_before", (dim,)),
-            (f"attention.out.{key}", "attention.output.dense", (dim, dim)),
-            (f"norm2.{key}", "layernorm_after", (dim,)),
-            (f"mlp.{key}.0", "intermediate.dense", (hidden, dim)),
-            (f"mlp.{key}.2", "output.dense", (dim, hidden)),
-        ):
-            yield f"{block}.{new}.weight", checkpoint.tensor(f"{old}{part}.weight", *shape)
-            yield f"{block}.{new}.bias", checkpoint.tensor(f"{old}{part}.bias", shape[0])
+        for part, shape in shapes.items():
+            theirs, ours = old + TRANSFORMERS[part], f"{block}.{part.format(key)}"
+            yield f"{ours}.weight", checkpoint.tensor(f"{theirs}.weight", *shape)
+            yield f"{ours}.bias", checkpoint.tensor(f"{theirs}.bias", shape[0])
     for kind in ("weight", "bias"):
-        yield f"norm.{owner}.{kind}", checkpoint.tensor(f"layernorm.{kind}", dim)
+        yield f"norm.{owner(config, name)}.{kind}", checkpoint.tensor(f"layernorm.{kind}", dim)

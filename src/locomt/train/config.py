@@ -56,8 +56,8 @@ class TrainConfig:
             unimodal layers), `fusion` (the fusion layers and norms), `head`, and `<modality>.encoder` of a text that
             has one.
         frozen: parts of the model, named alike, that stay as they are: without gradients, dropout and stochastic depth.
-        pretrained: modality -> checkpoint that its tower starts from: a folder, or an id on the Hugging Face hub; see
-            `locomt.nn.pretrained.fill_towers`.
+        pretrained: modality -> what its tower starts from: a finished run that has the modality, or a checkpoint: a
+            folder, or an id on the Hugging Face hub; see `locomt.nn.pretrained.fill_towers`.
         inflation: how a pretrained patch embedding is spread over a tubelet: `central` or `average`.
         start: a finished run, or the `model/` of one, that all weights start from. It may have other views.
         views: `fixed`, the model's table, or `elastic`: other tables at every step, so that any of them runs from the

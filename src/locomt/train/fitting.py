@@ -26,6 +26,7 @@ from locomt.faults import telling
 from locomt.lock import locked
 from locomt.nn.config import FusionConfig
 from locomt.nn.model import FusionModel
+from locomt.nn.own_towers import is_own
 from locomt.nn.pretrained import fill_towers
 from locomt.train.bad import BadSampleLog
 from locomt.train.datamodule import SplitsModule
@@ -39,7 +40,7 @@ from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory
 from locomt.train.saved import check_last, check_weights, load_checkpoint
 from locomt.train.standards import fill_standards
-from locomt.train.start import fill_from_run
+from locomt.train.start import fill_from_run, model_folder
 
 LOG = logging.getLogger("locomt")
 NOISE = (
@@ -134,10 +135,12 @@ def _fit(
     model = FusionModel(config)
     if not run.last.exists():  # a run that goes on has its weights, and needs the pretrained ones no more
         if recipe.train.start is None:
-            for line in differences(recipe) if first else ():
-                LOG.warning(line)
-            fill_towers(model, recipe.starting_points, recipe.train.inflation)
-            fill_standards(model, splits.train)
+            for line in differences(recipe):
+                if first:
+                    LOG.warning(line)
+            sources = {name: model_folder(s, f"train.pretrained.{name}") for name, s in recipe.starting_points.items()}
+            fill_towers(model, sources, recipe.train.inflation)
+            fill_standards(model, splits.train, but=[name for name, source in sources.items() if is_own(source)])
         else:
             fill_from_run(model, recipe.train.start)
     freeze(model, recipe.train.frozen)

@@ -48,17 +48,6 @@ class Recipe:
         for name in self.train.pretrained:
             if name not in modalities:
                 raise RecipeError(f"train.pretrained: {unknown_name(name, modalities)}")
-            source = modalities[name]
-            require(
-                source.holds in ("pixels", "spectrogram"),
-                f"train.pretrained: {name!r} is {source.kind}; towers are for pictures and sound, and a text takes "
-                f"what data.modalities.{name}.encoder names",
-            )
-            require(
-                not getattr(source, "standardise", False),
-                f"data.modalities.{name}.standardise: its checkpoint in train.pretrained was trained with a mean and "
-                "std of its own; leave it out",
-            )
         for field_name, named in (("learning_rates", self.train.learning_rates), ("frozen", self.train.frozen)):
             if unknown := [name for name in named if name not in self.parts]:
                 raise RecipeError(f"train.{field_name}: {unknown_name(unknown[0], self.parts)}")
@@ -100,7 +89,7 @@ class Recipe:
     def starting_points(self) -> dict[str, str]:
         """Modality -> checkpoint that training starts from: those of `train.pretrained` and the texts' encoders."""
         encoders = {name: getattr(source, "encoder", "") for name, source in self.data.modalities.items()}
-        return self.train.pretrained | {name: source for name, source in encoders.items() if source}
+        return {name: source for name, source in encoders.items() if source} | self.train.pretrained
 
     @property
     def monitor(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import torch
@@ -50,15 +51,22 @@ def standards_of(model: FusionModel) -> dict[str, Standard]:
     return {name: standard for name, standard in found.items() if isinstance(standard, Standard)}
 
 
-def fill_standards(model: FusionModel, dataset: ManifestDataset) -> None:
+def fill_standards(model: FusionModel, dataset: ManifestDataset, *, but: Collection[str] = ()) -> None:
     """Give a model the statistics of a training split: of the steps of all samples, without augmentation.
 
     With `data.crop` they are those of the crops in the middle. Samples that cannot be read have no share in them.
+
+    Args:
+        model: in place.
+        dataset: the training split.
+        but: modalities that keep those they have.
 
     Raises:
         RecipeError: no sample has the modality.
     """
     for name, standard in standards_of(model).items():
+        if name in but:
+            continue
         moments = Moments(len(standard.mean))
         for index in range(len(dataset)):
             try:

@@ -1,4 +1,4 @@
-"""Training that goes on from the weights of a finished run, be it under another view table."""
+"""Training that goes on from the weights of finished runs: all of one, be it under another view table, or towers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ from pathlib import Path
 from locomt.hints import in_short
 from locomt.nn.model import FusionModel
 from locomt.train.run_directory import RunDirectory, RunError, flatten
+
+
+def model_folder(source: str | Path, field: str) -> str:
+    """The folder of the model of a finished run; what is no run, as it is.
+
+    Raises:
+        RunError: the run has not finished; names the recipe's field.
+    """
+    run = RunDirectory(Path(source))
+    if run.holds_run and not run.finished:
+        raise RunError(f"{field}: the run in {source} has not finished; go on with `locomt train ... --resume`")
+    return str(run.model if run.finished else source)
 
 
 def fill_from_run(model: FusionModel, source: str | Path) -> None:
@@ -22,10 +34,7 @@ def fill_from_run(model: FusionModel, source: str | Path) -> None:
     Raises:
         RunError: there is no such model, or its weights do not fit.
     """
-    run = RunDirectory(Path(source))
-    if run.holds_run and not run.finished:
-        raise RunError(f"train.start: the run in {source} has not finished; go on with `locomt train ... --resume`")
-    folder = run.model if run.finished else run.path
+    folder = Path(model_folder(source, "train.start"))
     if not folder.is_dir():
         raise RunError(f"train.start: expected a finished run or the folder of a saved model, got {source}")
     trained = FusionModel.from_pretrained(folder)
