@@ -29,8 +29,8 @@ OPTIONS = ["--train.epochs", "2", "--train.checkpoint_minutes", "1e-9", "--data.
 ONE_BY_ONE = [*OPTIONS, *STILL, "--train.batch_size", "1", "--train.weight_decay", "0.1"]
 
 
-SMALL = [*OPTIONS, *STILL, "--train.batch_size", "1", "--train.accumulate", "5", "--train.weight_decay", "0.1"]
-LARGE = [*OPTIONS, *STILL, "--train.batch_size", "5", "--train.weight_decay", "0.1"]
+LARGE = [*OPTIONS, *STILL, "--train.batch_size", "5", "--train.weight_decay", "0.1", "--train.ema", "0.5"]
+SMALL = [*LARGE, "--train.batch_size", "1", "--train.accumulate", "5"]
 
 
 class PowerCut(BaseException):

@@ -144,6 +144,7 @@ def test_only_needs_the_modality_whose_steps_are_labelled(project: Path) -> None
         (["--train.compile", "maybe"], "train.compile: expected bool, got 'maybe'"),
         (["--train.epochs", "0"], "train.epochs: expected 1 or more, got 0"),
         (["--train.accumulate", "0"], "train.accumulate: expected 1 or more, got 0"),
+        (["--train.ema", "1"], "train.ema: expected [0, 1), got 1"),
         (["--train.patience", "-1"], "train.patience: expected 0 or more, got -1"),
         (["--train.patience", "2000000"], "train.patience: expected at most 1,000,000, got 2,000,000"),
         (["--train.optimizer", "adam"], "train.optimizer: expected one of sgd, adamw, got 'adam'"),

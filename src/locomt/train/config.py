@@ -78,6 +78,8 @@ class TrainConfig:
             added. Without a validation split, or with 0, there are no such losses.
         label_smoothing: share of the target spread evenly over all classes, in [0, 1). Not for regression.
         clip_norm: largest norm of the gradient; longer ones are scaled down. 0 turns it off.
+        ema: decay of an exponential moving average of the weights over the steps, in [0, 1), such as 0.999. What is
+            validated, kept and exported are the averages, see `locomt.train.averaging.WeightAverage`. 0 turns it off.
         precision: `32` or `bf16-mixed`.
         sampling: `shuffled`, no training sample more than once an epoch, or `balanced`, as many drawn with replacement
             so that rare classes come as often as frequent ones. Not for regression.
@@ -116,6 +118,7 @@ class TrainConfig:
     unimodal_loss: float = 1.0
     label_smoothing: float = 0.0
     clip_norm: float = 1.0
+    ema: float = 0.0
     precision: str | int = "32"
     sampling: str = "shuffled"
     augment: Any = field(default_factory=dict)
@@ -164,7 +167,7 @@ class TrainConfig:
             require(math.isfinite(getattr(self, name)), f"train.{name}: expected a number, got {getattr(self, name)}")
         for name in (*from_zero, "seed"):
             require(getattr(self, name) >= 0, f"train.{name}: expected 0 or more, got {getattr(self, name)}")
-        for name in ("momentum", "label_smoothing"):
+        for name in ("momentum", "label_smoothing", "ema"):
             value = getattr(self, name)
             require(0 <= value < 1, f"train.{name}: expected [0, 1), got {value}")
         require(

@@ -7,6 +7,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from locomt.train.averaging import Averaging
 from locomt.train.bad import BadSampleLog
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory, replacing, write_text
@@ -63,6 +65,7 @@ class EpochKeeper(Checkpoint):
         recipe: says what is monitored.
         bad: counts the samples that are skipped or lack a modality.
         on_epoch: told every row.
+        averaging: has the weights that are kept of an epoch, where they are not those that training goes on from.
     """
 
     def __init__(
@@ -71,8 +74,9 @@ class EpochKeeper(Checkpoint):
         recipe: Recipe,
         bad: BadSampleLog,
         on_epoch: Callable[[Mapping[str, float | None]], None] | None = None,
+        averaging: Averaging | None = None,
     ) -> None:
-        self.run, self.bad, self.on_epoch = run, bad, on_epoch
+        self.run, self.bad, self.on_epoch, self.averaging = run, bad, on_epoch, averaging
         self.interval, self.batches = 60 * recipe.train.checkpoint_minutes, recipe.train.accumulate
         self.begun: dict[str, Any] = {"seconds": 0.0, "bad": [], "missing": {}}
         self.monitor = f"val_{recipe.monitor}"
@@ -152,7 +156,8 @@ class EpochKeeper(Checkpoint):
         if trainer.is_global_zero:
             write_text(self.run.history, as_csv(self.rows))
         if self.best is row:
-            trainer.save_checkpoint(self.run.best, weights_only=True)
+            with self.averaging.in_place() if self.averaging else nullcontext():
+                trainer.save_checkpoint(self.run.best, weights_only=True)
         self._save(trainer, 0.0)
         trainer.should_stop = not self.patient
         if self.on_epoch:

@@ -28,6 +28,7 @@ from locomt.nn.config import FusionConfig
 from locomt.nn.model import FusionModel
 from locomt.nn.own_towers import is_own
 from locomt.nn.pretrained import fill_towers
+from locomt.train.averaging import Averaging
 from locomt.train.bad import BadSampleLog
 from locomt.train.datamodule import SplitsModule
 from locomt.train.divergence import blind_loss, divergence
@@ -145,7 +146,8 @@ def _fit(
             fill_from_run(model, recipe.train.start)
     freeze(model, recipe.train.frozen)
     bad = BadSampleLog(splits.sizes, recipe.data.max_bad, run.bad_samples if first else None)
-    keeper = EpochKeeper(run, recipe, bad, on_epoch if first else None)
+    averaging = Averaging(model, recipe.train.ema) if recipe.train.ema else None
+    keeper = EpochKeeper(run, recipe, bad, on_epoch if first else None, averaging)
     module: FusionModule = recipe.train.view_training.module(recipe, model, labels, bad)
     if recipe.train.compile:
         model.compile()
@@ -165,7 +167,8 @@ def _fit(
             max_epochs=recipe.train.epochs,
             accumulate_grad_batches=recipe.train.accumulate,
             gradient_clip_val=recipe.train.clip_norm or None,
-            callbacks=[keeper, _Steps(on_step)] if on_step else [keeper],
+            # The averages take a step in before the keeper saves it.
+            callbacks=[c for c in (averaging, keeper, on_step and _Steps(on_step)) if c],
             logger=_tensorboard(run) if recipe.train.tensorboard else False,
             plugins=[AtomicCheckpointIO(), _launcher()],
             default_root_dir=run.path,

@@ -24,7 +24,7 @@ class Need:
 
     Attributes:
         samples: of a batch that a device has at once.
-        weights: the parameters and, under autocast, their copies.
+        weights: the parameters, their average (`train.ema`) and, under autocast, their copies.
         optimizer: the gradients of what is trained, and the optimiser's state.
         activations: what autograd holds when the forward pass has ended.
     """
@@ -66,7 +66,7 @@ def estimate(recipe: Recipe, config: FusionConfig, trained: int | None = None) -
         activations += sum(alone_bytes(config, name, batch=samples, dtype_bytes=width) for name in config.read)
     return Need(
         samples=samples,
-        weights=numbers * (FLOAT + 2 * half),
+        weights=numbers * (FLOAT * (1 + (train.ema > 0)) + 2 * half),
         optimizer=trained * FLOAT * (gradients + states),
         activations=train.view_training.passes(train) * activations,
     )
