@@ -125,7 +125,8 @@ def test_operators_pass_torchs_own_checks(qkv: list[torch.Tensor]) -> None:
     q, k, v = (t.detach() for t in qkv)
     options = (list(LAYOUT.lengths), list(LAYER.masks), LENGTHS, 0.3, 1)
     checks = ("test_schema", "test_faketensor")
-    torch.library.opcheck(torch.ops.locomt.sdpa_view_attention, (q, k, v, *options), test_utils=checks)
+    for name in ("sdpa_view_attention", "sdpa_view_attention_answer"):
+        torch.library.opcheck(getattr(torch.ops.locomt, name), (q, k, v, *options), test_utils=checks)
     out, lse = torch.ops.locomt.sdpa_view_attention(q, k, v, *options)
     arguments = (torch.randn_like(out), q, k, v, out, lse, *options)
     torch.library.opcheck(torch.ops.locomt.sdpa_view_attention_backward, arguments, test_utils=checks)

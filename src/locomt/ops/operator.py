@@ -17,14 +17,15 @@ from locomt.views.segments import score_pairs
 
 Attention = Callable[..., tuple[Tensor, Tensor]]
 Gradients = Callable[..., tuple[Tensor, Tensor, Tensor]]
+Answer = Callable[..., Tensor]
 
 # torch.library.custom_op would do this in one line, but its autograd kernel refuses torch.func transforms.
 _library = torch.library.Library("locomt", "DEF")
-_OPERATORS: dict[str, tuple[Any, Any]] = {}
+_OPERATORS: dict[str, tuple[Any, Any, Any]] = {}
 _OPTIONS = "SymInt[] layout, int[] masks, Tensor? lengths, float scale, int own"
 
 
-def register(backend: str, forward: Attention, backward: Gradients) -> None:
+def register(backend: str, forward: Attention, backward: Gradients, answer: Answer | None = None) -> None:
     """Make `locomt::<backend>_view_attention` and `..._backward`, which `attend` joins for autograd.
 
     Args:
@@ -33,23 +34,26 @@ def register(backend: str, forward: Attention, backward: Gradients) -> None:
             `[B, H, N, D]`, laid out as `token_major` does, and the log-sum-exp `[B, H, N]` for the backward.
         backward: from the output's gradient, q, k, v, the output, the log-sum-exp and the options to the
             gradients of q, k and v, laid out likewise.
+        answer: what `forward` gives but for the log-sum-exp, where that can be had for less: `..._answer`.
     """
     name = f"{backend}_view_attention"
     operator = _define(name, "Tensor q, Tensor k, Tensor v", 2, forward, _fake_forward)
     saved = "Tensor grad, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse"
     gradients = _define(f"{name}_backward", saved, 3, backward, _fake_backward)
-    _OPERATORS[backend] = operator, gradients
-    register_flop_formula(operator)(_forward_flops)
+    alone = operator if answer is None else _define(f"{name}_answer", "Tensor q, Tensor k, Tensor v", 1, answer, _fake)
+    _OPERATORS[backend] = operator, gradients, None if answer is None else alone
+    for found in {operator, alone}:
+        register_flop_formula(found)(_forward_flops)
     register_flop_formula(gradients)(_backward_flops)
 
 
 def attend(backend: str, *arguments: Any) -> Tensor:
     """The output of a registered backend, differentiable; `arguments` as its forward takes them."""
     if torch.is_grad_enabled():
-        out, _ = _Differentiable.apply(backend, *arguments)
-    else:  # the same without what autograd costs, which is more than a small launch
-        out, _ = _OPERATORS[backend][0](*arguments)
-    return out  # type: ignore[no-any-return]
+        return _Differentiable.apply(backend, *arguments)[0]  # type: ignore[no-any-return]
+    # The same without what autograd costs, which is more than a small launch.
+    forward, _, answer = _OPERATORS[backend]
+    return forward(*arguments)[0] if answer is None else answer(*arguments)  # type: ignore[no-any-return]
 
 
 def _bind_once(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
@@ -81,6 +85,10 @@ def _define(name: str, tensors: str, outputs: int, kernel: Callable[..., Any], f
     return operator
 
 
+def _fake(q: Tensor, *_: Any) -> Tensor:
+    return token_major(q)
+
+
 def _fake_forward(q: Tensor, k: Tensor, v: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return token_major(q), q.new_empty(q.shape[:3], dtype=lse_dtype(q.dtype))
 
@@ -100,6 +108,8 @@ def _fold(operator: Any, outputs: int) -> Any:
             return mapped.flatten(0, 1)
 
         results = operator(*map(flat, args, in_dims))
+        if outputs == 1:
+            return results.unflatten(0, (info.batch_size, -1)), 0
         return tuple(r.unflatten(0, (info.batch_size, -1)) for r in results), (0,) * outputs
 
     return rule
