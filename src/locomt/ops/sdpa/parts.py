@@ -83,6 +83,7 @@ class Division:
         once: whether no key of any head is in two parts.
         all_keys: whether every key of every head is in a part.
         real: `[B, N]`, which tokens are real; None where all are.
+        padding: the places of the others among the B N tokens, where they are known without waiting for a device.
     """
 
     parts: tuple[Part, ...]
@@ -90,6 +91,7 @@ class Division:
     once: bool
     all_keys: bool
     real: Tensor | None = None
+    padding: Tensor | None = None
 
     @property
     def one(self) -> Part | None:
@@ -97,8 +99,14 @@ class Division:
         return self.parts[0] if self.whole and len(self.parts) == 1 else None
 
     def clear(self, tensor: Tensor) -> Tensor:
-        """The tensor with zeros where it is padding."""
-        return tensor if self.real is None else zero_padding(tensor, self.real)
+        """The tensor `[B, H, N, D]` with zeros where it is padding."""
+        if self.real is None:
+            return tensor
+        if self.padding is None:
+            return zero_padding(tensor, self.real)
+        whole = tensor.transpose(1, 2).clone(memory_format=torch.contiguous_format)  # a third of the time of `where`
+        whole.view(self.real.numel(), -1).index_fill_(0, self.padding, 0)
+        return whole.transpose(1, 2)
 
     def blank(self, tensor: Tensor) -> Tensor:
         """The tensor, cleared unless the parts fill it."""
@@ -114,7 +122,7 @@ def divided(q: Tensor, layout: list[int], masks: tuple[int, ...], lengths: Tenso
         return _by_calls(sizes, masks, own)
     assert lengths is not None
     if lengths.device.type == "cpu":
-        return _by_known_lengths(sizes, masks, own, q.dtype, device, tuple(map(tuple, lengths.tolist())))
+        return _by_known_lengths(sizes, masks, own, q.dtype, device, lengths.to(torch.int64).numpy().tobytes())
     return _by_lengths(sizes, masks, own, q.dtype, lengths.to(device))
 
 
@@ -173,9 +181,12 @@ def _by_known_lengths(
     own: int,
     dtype: torch.dtype,
     device: torch.device,
-    lengths: tuple[tuple[int, ...], ...],
+    lengths: bytes,
 ) -> Division:
-    return _by_lengths(layout, masks, own, dtype, torch.tensor(lengths, device=device))
+    known = torch.frombuffer(bytearray(lengths), dtype=torch.int64).view(-1, len(layout))
+    found = _by_lengths(layout, masks, own, dtype, known.to(device))
+    padding = (~real_tokens(known, list(layout))).flatten().nonzero()[:, 0].to(device)
+    return replace(found, padding=padding)
 
 
 def _by_lengths(
