@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from locomt.cost.embeddings import embedding_backward_flops, embedding_bytes, embedding_flops, encoder_parameters
 from locomt.cost.passes import alone, last_outputs, passes, query_pairs, read_modalities, steps_of
 from locomt.nn.config import FUSIONS, FusionConfig, own_parameters
+from locomt.nn.plan import answer_ranges
+from locomt.views import View
 
 CONVENTION = (
     "1 multiply-add = 2 FLOPs; matrix products and attention (4 d C a head) counted, "
@@ -119,6 +121,19 @@ def fusion_pairs(config: FusionConfig, tokens: Mapping[str, int] | None = None) 
 def computed_pairs(config: FusionConfig, tokens: Mapping[str, int] | None = None) -> int:
     """C of all fusion layers together, all heads, of the queries that somebody reads."""
     return sum(step.pairs for step in passes(config, token_counts(config, tokens), everything=False) if step.fused)
+
+
+def head_pairs(config: FusionConfig, view: View) -> tuple[int, ...]:
+    """C of one head of a view in each fusion layer, from the lowest up, as far as what it reads goes by the layer.
+
+    Of all queries but in the last layer, where it is of those that the head of the model reads. A table computes
+    (`computed_pairs`) what that comes to over its heads, or less where its views leave more unread.
+    """
+    tokens = config.layout.as_dict()
+    pairs = view.query_pairs(tokens, config.layout.class_tokens)
+    rows = dict(zip(tokens, answer_ranges(config), strict=True))
+    last = sum(own // tokens[name] * (rows[name][1] - rows[name][0]) for name, own in pairs.items())
+    return (sum(pairs.values()),) * (config.fusion_layers - 1) + (last,)
 
 
 def _hidden(config: FusionConfig) -> int:

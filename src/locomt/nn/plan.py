@@ -91,6 +91,13 @@ def answer_rows(config: FusionConfig) -> Rows:
     return tuple(read if name in config.read else NONE for name in config.modalities)
 
 
+def answer_ranges(config: FusionConfig) -> tuple[Range, ...]:
+    """Where those lie in full samples."""
+    layout = config.layout
+    sizes = zip(answer_rows(config), layout.lengths, layout.class_tokens.values(), strict=True)
+    return tuple(range_of(*own) for own in sizes)
+
+
 def reads(
     config: FusionConfig,
     table: ViewTable | None,
