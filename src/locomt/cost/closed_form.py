@@ -240,12 +240,42 @@ def activation_bytes(
         CostError: see `token_counts`.
     """
     counts = token_counts(config, tokens)
+    dim, masks = config.width, int(config.dropout > 0)
+    numbers = other = 0
+    blanks = int(config.token_dropout > 0)  # a number per token, [CLS] is never blanked
+    for name, made in _embedded(config, counts, everything=False).items():
+        numbers += made * blanks + masks * counts[name] * dim
+        other += embedding_bytes(config.modalities[name], made, dim, dtype_bytes)
+    towers = _layer_bytes(config, counts, batch, dtype_bytes, fused=False)
+    return towers + fusion_bytes(config, counts, batch, dtype_bytes) + batch * (numbers * dtype_bytes + other)
+
+
+def fusion_bytes(config: FusionConfig, tokens: Mapping[str, int], batch: int, dtype_bytes: int) -> int:
+    """What of it the fusion layers hold, and what comes behind them; arguments as for `activation_bytes`."""
+    counts = token_counts(config, tokens)
+    read, answers = read_modalities(config, counts), _answers(config, counts)
+    numbers = (sum(last_outputs(config, counts).values()) + answers) * config.width
+    if config.time_steps:  # what every modality counts at each of them, and their sum
+        numbers += answers * (len(read) + 1)
+    statistics = 0
+    for name in read:
+        first = config.modalities[name].class_tokens
+        statistics += 2 * (counts[name] - first if config.steps or config.time_steps else first)
+    behind = batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes))
+    behind += _shares(config, counts) * dtype_bytes  # which all samples of full length have in common
+    return behind + _layer_bytes(config, counts, batch, dtype_bytes, fused=True)
+
+
+def _layer_bytes(config: FusionConfig, counts: Mapping[str, int], batch: int, dtype_bytes: int, *, fused: bool) -> int:
+    """What the unimodal or the fusion layers hold."""
     dim, hidden, masks = config.width, _hidden(config), int(config.dropout > 0)
     # Of several modalities in a batch, each one's share of the attention's output has gaps, and projecting it copies.
     several = sum(map(bool, counts.values())) > 1 and not config.apart
-    copies = int(batch > 1 and config.fusion != "mbt" and several)
-    numbers = statistics = other = weights = 0
+    copies = int(fused and batch > 1 and config.fusion != "mbt" and several)
+    numbers = statistics = weights = 0
     for step in passes(config, counts, everything=False):
+        if step.fused != fused:
+            continue
         if step.attention_matters:
             numbers += (step.stored + step.tokens) * dim  # the norm's input and output
             numbers += step.sliced * dim * (batch > 1)  # of which rows are copied where samples have others between
@@ -254,21 +284,9 @@ def activation_bytes(
             numbers += step.tokens * dim * 4  # queries, keys, values, what they attend to
             statistics += step.tokens * config.num_heads
         if step.output_matters:
-            numbers += step.outputs * (dim * (2 + copies * step.fused * step.whole + 2 * masks) + 2 * hidden)
+            numbers += step.outputs * (dim * (2 + copies * step.whole + 2 * masks) + 2 * hidden)
             statistics += step.outputs * 2
         if not step.whole:  # what is taken of the attention's output is a copy
             numbers += step.attended * dim // config.num_heads
             weights += step.weights
-    blanks = int(config.token_dropout > 0)  # a number per token, [CLS] is never blanked
-    for name, made in _embedded(config, counts, everything=False).items():
-        numbers += made * blanks + masks * counts[name] * dim
-        other += embedding_bytes(config.modalities[name], made, dim, dtype_bytes)
-    read, answers = read_modalities(config, counts), _answers(config, counts)
-    numbers += sum(last_outputs(config, counts).values()) * dim + answers * dim
-    if config.time_steps:  # what every modality counts at each of them, and their sum
-        numbers += answers * (len(read) + 1)
-    for name in read:
-        first = config.modalities[name].class_tokens
-        statistics += 2 * (counts[name] - first if config.steps or config.time_steps else first)
-    held = batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes) + other)
-    return held + (_shares(config, counts) + weights) * dtype_bytes  # which all samples have in common
+    return batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes)) + weights * dtype_bytes
