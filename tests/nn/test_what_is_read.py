@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -104,3 +105,54 @@ def test_mixtures_of_views(data: st.DataObject, names: tuple[str, ...], apart: b
 def small(names: tuple[str, ...], **options: Any) -> FusionConfig:
     sizes: dict[str, Any] = {"dim": 12, "heads": 3, "depth": 3, "fusion_layers": 2, "num_outputs": 2}
     return FusionConfig(modalities={name: SPECS[name] for name in names}, **(sizes | options))
+
+
+def test_heads_that_leave_a_modality_out_compile_and_export() -> None:
+    """Without graph breaks, without operators of ours, and at the cost of what is read."""
+    torch._dynamo.reset()
+    model = make(small(("text", "lips", "depth"), cross=1.0, depth=2))
+    inputs = doubles(model.example_inputs(2))
+    expected, lengths = model(inputs), {"text": torch.tensor([6, 0]), "lips": torch.tensor([3, 6])}
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    (answer,), gradients = outcome(model, inputs, lengths)
+    (again,), by_compiler = outcome(compiled, inputs, lengths)
+    torch.testing.assert_close(again, answer)
+    torch.testing.assert_close([*by_compiler.values()], [*gradients.values()])
+    program = torch.export.export(model, (inputs,))
+    assert not [node for node in program.graph.nodes if "locomt" in str(node.target)]
+    torch.testing.assert_close(program.module()(inputs), expected)
+    widths = [node.meta["val"].shape[-1] for node in program.graph.nodes if "linear" in str(node.target)]
+    assert 3 * 12 not in widths  # of no modality are all heads' queries, keys and values computed
+
+
+def test_samples_may_be_mapped_over() -> None:
+    """Gradients sample by sample, by `torch.func`."""
+    model = make(small(("text", "lips", "depth"), cross=1.0, depth=2))
+    inputs = doubles(model.example_inputs(3))
+    weights = dict(model.named_parameters())
+
+    def loss(weights: dict[str, Tensor], sample: dict[str, Tensor]) -> Tensor:
+        given = {name: tensor[None] for name, tensor in sample.items()}
+        return torch.func.functional_call(model, weights, (given,)).square().sum()
+
+    found = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, inputs)
+    model.everything = True
+    every = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(weights, inputs)
+    torch.testing.assert_close(found, every, rtol=1e-10, atol=1e-10)
+
+
+def test_dropout_draws_for_what_is_computed_alone() -> None:
+    model = make(small(("text", "lips"), dropout=0.5, depth=2)).train()
+    drawn = []
+    model.fusion[-1].dropout.register_forward_hook(lambda _, __, out: drawn.append(out.shape[1]))
+    model(doubles(model.example_inputs(2)))
+    assert drawn == [1, 1]  # a class token of each modality
+
+
+def test_a_modality_that_nobody_reads_is_not_embedded() -> None:
+    """The head reads the steps of lips, and no head of lips looks at anything but lips."""
+    model = make(small(("text", "lips"), fusion="selfall", steps=("lips",)))
+    inputs = doubles(model.example_inputs(2))
+    model.embeddings["text"].register_forward_hook(lambda *_: pytest.fail("text is embedded"))
+    out = model(inputs)
+    torch.testing.assert_close(out, model({"lips": inputs["lips"]}))

@@ -60,18 +60,19 @@ def test_rows_that_are_not_there_are_refused(queries: list[tuple[int, int]], mes
         view_attention(q, q, q, layout, layer, queries=queries)
 
 
-# Of tensors with 5 tokens and 3 heads: heads 1 to 4 of tokens 1 to 4 (the last in the second tensor), head 5 of the
-# first token, nothing else.
+# Of three tensors with 5 tokens and 3 heads: the outer heads of tokens 1 to 4 of the first two, and of the last tensor
+# the middle head of the first token.
 PLACES = Places(
-    (Piece((1, 4), ((1, 2), (2, 4))), Piece((0, 1), ((5, 6),))),
+    (Piece((1, 4), (0, 2), ((0, 1), (2, 3))), Piece((0, 1), (2, 3), ((1, 2),))),
     (
-        Piece((0, 5), ((0, 1),)),
-        Piece((0, 1), ((1, 4),)),
-        Piece((4, 5), ((1, 4),)),
-        Piece((0, 5), ((4, 5),)),
-        Piece((1, 5), ((5, 6),)),
+        Piece((0, 1), (0, 2), ((0, 3),)),
+        Piece((4, 5), (0, 2), ((0, 3),)),
+        Piece((1, 4), (0, 2), ((1, 2),)),
+        Piece((0, 5), (2, 3), ((0, 1),)),
+        Piece((0, 5), (2, 3), ((2, 3),)),
+        Piece((1, 5), (2, 3), ((1, 2),)),
     ),
-    tensors=2,
+    tensors=3,
     tokens=5,
     heads=3,
 )
@@ -79,21 +80,23 @@ PLACES = Places(
 
 def some_pieces() -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    shapes = ((2, 3, 3, 4), (2, 1, 1, 4))
+    shapes = ((2, 3, 2, 2, 4), (2, 1, 1, 1, 4))
     return [torch.randn(s, dtype=torch.float64, generator=generator, requires_grad=True) for s in shapes]
 
 
-@pytest.mark.parametrize("compiling", [False, True])
+@pytest.mark.parametrize(("compiling", "small"), [(False, False), (False, True), (True, True)])
 def test_pieces_are_put_where_they_belong_and_taken_from_there(
-    monkeypatch: pytest.MonkeyPatch, compiling: bool
+    monkeypatch: pytest.MonkeyPatch, compiling: bool, small: bool
 ) -> None:
     monkeypatch.setattr(module.torch.compiler, "is_compiling", lambda: compiling)
-    monkeypatch.setattr(torch.Tensor, "new_empty", lambda t, *shape: t.new_full(shape, torch.nan))  # unwritten shows
+    if not small:
+        monkeypatch.setattr(module, "SMALL", 0)
+        monkeypatch.setattr(torch.Tensor, "new_empty", lambda t, shape: t.new_full(shape, torch.nan))  # unwritten shows
     first, second = some_pieces()
     tensors = put(PLACES, (first, second))
-    whole = torch.zeros(2, 5, 6, 4, dtype=torch.float64)
-    whole[:, 1:4, 1:4], whole[:, 0:1, 5:6] = first, second
-    torch.testing.assert_close(torch.cat(tensors, dim=2), whole)
+    whole = torch.zeros(2, 5, 3, 3, 4, dtype=torch.float64)
+    whole[:, 1:4, :2, ::2], whole[:, 0:1, 2:, 1:2] = first, second
+    torch.testing.assert_close(torch.stack(tensors, dim=2), whole)
     again = take(PLACES, tensors)
     torch.testing.assert_close(again, (first, second))
     grads = [torch.randn_like(t) for t in again]
@@ -102,8 +105,8 @@ def test_pieces_are_put_where_they_belong_and_taken_from_there(
 
 def test_gradients_of_all_orders() -> None:
     def roundabout(*pieces: torch.Tensor) -> torch.Tensor:
-        a, b = put(PLACES, pieces)
-        return torch.cat([t.flatten() for t in take(PLACES, (a * b, a**2))])
+        a, b, c = put(PLACES, pieces)
+        return torch.cat([t.flatten() for t in take(PLACES, (a * b, a**2, c * b + c**3))])
 
     assert torch.autograd.gradcheck(roundabout, some_pieces())
     assert torch.autograd.gradgradcheck(roundabout, some_pieces())

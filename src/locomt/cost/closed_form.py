@@ -277,8 +277,8 @@ def _layer_bytes(config: FusionConfig, counts: Mapping[str, int], batch: int, dt
         if step.fused != fused:
             continue
         if step.attention_matters:
-            numbers += (step.stored + step.tokens) * dim  # the norm's input and output
-            numbers += step.sliced * dim * (batch > 1)  # of which rows are copied where samples have others between
+            # The norm's input and output, of which rows are copied where samples have others between.
+            numbers += (step.stored + (step.normed if batch > 1 else step.tokens)) * dim
             statistics += step.tokens * 2
         if step.attends:
             numbers += step.tokens * dim * 4  # queries, keys, values, what they attend to

@@ -28,7 +28,8 @@ class Pass:
         fused: whether it is a fusion layer.
         whole: whether all that there is to compute is computed, by fewer copies.
         attends: whether any modality's queries are.
-        sliced: tokens that are copied to be projected, being some of those that are given; one of each sample is not.
+        normed: tokens that are held to be projected, in a batch of several samples: some of those that are given are a
+            copy, unless it is one of each sample.
         weights: numbers of weights that are copied, being some of all.
         attention_matters: whether the loss depends on what its attention gives to anyone.
         output_matters: whether the loss depends on what the layer makes of these tokens.
@@ -36,6 +37,7 @@ class Pass:
 
     tokens: int
     stored: int
+    normed: int
     projected: int
     attended: int
     outputs: int
@@ -43,7 +45,6 @@ class Pass:
     fused: bool
     whole: bool = True
     attends: bool = True
-    sliced: int = 0
     weights: int = 0
     attention_matters: bool = True
     output_matters: bool = True
@@ -104,7 +105,7 @@ def _tower(config: FusionConfig, name: str, count: int, rows: int, everything: b
     # Below bottlenecks it acts on the others if there is a layer to do it through.
     matters = not everything or read or config.fusion != "mbt" or config.fusion_layers > 1
     whole = Pass(
-        count, count, 3 * heads * count, heads * count, count, heads * count**2, False,
+        count, count, count, 3 * heads * count, heads * count, count, heads * count**2, False,
         attention_matters=matters, output_matters=matters,
     )  # fmt: skip
     if rows == ALL:
@@ -132,15 +133,17 @@ def _some(
     """Of a layer of which not all is computed: `keys` are those that a query of each modality sees, all heads."""
     numbers = config.width**2 // config.num_heads  # of a head's weights
     for i, parts in enumerate(todo.parts):
-        rows = [last - first for first, last in (part.rows for part in parts)]
-        heads = [_count(part.runs) for part in parts]
+        rows = [_count([part.rows]) for part in parts]
+        copies = [n for n in rows if 1 < n < tokens[i]]
+        heads = [_count([part.tensors]) * _count(part.runs) for part in parts]
         outputs, seeing = todo.outputs[i][1] - todo.outputs[i][0], _count(todo.heads[i])
-        copied = [n for n, part in zip(heads, parts, strict=True) if len(part.runs) > 1]
+        copied = [n for n, slices in zip(heads, todo.before[i].chosen, strict=True) if len(slices) > 1]
         copied += [seeing] * (len(todo.heads[i]) > 1)
         if parts or outputs:
             yield Pass(
                 tokens=tokens[i],
                 stored=stored[i],
+                normed=sum(copies) + tokens[i] * (len(copies) < len(rows)),
                 projected=sum(n * h for n, h in zip(rows, heads, strict=True)),
                 attended=outputs * seeing,
                 outputs=outputs,
@@ -148,7 +151,6 @@ def _some(
                 fused=fused,
                 whole=False,
                 attends=any(todo.parts),
-                sliced=sum(n for n in rows if 1 < n < tokens[i]),
                 weights=numbers * sum(copied),
                 attention_matters=bool(parts),
                 output_matters=outputs > 0,
@@ -172,7 +174,15 @@ def _layers(config: FusionConfig, tokens: Mapping[str, int], steps: Sequence[Ste
                 if count:
                     read = not everything or not last or name in config.read
                     yield Pass(
-                        count, count, 3 * heads * count, heads * count, count, pairs[name], True, output_matters=read
+                        count,
+                        count,
+                        count,
+                        3 * heads * count,
+                        heads * count,
+                        count,
+                        pairs[name],
+                        True,
+                        output_matters=read,
                     )
             continue
         held = {
@@ -203,7 +213,7 @@ def _bottlenecks(
                 if count:
                     matters = not everything or name in config.read or not last
                     yield Pass(
-                        joint, joint, 3 * heads * joint, heads * joint, joint, heads * joint**2, True,
+                        joint, joint, joint, 3 * heads * joint, heads * joint, joint, heads * joint**2, True,
                         attention_matters=matters, output_matters=matters,
                     )  # fmt: skip
             elif count and (step.updates or end > start):

@@ -159,18 +159,18 @@ class ViewAttention(nn.Module):
         own = 0 if self.on_missing == "zero" else 1 if lengths is None else 2
         todo = work(choices, layout, tuple(outputs), own)
         pieces: list[Tensor] = []
-        for (name, x), parts in zip(streams.items(), todo.parts, strict=True):
-            pieces += projected(x, self.qkv.of(name), parts, self.heads)
+        for (name, x), parts, cut in zip(streams.items(), todo.parts, todo.before, strict=True):
+            pieces += projected(x, self.qkv.of(name), parts, cut)
         taken: list[Tensor] = []
         if pieces:
             q, k, v = (t.transpose(1, 2) for t in put(todo.joint, pieces))
             attended = self._views(q, k, v, layout, lengths, mixture, todo.queries)
             taken = [*take(todo.given, [attended.transpose(1, 2)])]
         found: Streams = {}
-        for (name, x), rows, heads in zip(streams.items(), todo.outputs, todo.heads, strict=True):
+        for (name, x), (first, last), cut in zip(streams.items(), todo.outputs, todo.behind, strict=True):
             # Of no head there is the bias alone.
-            part = taken.pop(0) if heads else x.new_zeros(x.shape[0], rows[1] - rows[0], 0, 1)
-            found[name] = output(part, self.out.of(name), heads, self.heads)
+            part = taken.pop(0) if any(cut.chosen) else x.new_zeros(x.shape[0], last - first, 0)
+            found[name] = output(part, self.out.of(name), cut)
         return found
 
     def _attend(

@@ -7,6 +7,7 @@ slice, which takes as long as the projections that are saved.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -14,24 +15,24 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from locomt.ops.operator import bind_once
 from locomt.views.reads import Range
+
+SMALL = 2**18
+"""Numbers that are cleared all at once: below, it is launches that take time."""
 
 
 class Piece(NamedTuple):
-    """Tokens of some heads, `[B, tokens, heads, D]`.
+    """Tokens of some heads of one or more tensors, `[B, tokens, tensors, heads, D]`.
 
     Attributes:
-        rows: which tokens of the whole.
-        runs: which heads, neighbours together; those of several tensors are counted on.
+        rows: which tokens.
+        tensors: which tensors.
+        runs: which heads of each, neighbours together.
     """
 
     rows: Range
+    tensors: Range
     runs: tuple[Range, ...]
-
-    @property
-    def heads(self) -> int:
-        return sum(last - first for first, last in self.runs)
 
 
 class Places(NamedTuple):
@@ -40,7 +41,9 @@ class Places(NamedTuple):
     Attributes:
         pieces: rectangles that do not meet.
         gaps: those that no piece covers, one run each.
-        tensors: how many tensors there are; N and H: of each.
+        tensors: how many tensors there are.
+        tokens: N.
+        heads: H.
     """
 
     pieces: tuple[Piece, ...]
@@ -52,48 +55,53 @@ class Places(NamedTuple):
 
 def put(places: Places, pieces: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The tensors, 0 where there is no piece."""
-    if torch.compiler.is_compiling():
+    if _traced():
         return _joined(places, pieces)
-    return _Put.apply(places, *pieces)  # type: ignore[no-any-return]
+    if torch.is_grad_enabled():
+        return _Put.apply(places, *pieces)  # type: ignore[no-any-return]
+    return _put(places, pieces)
 
 
 def take(places: Places, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The pieces."""
-    if torch.compiler.is_compiling():
-        whole = torch.cat(list(tensors), dim=2)
-        return tuple(
-            torch.cat([whole[:, slice(*piece.rows), slice(*run)] for run in piece.runs], dim=2)
-            for piece in places.pieces
-        )
-    return _Take.apply(places, *tensors)  # type: ignore[no-any-return]
+    if torch.is_grad_enabled() and not _traced():
+        return _Take.apply(places, *tensors)  # type: ignore[no-any-return]
+    return _take(places, tensors)
+
+
+def _traced() -> bool:
+    """Where plain operators are wanted: a compiler makes one copy of them, and `vmap` and `grad` know what they are."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
 
 
 def _joined(places: Places, pieces: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """What `_put` does by concatenation alone, of which compilers make one copy."""
+    """What `_put` does by concatenation alone."""
     like = pieces[0]
     every = (*places.pieces, *places.gaps)
     rows = sorted({edge for piece in every for edge in piece.rows})
-    heads = {edge for piece in every for run in piece.runs for edge in run}
-    columns = sorted(heads | {places.heads * n for n in range(1, places.tensors)})
+    heads = sorted({0, places.heads, *(edge for piece in every for run in piece.runs for edge in run)})
     cells = {}
     for piece, tensor in zip(places.pieces, pieces, strict=True):
-        at = 0
-        for run in piece.runs:
+        first_row = piece.rows[0]
+        for n, t in enumerate(range(*piece.tensors)):
             for top, bottom in _between(rows, piece.rows):
-                for left, right in _between(columns, run):
-                    cells[top, left] = tensor[:, top - piece.rows[0] : bottom - piece.rows[0], at : at + right - left]
+                at = 0
+                for left, right in (cell for run in piece.runs for cell in _between(heads, run)):
+                    own = tensor[:, top - first_row : bottom - first_row, n, at : at + right - left]
+                    cells[t, top, left] = own
                     at += right - left
-                at -= run[1] - run[0]
-            at += run[1] - run[0]
     found = []
-    for top, bottom in _between(rows, (0, places.tokens)):
-        line = []
-        for left, right in _between(columns, (0, places.tensors * places.heads)):
-            cell = cells.get((top, left))
-            shape = (like.shape[0], bottom - top, right - left, like.shape[3])
-            line.append(like.new_zeros(shape) if cell is None else cell)
-        found.append(torch.cat(line, dim=2))
-    return _apart(places, torch.cat(found, dim=1))
+    for t in range(places.tensors):
+        lines = []
+        for top, bottom in _between(rows, (0, places.tokens)):
+            line = []
+            for left, right in _between(heads, (0, places.heads)):
+                cell = cells.get((t, top, left))
+                shape = (like.shape[0], bottom - top, right - left, like.shape[-1])
+                line.append(like.new_zeros(shape) if cell is None else cell)
+            lines.append(torch.cat(line, dim=2))
+        found.append(torch.cat(lines, dim=1))
+    return tuple(found)
 
 
 def _between(edges: Sequence[int], ends: Range) -> list[Range]:
@@ -104,67 +112,44 @@ def _between(edges: Sequence[int], ends: Range) -> list[Range]:
 
 def _put(places: Places, pieces: Sequence[Tensor]) -> tuple[Tensor, ...]:
     like = pieces[0]
-    whole = like.new_empty(like.shape[0], places.tokens, places.tensors * places.heads, like.shape[3])
-    for piece, tensor in zip(places.pieces, pieces, strict=True):
+    shape = (like.shape[0], places.tokens, places.tensors, places.heads, like.shape[-1])
+    small = math.prod(shape) < SMALL
+    whole = like.new_zeros(shape) if small else like.new_empty(shape)
+    for ((top, bottom), (start, end), runs), tensor in zip(places.pieces, pieces, strict=True):
         at = 0
-        for first, last in piece.runs:
-            whole[:, slice(*piece.rows), first:last].copy_(tensor[:, :, at : at + last - first])
+        for first, last in runs:
+            whole[:, top:bottom, start:end, first:last].copy_(tensor[:, :, :, at : at + last - first])
             at += last - first
-    for gap in places.gaps:
-        whole[:, slice(*gap.rows), slice(*gap.runs[0])].zero_()
-    return _apart(places, whole)
-
-
-def _apart(places: Places, whole: Tensor) -> tuple[Tensor, ...]:
-    return tuple(whole.unflatten(2, (places.tensors, places.heads)).unbind(2))
+    for (top, bottom), (start, end), ((first, last),) in () if small else places.gaps:
+        whole[:, top:bottom, start:end, first:last].zero_()
+    return tuple(whole.unbind(2))
 
 
 def _take(places: Places, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    like, found = tensors[0], []
-    for piece in places.pieces:
-        first_row, last_row = piece.rows
-        tensor = like.new_empty(like.shape[0], last_row - first_row, piece.heads, like.shape[3])
-        at = 0
-        for run in piece.runs:
-            start, end = run
-            while start < end:  # a run may go from one tensor to the next
-                n, first = divmod(start, places.heads)
-                count = min(end - start, places.heads - first)
-                part = tensors[n][:, first_row:last_row, first : first + count]
-                tensor[:, :, at : at + count].copy_(part)
-                start, at = start + count, at + count
-        found.append(tensor)
+    found = []
+    for (top, bottom), (start, end), runs in places.pieces:
+        parts = [tensors[n][:, top:bottom, first:last] for n in range(start, end) for first, last in runs]
+        piece = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0].clone(memory_format=torch.contiguous_format)
+        found.append(piece.unflatten(2, (end - start, -1)))
     return tuple(found)
 
 
-@bind_once
 class _Put(torch.autograd.Function):
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(places: Places, *pieces: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, places: Places, *pieces: Tensor) -> tuple[Tensor, ...]:
+        ctx.places = places
         return _put(places, pieces)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.places = inputs[0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         return None, *_Take.apply(ctx.places, *grads)
 
 
-@bind_once
 class _Take(torch.autograd.Function):
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(places: Places, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, places: Places, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.places = places
         return _take(places, tensors)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.places = inputs[0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
