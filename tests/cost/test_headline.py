@@ -12,8 +12,15 @@ from locomt import FusionConfig
 from locomt.cost import Flops, flops, variants
 from locomt.cost.counted import count_flops
 from locomt.nn import AudioSpec, TextSpec, VideoSpec
+from locomt.nn.modalities import ModalitySpec
 
 AUDIOSET, MEDVIDCL = 0.062, 0.513
+AV: dict[str, ModalitySpec] = {"video": VideoSpec(frames=8), "audio": AudioSpec(frames=800)}
+AVT: dict[str, ModalitySpec] = {
+    "video": VideoSpec(frames=32),
+    "audio": AudioSpec(frames=2048),
+    "text": TextSpec(vocabulary=32768, max_length=512),
+}
 WITHIN = 0.001  # a tenth of a percentage point
 
 
@@ -88,3 +95,26 @@ def test_attention_alone_falls_by_much_more() -> None:
     models = variants(medvidcl(text=512, cross_heads=12))
     found = {name: flops(model).attention for name, model in models.items()}
     assert found["locomt"] / found["multiall"] == pytest.approx(1 - 0.860, abs=WITHIN)
+
+
+@pytest.mark.parametrize(
+    ("modalities", "fusion_layers", "cross", "fusion", "gflops"),
+    [
+        (AV, 4, 0.5, "locomt", (424.9, 395.8)),
+        (AV, 4, 0.5, "multiall", (448.8, 413.7)),
+        (AVT, 12, 1.0, "locomt", (1584.7, 1330.5)),
+        (AVT, 12, 1.0, "mbt", (2838.0, 2620.7)),
+    ],
+)
+def test_what_nobody_reads_is_saved(
+    modalities: dict[str, ModalitySpec], fusion_layers: int, cross: float, fusion: str, gflops: tuple[float, float]
+) -> None:
+    """The table of docs/cost.md, by formula and as torch counts."""
+    config = FusionConfig(
+        preset="base", fusion_layers=fusion_layers, cross=cross, num_outputs=400, modalities=modalities
+    )
+    model = variants(config)[fusion]
+    for everything, expected in zip((True, False), gflops, strict=True):
+        found = flops(model, everything=everything).total
+        assert round(found / 1e9, 1) == expected
+        assert count_flops(model, everything=everything) == found
