@@ -7,7 +7,7 @@ ViT-Base (preset `base`, 12 layers). LoCoMT's table is strategy `spread` with ha
 half cross. A training step is forward, loss, backward and fused AdamW, under bf16 autocast with float32 weights
 unless `--precision bf16`; inference is in bf16. All models of one shape are timed in turns, each of them eager and with
 its blocks compiled, at batch 1 from CUDA graphs too; the fastest counts. Multiall, which all are compared with, always
-takes part, and with each backend of its attention. Utilisation (`mfu`) is model FLOPs, training taken as 3 forward
+takes part, and with each backend of its attention. Utilisation (`mfu`) is FLOPs computed, training taken as 3 forward
 passes, over time, over the rate of a large bf16 matrix product that is timed in the same turns.
 """
 
@@ -35,7 +35,7 @@ from models import (
     training_step,
 )
 
-from locomt import FusionModel
+from locomt import FusionConfig, FusionModel
 from locomt.cost import flops
 from locomt.cost.timing import paired_seconds
 from locomt.nn.config import FUSIONS
@@ -85,15 +85,19 @@ def compare(
         peaks[name] = peak_bytes(run) + state_bytes(model, optimizers.get(name))
     rows = []
     costs = configs(SHAPES[part.shape], part.fusion_layers)
+
+    def computed(config: FusionConfig) -> int:
+        return flops(config, batch=part.batch, everything=False).total
+
     for name in models:
-        time, total = seconds[name, best[name]], flops(costs[name], batch=part.batch).total
+        time, total = seconds[name, best[name]], computed(costs[name])
         needed = total * (3 if part.task == "training" else 1)
         rows.append(
             {
                 "name": part.name(name),
                 "model": name,
                 **part._asdict(),
-                "flop_ratio": round(total / flops(costs[BASELINE], batch=part.batch).total, 4),
+                "flop_ratio": round(total / computed(costs[BASELINE]), 4),
                 "time_ratio": round(time / seconds[BASELINE, best[BASELINE]], 4),
                 "memory_ratio": round(peaks[name] / peaks[BASELINE], 4),
                 "ms": round(time * 1e3, 3),

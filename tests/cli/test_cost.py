@@ -70,6 +70,8 @@ def test_json_document(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     for model, other in zip(found["models"], variants(config).values(), strict=True):
         assert model["gflops"] == count_flops(other) / 1e9 == 2 * model["gmacs"]
         assert model["attention_gflops"] == flops(other).attention / 1e9
+        assert model["computed"]["gflops"] == count_flops(other, everything=False) / 1e9 < model["gflops"]
+        assert model["computed"]["attention_gflops"] == flops(other, everything=False).attention / 1e9
         assert model["parameters"] == sum(p.numel() for p in FusionModel(other).parameters())
         assert "latency_ms" not in model
 
@@ -88,7 +90,14 @@ def test_table(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cost", recipe]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    for word in ("video 17, text 21", "locomt", "multiall", "GMACs", "C_bottle < C_multi does up to B = 7"):
+    for word in (
+        "video 17, text 21",
+        "locomt",
+        "multiall",
+        "GMACs",
+        "vs all rows",
+        "C_bottle < C_multi does up to B = 7",
+    ):
         assert word in out
     assert "BROKEN" not in out
 

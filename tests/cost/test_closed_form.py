@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cost_models import SPECS, configs, counts
+from cost_models import SPECS, configs, counts, with_tables
 from locomt import FusionConfig, FusionModel
 from locomt.cost import (
     CostError,
@@ -58,7 +58,7 @@ def test_parameters_are_those_of_the_model(config: FusionConfig) -> None:
 @settings(max_examples=40)
 @given(st.data(), st.integers(1, 3), st.sampled_from((0.0, 0.1)))
 def test_activations_are_what_autograd_holds(data: st.DataObject, batch: int, dropout: float) -> None:
-    config = data.draw(configs(dropout=dropout, token_dropout=data.draw(st.sampled_from((0.0, 0.1)))))
+    config = data.draw(with_tables(configs(dropout=dropout, token_dropout=data.draw(st.sampled_from((0.0, 0.1))))))
     tokens = data.draw(counts(config))
     model = FusionModel(config)
     short = shorten(config, model.example_inputs(batch), tokens)

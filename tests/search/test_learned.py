@@ -130,7 +130,7 @@ def test_its_cost_is_that_of_counted_flops(tmp_path: Path, one_way: bool) -> Non
         counts.append(counter.get_total_flops())
     assert learning.searching_epochs == 1  # of 3
     ratio = counts[1] / counts[0]
-    assert cost_in_runs(work, learning, space.cost(model.table)) == pytest.approx(ratio / 3 + 2 / 3)
+    assert cost_in_runs(work, learning, model.table) == pytest.approx(ratio / 3 + 2 / 3)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Small models of every kind, drawn at random, and the token counts that they can have."""
 
 import math
+from dataclasses import replace
+from itertools import permutations
 
 from hypothesis import strategies as st
 
@@ -48,6 +50,21 @@ def configs(draw: st.DrawFn, modalities: int = 7, **fixed: object) -> FusionConf
         "apart": draw(st.booleans()),
     }
     return FusionConfig(**{**drawn, **fixed})  # type: ignore[arg-type]
+
+
+@st.composite
+def with_tables(draw: st.DrawFn, drawn: st.SearchStrategy[FusionConfig]) -> FusionConfig:
+    """Some that follow a table follow one of views of every kind, a few to each layer: heads leave modalities out."""
+    config = draw(drawn)
+    names = list(config.modalities)
+    if config.fusion != "locomt" or len(names) < 2 or not draw(st.integers(0, 3)):
+        return config
+    pairs = [f"{a}{mark}{b}" for a, b in permutations(names, 2) for mark in "~>"]
+    rows = []
+    for _ in range(config.fusion_layers):
+        few = draw(st.lists(st.sampled_from(["self", "multi", "cls", *pairs]), min_size=1, max_size=2))
+        rows.append(" ".join(f"{draw(st.sampled_from(few))}:1" for _ in range(config.num_heads)))
+    return replace(config, views="\n".join(rows))
 
 
 @st.composite

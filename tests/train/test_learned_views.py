@@ -17,6 +17,7 @@ from torch.nn.functional import one_hot
 
 from feature_project import make_project, write_manifest
 from locomt import FusionConfig, FusionModel
+from locomt.cost import head_pairs
 from locomt.cost.knapsack import BudgetError
 from locomt.nn import FeatureSpec
 from locomt.nn.config import ConfigError
@@ -28,7 +29,8 @@ from locomt.train.views.choice import ViewChoice
 from locomt.train.views.learned_config import LearnViews
 from locomt.views import view_set
 
-# 9 and 5 tokens: a self head takes 106 score pairs, a cross head 90, a multi head 196.
+# 9 and 5 tokens: a self head takes 106 score pairs, a cross head 90, a multi head 196; in the last layer, of which
+# two class tokens are read, 14, 14 and 28.
 LEARNED = (
     *("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.views", "learned"),
     *("--train.epochs", "4", "--train.checkpoint_minutes", "1e-9", "--train.learn_views.until", "0.5"),
@@ -85,15 +87,19 @@ def test_the_model_of_a_draw_is_the_model_of_its_table_and_every_logit_hears_of_
 def test_what_is_chosen_is_likeliest_within_the_budget(seed: int, tightness: float) -> None:
     lengths = {"a": 9, "b": 5, "c": 2}
     config = make_config(tuple(lengths.values()), heads=2, dim=4)
-    least = min(view.score_pairs(lengths) for view in view_set(lengths))
-    limit = 4 * least + round(tightness * 4 * (110 - least))  # 110: all self
-    choice = ViewChoice(config, LearnViews(budget=limit / (4 * 16**2)))
+    prices = [head_pairs(config, view) for view in view_set(lengths)]
+    least, own = 2 * sum(map(min, zip(*prices, strict=True))), 2 * (110 + 16)  # 110 and 16: all self
+    limit = least + round(tightness * (own - least))
+    choice = ViewChoice(config, LearnViews(budget=limit / (2 * (16**2 + 3 * 16))))
     assert choice.limit == limit
     torch.nn.init.normal_(choice.logits, generator=torch.Generator().manual_seed(seed))
     best, likeliest = choice.best(), choice.logits.argmax(-1)
-    cost = choice.table(best).score_pairs(lengths)
+    cost, at_will = (
+        sum(prices[view][layer] for layer, row in enumerate(chosen.tolist()) for view in row)
+        for chosen in (best, likeliest)
+    )
     assert cost <= limit
-    if choice.table(likeliest).score_pairs(lengths) <= limit:
+    if at_will <= limit:
         assert torch.equal(best, likeliest)
     choice.chosen.copy_(best)
     assert choice.fixed
@@ -103,7 +109,7 @@ def test_what_is_chosen_is_likeliest_within_the_budget(seed: int, tightness: flo
 def test_a_budget_below_every_table_is_refused_before_anything_is_made(project: Path, tmp_path: Path) -> None:
     recipe = load_recipe(project, [*LEARNED, "--train.learn_views.budget", "0.45"])
     with pytest.raises(
-        BudgetError, match=r"budget: expected 0\.4592 or more, which the cheapest table takes, got 0\.45"
+        BudgetError, match=r"budget: expected 0\.4643 or more, which the cheapest table takes, got 0\.45"
     ):
         fit(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -115,6 +121,14 @@ def test_prices_of_ones_own_take_the_place_of_flops() -> None:
     with torch.no_grad():
         choice.logits.copy_(torch.tensor([[0.0, 2.0], [0.0, 1.0]]))
     assert str(choice.table(choice.best())) == "a~b:1 self:1"  # 4 of 8 is half; both a~b would be 6
+    prices = {"self": 2, "a~b": 1, "multi": 4}
+    config = make_config(heads=2, dim=4)
+    last = ViewChoice(config, LearnViews(prices=prices, last_prices={"self": 5, "a~b": 6, "multi": 9}))
+    assert (last.multiall, last.prices) == (2 * (4 + 9), [[2, 1]] * 2 + [[5, 6]] * 2)
+    with pytest.raises(ConfigError, match="last_prices: expected a price of each of multi, self, a~b, got none of mul"):
+        ViewChoice(config, LearnViews(prices=prices, last_prices={"self": 2, "a~b": 1}))
+    with pytest.raises(ConfigError, match="last_prices: expected prices, of the other layers, beside it"):
+        LearnViews(last_prices=prices)
     with pytest.raises(ConfigError, match="expected a price of each of multi, self, a~b, got none of a~b"):
         ViewChoice(make_config(), LearnViews(prices={"self": 1, "multi": 4}))
 
@@ -144,8 +158,8 @@ def test_the_history_of_the_views(learned: tuple[Recipe, Path, dict[str, Any]]) 
     assert [row["temperature"] for row in rows] == [pytest.approx(1.0), pytest.approx(0.5), None, None]
     for row in rows:
         assert [sum(layer.values()) for layer in row["frequencies"]] == pytest.approx([1, 1])
-        selves = sum(layer["self"] for layer in row["frequencies"]) / 2
-        assert row["share"] == pytest.approx((106 * selves + 90 * (1 - selves)) / 196)
+        selves = row["frequencies"][0]["self"]
+        assert row["share"] == pytest.approx((106 * selves + 90 * (1 - selves) + 14) / (196 + 28))
     assert rows[0]["frequencies"] != rows[1]["frequencies"]
     assert rows[2]["views"] == rows[3]["views"] == rows[1]["views"]  # the likeliest when it was fixed
     assert rows[3]["share"] <= 0.5

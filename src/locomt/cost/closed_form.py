@@ -8,13 +8,14 @@ pairs of its view.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from locomt.cost.embeddings import embedding_backward_flops, embedding_bytes, embedding_flops, encoder_parameters
-from locomt.nn.config import FUSIONS, FusionConfig, own_parameters, unimodal_layers
-from locomt.views import LayerViews
+from locomt.cost.passes import alone, last_outputs, passes, query_pairs, read_modalities, steps_of
+from locomt.nn.config import FUSIONS, FusionConfig, own_parameters
+from locomt.nn.plan import answer_ranges
+from locomt.views import View
 
 CONVENTION = (
     "1 multiply-add = 2 FLOPs; matrix products and attention (4 d C a head) counted, "
@@ -76,7 +77,7 @@ def token_counts(config: FusionConfig, tokens: Mapping[str, int] | None = None) 
             raise CostError(f"tokens: {name!r} is not one of {', '.join(full)}")
         if not 0 <= count <= full[name]:
             raise CostError(f"tokens: modality {name!r} has 0 to {full[name]} tokens, got {count}")
-    read = _read(config, counts)
+    read = read_modalities(config, counts)
     if not read:
         raise CostError(f"tokens: expected some from one or more of {', '.join(config.read)}, got none")
     if config.steps and len({counts[name] for name in read}) > 1:
@@ -84,82 +85,55 @@ def token_counts(config: FusionConfig, tokens: Mapping[str, int] | None = None) 
     return counts
 
 
-def _read(config: FusionConfig, tokens: Mapping[str, int]) -> list[str]:
-    """The modalities whose outputs the head reads."""
-    return [name for name, count in tokens.items() if count and name in config.read]
-
-
 def _answers(config: FusionConfig, tokens: Mapping[str, int]) -> int:
     """How many answers the head gives a sample."""
     if config.time_steps:
         return config.time_steps
-    return tokens[_read(config, tokens)[0]] - 1 if config.steps else 1
+    return tokens[read_modalities(config, tokens)[0]] - 1 if config.steps else 1
 
 
 def _shares(config: FusionConfig, tokens: Mapping[str, int]) -> int:
     """The shares that tokens have in answers along time: an entry of a matrix for each of both."""
     if not config.time_steps:
         return 0
-    specs = {name: config.modalities[name] for name in _read(config, tokens)}
+    specs = {name: config.modalities[name] for name in read_modalities(config, tokens)}
     along = sum((tokens[name] - spec.class_tokens) // math.prod(spec.grid[1:]) for name, spec in specs.items())
     return config.time_steps * along
 
 
-class _Pass(NamedTuple):
-    """One modality's tokens on their way through one layer."""
-
-    tokens: int
-    pairs: int  # the scores of these queries, all heads
-    fused: bool  # whether it is a fusion layer
-    attention_matters: bool  # whether the loss depends on what its attention gives to anyone
-    output_matters: bool  # whether the loss depends on what the layer makes of these tokens
-
-
-def _passes(config: FusionConfig, tokens: Mapping[str, int]) -> Iterator[_Pass]:
-    """Every modality that is there, layer by layer.
-
-    With `steps` or `time_steps`, nobody reads what the last layer makes of the other modalities, and autograd leaves it
-    out: of a fusion layer that follows a table, the part behind the attention; of MBT's, all of it.
-    """
-    if config.apart:
-        for name in _read(config, tokens):
-            yield from _passes(replace(config, apart=False), {name: tokens[name]})
-        return
-    table, heads, first = config.view_table(), config.num_heads, config.num_layers - config.fusion_layers
-    for name, count in tokens.items():
-        if not count:
-            continue
-        read = name in config.read
-        for layer in range(first - unimodal_layers(config, name), config.num_layers):
-            last = layer == config.num_layers - 1
-            if table is None:
-                rows = count + (config.bottlenecks if layer >= first else 0)
-                # Below the last layer it still acts on the others, through the bottlenecks, if there is a layer to.
-                matters = read or (not last and config.fusion_layers > 1)
-                yield _Pass(rows, heads * rows**2, layer >= first, matters, matters)
-            elif layer < first:
-                yield _Pass(count, heads * count**2, False, True, True)
-            else:
-                pairs = _query_pairs(config, table.layers[layer - first], tokens)
-                yield _Pass(count, pairs[name], True, True, read or not last)
-
-
-def _query_pairs(config: FusionConfig, layer: LayerViews, tokens: Mapping[str, int]) -> dict[str, int]:
-    return layer.query_pairs(tokens, config.layout.class_tokens, own=config.on_missing == "self")
-
-
 def fusion_pairs(config: FusionConfig, tokens: Mapping[str, int] | None = None) -> tuple[int, ...]:
-    """C of each fusion layer, all heads: what the view table (or MBT) takes at these token counts."""
+    """C of each fusion layer, all heads: what the view table (or MBT) takes at these token counts.
+
+    That of all rows, as the paper counts and as the guarantee is about; `computed_pairs` is what is computed.
+    """
     counts = token_counts(config, tokens)
     if config.apart:
         one = replace(config, apart=False)
-        each = (fusion_pairs(one, {name: count}) for name, count in counts.items() if count)
+        each = (fusion_pairs(one, alone(counts, name)) for name, count in counts.items() if count)
         return tuple(map(sum, zip(*each, strict=True)))
     table = config.view_table()
     if table is None:
         pairs = config.num_heads * sum((n + config.bottlenecks) ** 2 for n in counts.values() if n)
         return (pairs,) * config.fusion_layers
-    return tuple(sum(_query_pairs(config, layer, counts).values()) for layer in table.layers)
+    return tuple(sum(query_pairs(config, layer, counts).values()) for layer in table.layers)
+
+
+def computed_pairs(config: FusionConfig, tokens: Mapping[str, int] | None = None) -> int:
+    """C of all fusion layers together, all heads, of the queries that somebody reads."""
+    return sum(step.pairs for step in passes(config, token_counts(config, tokens), everything=False) if step.fused)
+
+
+def head_pairs(config: FusionConfig, view: View) -> tuple[int, ...]:
+    """C of one head of a view in each fusion layer, from the lowest up, as far as what it reads goes by the layer.
+
+    Of all queries but in the last layer, where it is of those that the head of the model reads. A table computes
+    (`computed_pairs`) what that comes to over its heads, or less where its views leave more unread.
+    """
+    tokens = config.layout.as_dict()
+    pairs = view.query_pairs(tokens, config.layout.class_tokens)
+    rows = dict(zip(tokens, answer_ranges(config), strict=True))
+    last = sum(own // tokens[name] * (rows[name][1] - rows[name][0]) for name, own in pairs.items())
+    return (sum(pairs.values()),) * (config.fusion_layers - 1) + (last,)
 
 
 def _hidden(config: FusionConfig) -> int:
@@ -171,6 +145,8 @@ def flops(
     tokens: Mapping[str, int] | None = None,
     batch: int = 1,
     backward: bool = False,
+    *,
+    everything: bool = True,
 ) -> Flops:
     """FLOPs of the forward pass, or of forward and backward together.
 
@@ -182,41 +158,52 @@ def flops(
     Args:
         tokens: as for `token_counts`.
         batch: samples.
+        everything: count all rows of all layers, as the paper does: what the guarantee, its headlines and comparisons
+            of models are stated in. If not, count what is computed: what somebody reads (`locomt.views.reads`).
 
     Raises:
         CostError: see `token_counts`.
     """
     counts = token_counts(config, tokens)
     dim, hidden, head_dim = config.width, _hidden(config), config.width // config.num_heads
-    made = _made(config, counts)
-    embedding = sum(embedding_flops(config.modalities[name], count, dim) for name, count in made.items())
+    embedded = _embedded(config, counts, everything)
+    embedding = sum(embedding_flops(config.modalities[name], count, dim) for name, count in embedded.items())
     linear = attention = 0
-    for step in _passes(config, counts):
-        before, behind = 2 * step.tokens * 3 * dim**2, 2 * step.tokens * (dim**2 + 2 * dim * hidden)
-        linear += before + behind
+    for step in passes(config, counts, everything):
+        before, behind = (
+            step.projected * head_dim * dim,
+            step.attended * head_dim * dim + step.outputs * 2 * dim * hidden,
+        )
+        linear += 2 * (before + behind)
         attention += 4 * head_dim * step.pairs
         if backward:
-            linear += 2 * (before * step.attention_matters + behind * step.output_matters)
+            linear += 4 * (before * step.attention_matters + behind * step.output_matters)
             attention += 10 * head_dim * step.pairs * step.attention_matters
     head = 2 * _answers(config, counts) * dim * config.num_outputs
     resampling = 2 * _shares(config, counts) * dim
     if backward:
         embedding += sum(
             embedding_backward_flops(config.modalities[name], count, dim)
-            for name, count in made.items()
-            if _embedding_matters(config, name)
+            for name, count in embedded.items()
+            if not everything or _embedding_matters(config, name)
         )
         head, resampling = 3 * head, 2 * resampling  # the shares need no gradient
     return Flops(batch * embedding, batch * linear, batch * attention, batch * (head + resampling))
 
 
-def _made(config: FusionConfig, tokens: Mapping[str, int]) -> dict[str, int]:
-    """How many tokens the embeddings make of the modalities that are there: all but the class tokens."""
-    return {name: count - config.modalities[name].class_tokens for name, count in tokens.items() if count}
+def _embedded(config: FusionConfig, tokens: Mapping[str, int], everything: bool) -> dict[str, int]:
+    """How many tokens the embeddings make of the modalities that are embedded: all but the class tokens."""
+    each = [alone(tokens, name) for name in read_modalities(config, tokens)] if config.apart else [tokens]
+    found = {}
+    for some in each:
+        for (name, count), rows in zip(some.items(), steps_of(config, some, everything)[0].inputs, strict=True):
+            if rows:
+                found[name] = count - config.modalities[name].class_tokens
+    return found
 
 
 def _embedding_matters(config: FusionConfig, name: str) -> bool:
-    """Whether the loss depends on a modality at all; see `_passes`."""
+    """Whether autograd goes down to it where everything is computed; see `passes`."""
     return config.fusion != "mbt" or config.fusion_layers > 1 or name in config.read
 
 
@@ -233,6 +220,8 @@ def activation_bytes(
     dtype_bytes: int = 4,
 ) -> int:
     """Activation memory of a training step: what autograd holds for the backward pass when the forward has ended.
+
+    Of what is computed: what somebody reads (`locomt.views.reads`).
 
     Each storage is counted once: patches and vectors as they are projected (token ids in 8 bytes), the input and the
     output of every norm, queries, keys and values, the attention's output, the feed-forward layer's hidden state on
@@ -251,30 +240,53 @@ def activation_bytes(
         CostError: see `token_counts`.
     """
     counts = token_counts(config, tokens)
-    dim, hidden, masks = config.width, _hidden(config), int(config.dropout > 0)
-    # Of several modalities in a batch, each one's share of the attention's output has gaps, and projecting it copies.
-    several = sum(map(bool, counts.values())) > 1 and not config.apart
-    copies = int(batch > 1 and config.fusion != "mbt" and several)
-    numbers = statistics = other = 0
-    for step in _passes(config, counts):
-        if step.attention_matters:
-            numbers += step.tokens * dim * 6  # the norm's input and output, queries, keys, values, what they attend to
-            statistics += step.tokens * (2 + config.num_heads)
-        if step.output_matters:
-            numbers += step.tokens * (dim * (2 + copies * step.fused + 2 * masks) + 2 * hidden)
-            statistics += step.tokens * 2
+    dim, masks = config.width, int(config.dropout > 0)
+    numbers = other = 0
     blanks = int(config.token_dropout > 0)  # a number per token, [CLS] is never blanked
-    for name, made in _made(config, counts).items():
-        if _embedding_matters(config, name):
-            numbers += made * blanks + masks * counts[name] * dim
-            other += embedding_bytes(config.modalities[name], made, dim, dtype_bytes)
-    read, answers = _read(config, counts), _answers(config, counts)
-    bottlenecks = config.bottlenecks if config.fusion == "mbt" else 0
-    numbers += sum(counts[name] + bottlenecks for name in read) * dim + answers * dim
+    for name, made in _embedded(config, counts, everything=False).items():
+        numbers += made * blanks + masks * counts[name] * dim
+        other += embedding_bytes(config.modalities[name], made, dim, dtype_bytes)
+    towers = _layer_bytes(config, counts, batch, dtype_bytes, fused=False)
+    return towers + fusion_bytes(config, counts, batch, dtype_bytes) + batch * (numbers * dtype_bytes + other)
+
+
+def fusion_bytes(config: FusionConfig, tokens: Mapping[str, int], batch: int, dtype_bytes: int) -> int:
+    """What of it the fusion layers hold, and what comes behind them; arguments as for `activation_bytes`."""
+    counts = token_counts(config, tokens)
+    read, answers = read_modalities(config, counts), _answers(config, counts)
+    numbers = (sum(last_outputs(config, counts).values()) + answers) * config.width
     if config.time_steps:  # what every modality counts at each of them, and their sum
         numbers += answers * (len(read) + 1)
+    statistics = 0
     for name in read:
         first = config.modalities[name].class_tokens
         statistics += 2 * (counts[name] - first if config.steps or config.time_steps else first)
-    held = batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes) + other)
-    return held + _shares(config, counts) * dtype_bytes  # which all samples of full length have in common
+    behind = batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes))
+    behind += _shares(config, counts) * dtype_bytes  # which all samples of full length have in common
+    return behind + _layer_bytes(config, counts, batch, dtype_bytes, fused=True)
+
+
+def _layer_bytes(config: FusionConfig, counts: Mapping[str, int], batch: int, dtype_bytes: int, *, fused: bool) -> int:
+    """What the unimodal or the fusion layers hold."""
+    dim, hidden, masks = config.width, _hidden(config), int(config.dropout > 0)
+    # Of several modalities in a batch, each one's share of the attention's output has gaps, and projecting it copies.
+    several = sum(map(bool, counts.values())) > 1 and not config.apart
+    copies = int(fused and batch > 1 and config.fusion != "mbt" and several)
+    numbers = statistics = weights = 0
+    for step in passes(config, counts, everything=False):
+        if step.fused != fused:
+            continue
+        if step.attention_matters:
+            numbers += (step.stored + step.tokens) * dim  # the norm's input and output
+            numbers += step.sliced * dim * (batch > 1)  # of which rows are copied where samples have others between
+            statistics += step.tokens * 2
+        if step.attends:
+            numbers += step.tokens * dim * 4  # queries, keys, values, what they attend to
+            statistics += step.tokens * config.num_heads
+        if step.output_matters:
+            numbers += step.outputs * (dim * (2 + copies * step.whole + 2 * masks) + 2 * hidden)
+            statistics += step.outputs * 2
+        if not step.whole:  # what is taken of the attention's output is a copy
+            numbers += step.attended * dim // config.num_heads
+            weights += step.weights
+    return batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes)) + weights * dtype_bytes

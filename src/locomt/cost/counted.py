@@ -25,11 +25,13 @@ def count_flops(
     tokens: Mapping[str, int] | None = None,
     batch: int = 1,
     backward: bool = False,
+    *,
+    everything: bool = True,
 ) -> int:
     """FLOPs that `torch.utils.flop_counter` counts in the forward pass, or in forward and backward together.
 
     Args:
-        tokens, batch: as for `locomt.cost.flops`.
+        tokens, batch, everything: as for `locomt.cost.flops`.
 
     Raises:
         CostError: see `locomt.cost.token_counts` and `shorten`.
@@ -38,6 +40,7 @@ def count_flops(
         model = FusionModel(config)
     with FakeTensorMode(allow_non_fake_inputs=True):  # the meta parameters, which the next line replaces
         model.to_empty(device="cpu")
+        model.everything = everything
         for module in model.modules():
             if isinstance(module, EncodedText):
                 write_out_attention(module.encoder)

@@ -30,7 +30,9 @@ def need_solver() -> None:
         raise BudgetError("choosing views within a budget needs scipy: pip install 'locomt[search]'") from None
 
 
-def choose(values: Float[NDArray[np.float64], "places views"], costs: Sequence[float], limit: float) -> tuple[int, ...]:
+def choose(
+    values: Float[NDArray[np.float64], "places views"], costs: Sequence[Sequence[float]], limit: float
+) -> tuple[int, ...]:
     """One view for each place, of the largest sum of values whose sum of costs is within the limit.
 
     Solved as an integer program by HiGHS (`scipy.optimize.milp`) to proven optimality. Among equally good choices,
@@ -38,7 +40,7 @@ def choose(values: Float[NDArray[np.float64], "places views"], costs: Sequence[f
 
     Args:
         values: what each view is worth at each place; all finite.
-        costs: of each view, whatever the place; at least 0.
+        costs: of each view at each place, whatever is counted; at least 0.
         limit: in the unit of the costs.
 
     Returns:
@@ -52,15 +54,15 @@ def choose(values: Float[NDArray[np.float64], "places views"], costs: Sequence[f
     from scipy.sparse import csr_array
 
     places, views = values.shape
-    assert len(costs) == views
+    assert np.shape(costs) == values.shape
     assert np.isfinite(values).all()
-    if places * min(costs) > limit:
-        raise BudgetError(f"expected a budget of {places * min(costs):g} or more for {places} heads, got {limit:g}")
+    if (least := sum(map(min, costs))) > limit:
+        raise BudgetError(f"expected a budget of {least:g} or more for {places} heads, got {limit:g}")
     variables = places * views
     rows = np.repeat(np.arange(places), views)
     one_each = csr_array((np.ones(variables), (rows, np.arange(variables))), shape=(places, variables))
     # In units of the limit: score pairs by the hundred million are beyond what a solver's tolerances are made for.
-    total = csr_array(np.tile(np.asarray(costs, dtype=float) / max(limit, 1e-300), places)[None])
+    total = csr_array(np.asarray(costs, dtype=float).ravel()[None] / max(limit, 1e-300))
     solved = milp(
         -values.ravel(),
         integrality=np.ones(variables),
@@ -74,13 +76,13 @@ def choose(values: Float[NDArray[np.float64], "places views"], costs: Sequence[f
 
 
 def _within(
-    chosen: NDArray[np.int64], values: NDArray[np.float64], costs: Sequence[float], limit: float
+    chosen: NDArray[np.int64], values: NDArray[np.float64], costs: Sequence[Sequence[float]], limit: float
 ) -> NDArray[np.int64]:
     """The choice, made cheaper where the solver's tolerance let it pass the limit by less than a millionth."""
-    price = np.asarray(costs)
-    while (price[chosen]).sum() > limit:
-        worth = values[np.arange(len(chosen)), chosen][:, None] - values
-        saving = price[chosen][:, None] - price[None]
+    price, places = np.asarray(costs), np.arange(len(chosen))
+    while price[places, chosen].sum() > limit:
+        worth = values[places, chosen][:, None] - values
+        saving = price[places, chosen][:, None] - price
         loss = np.where(saving > 0, worth, np.inf)
         place, view = np.unravel_index(int(loss.argmin()), loss.shape)
         chosen[place] = view

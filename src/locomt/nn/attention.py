@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from locomt.layout import TokenLayout
 from locomt.nn.per_modality import PerModality, Streams
+from locomt.nn.rows import output, projected, work
 from locomt.ops import view_attention
+from locomt.ops.pieces import put, take
 from locomt.views import LayerViews, View
+from locomt.views.reads import Range
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -133,30 +136,76 @@ class ViewAttention(nn.Module):
         streams = dict(zip(layout.modalities, x.split(layout.lengths, dim=1), strict=True))
         return torch.cat(list(self._attend(streams, layout, lengths).values()), dim=1)
 
-    def streams(self, streams: Streams, lengths: Tensor | None = None, mixture: ViewMixture | None = None) -> Streams:
-        """Attend over every modality's tokens, given and returned one by one; by a mixture `[heads, V]` if given."""
+    def streams(
+        self,
+        streams: Streams,
+        lengths: Tensor | None = None,
+        mixture: ViewMixture | None = None,
+        outputs: Sequence[Range] | None = None,
+    ) -> Streams:
+        """Attend over every modality's tokens, given and returned one by one.
+
+        Args:
+            streams: the tokens of every modality.
+            lengths: as for `view_attention`.
+            mixture: of views, weights `[heads, V]`, in place of the module's.
+            outputs: of every modality the rows that are read; these alone are returned, and of queries, keys, values
+                and heads those alone are computed on which they depend. All if None.
+        """
         layout = TokenLayout({name: tokens.shape[1] for name, tokens in streams.items()}, self.class_tokens)
-        return self._attend(streams, layout, lengths, mixture)
+        if outputs is None:
+            return self._attend(streams, layout, lengths, mixture)
+        choices = (self._ordered,) if mixture is None else self._each(mixture)
+        own = 0 if self.on_missing == "zero" else 1 if lengths is None else 2
+        todo = work(choices, layout, tuple(outputs), own)
+        pieces: list[Tensor] = []
+        for (name, x), parts in zip(streams.items(), todo.parts, strict=True):
+            pieces += projected(x, self.qkv.of(name), parts, self.heads)
+        taken: list[Tensor] = []
+        if pieces:
+            q, k, v = (t.transpose(1, 2) for t in put(todo.joint, pieces))
+            attended = self._views(q, k, v, layout, lengths, mixture, todo.queries)
+            taken = [*take(todo.given, [attended.transpose(1, 2)])]
+        found: Streams = {}
+        for (name, x), rows, heads in zip(streams.items(), todo.outputs, todo.heads, strict=True):
+            # Of no head there is the bias alone.
+            part = taken.pop(0) if heads else x.new_zeros(x.shape[0], rows[1] - rows[0], 0, 1)
+            found[name] = output(part, self.out.of(name), heads, self.heads)
+        return found
 
     def _attend(
         self, streams: Streams, layout: TokenLayout, lengths: Tensor | None, mixture: ViewMixture | None = None
     ) -> Streams:
         qkv = torch.cat(list(self.qkv(streams).values()), dim=1).unflatten(2, (3, self.heads, -1))
         q, k, v = (t.transpose(1, 2) for t in qkv.unbind(2))
-
-        def attend(views: LayerViews) -> Tensor:
-            return view_attention(
-                q, k, v, layout, views, lengths=lengths, on_missing=self.on_missing, backend=self.backend
-            )
-
-        if mixture is None:
-            attended = attend(self._ordered)
-        else:
-            weights = mixture.weights[list(self._order)].to(q.dtype)[..., None, None]
-            each = (attend(LayerViews(layout.modalities, (view,) * self.heads)) for view in mixture.views)
-            attended = reduce(torch.add, (weights[:, n] * part for n, part in enumerate(each)))
+        attended = self._views(q, k, v, layout, lengths, mixture)
         parts = attended.transpose(1, 2).flatten(2).split(layout.lengths, dim=1)
         return self.out(dict(zip(layout.modalities, parts, strict=True)))  # type: ignore[no-any-return]
+
+    def _views(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        layout: TokenLayout,
+        lengths: Tensor | None,
+        mixture: ViewMixture | None,
+        queries: Sequence[Range] | None = None,
+    ) -> Tensor:
+        def attend(views: LayerViews) -> Tensor:
+            return view_attention(
+                q, k, v, layout, views,
+                lengths=lengths, queries=queries, on_missing=self.on_missing, backend=self.backend,
+            )  # fmt: skip
+
+        if mixture is None:
+            return attend(self._ordered)
+        weights = mixture.weights[list(self._order)].to(q.dtype)[..., None, None]
+        each = (attend(views) for views in self._each(mixture))
+        return reduce(torch.add, (weights[:, n] * part for n, part in enumerate(each)))
+
+    def _each(self, mixture: ViewMixture) -> tuple[LayerViews, ...]:
+        return tuple(LayerViews(self.views.modalities, (view,) * self.heads) for view in mixture.views)
 
     def extra_repr(self) -> str:
         return f"views={str(self.views)!r}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from locomt.nn.attention import ViewAttention, ViewMixture
 from locomt.nn.per_modality import PerModality, Streams
+from locomt.nn.rows import rows_of
 from locomt.views import LayerViews
+from locomt.views.reads import Range
 
 
 class DropPath(nn.Module):
@@ -66,9 +68,17 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, streams: Streams, lengths: Tensor | None = None, mixture: ViewMixture | None = None) -> Streams:
-        """Tokens of every modality in and out; `lengths` `[B, m]` as for `view_attention`."""
-        attended = self.attention.streams(self.norm1(streams), lengths, mixture)
+    def forward(
+        self,
+        streams: Streams,
+        lengths: Tensor | None = None,
+        mixture: ViewMixture | None = None,
+        outputs: Sequence[Range] | None = None,
+    ) -> Streams:
+        """Tokens of every modality in and out; arguments as for `ViewAttention.streams`."""
+        attended = self.attention.streams(self.norm1(streams), lengths, mixture, outputs)
+        if outputs is not None:
+            streams = {n: rows_of(x, rows) for (n, x), rows in zip(streams.items(), outputs, strict=True)}
         streams = {n: x + self.drop_path(self.dropout(attended[n])) for n, x in streams.items()}
         mixed = self.mlp(self.norm2(streams))
         return {n: x + self.drop_path(mixed[n]) for n, x in streams.items()}

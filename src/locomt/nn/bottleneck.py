@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from locomt.nn.block import Block
 from locomt.nn.per_modality import PerModality, Streams
 from locomt.views import SELF, LayerViews
+from locomt.views.reads import Range
 
 
 class BottleneckBlock(nn.Module):
@@ -31,22 +33,43 @@ class BottleneckBlock(nn.Module):
         views = LayerViews(("tokens",), (SELF,) * heads)
         self.blocks = PerModality(modalities, lambda _: Block(dim, views, **options), shared=shared_weights)
 
-    def forward(self, streams: Streams, bottleneck: Tensor, lengths: Tensor | None = None) -> tuple[Streams, Tensor]:
-        """Tokens `[B, L_i, D]` of every modality and the bottlenecks `[B, b, D]`, in and out."""
+    def forward(
+        self,
+        streams: Streams,
+        bottleneck: Tensor,
+        lengths: Tensor | None = None,
+        outputs: Sequence[Range] | None = None,
+        updates: bool = True,
+    ) -> tuple[Streams, Tensor]:
+        """Tokens `[B, L_i, D]` of every modality and the bottlenecks `[B, b, D]`, in and out.
+
+        Args:
+            streams, bottleneck: as above.
+            lengths: `[B, m]`, how many leading tokens of each modality are real.
+            outputs: of every modality the rows that are read, which alone are returned; all if None.
+            updates: whether those of the bottlenecks are read; if not, they are returned as they came.
+        """
         count = bottleneck.shape[1]
-        out, updates, weights = {}, [], []
+        out, found, weights = {}, [], []
         for i, (name, tokens) in enumerate(streams.items()):
-            if tokens.shape[1] == 0:
-                out[name] = tokens
+            first, last = (0, tokens.shape[1]) if outputs is None else outputs[i]
+            if tokens.shape[1] == 0 or not (updates or last > first):
+                out[name] = tokens[:, :0]
                 continue
             # Bottlenecks first, so that the real tokens of a padded sample still lead.
             joint = {"tokens": torch.cat([bottleneck, tokens], dim=1)}
             own = None if lengths is None else lengths[:, i : i + 1] + count
-            update, out[name] = self.blocks.of(name)(joint, own)["tokens"].split([count, tokens.shape[1]], dim=1)
-            updates.append(update)
+            rows = (0 if updates else count + first, count + last)
+            assert not updates or first == 0, "rows that are not one range"
+            whole = updates and last == tokens.shape[1]
+            given = self.blocks.of(name)(joint, own, None, None if whole else (rows,))["tokens"]
+            update, out[name] = given.split([count * updates, last - first], dim=1)
+            found.append(update)
             if lengths is not None:
                 weights.append((lengths[:, i] > 0).to(update.device, update.dtype))
-        stacked = torch.stack(updates)
+        if not updates:
+            return out, bottleneck
+        stacked = torch.stack(found)
         if not weights:
             return out, stacked.mean(dim=0)
         weight = torch.stack(weights)[:, :, None, None]

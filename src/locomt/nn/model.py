@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import reduce
+from operator import and_, or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -18,9 +20,12 @@ from locomt.nn.embedding import ModalityEmbedding
 from locomt.nn.encoder import EncodedText
 from locomt.nn.hub import Pretrained
 from locomt.nn.per_modality import PerModality, Streams
+from locomt.nn.plan import Held, Step, answer_rows, plan
 from locomt.nn.readout import ReadOut, pooled
+from locomt.nn.rows import rows_of
 from locomt.nn.timeline import along_time
 from locomt.views import SELF, LayerViews, ViewTable
+from locomt.views.reads import ALL, NONE, Rows, range_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -57,12 +62,23 @@ class FusionModel(nn.Module, Pretrained):
     run over all modalities' tokens; the head reads the mean of the modalities' [CLS] outputs (or of their tokens: at
     each step with `config.steps`, around each time step with `config.time_steps`). A modality that a sample or the
     whole batch lacks takes no part. One modality alone makes the unimodal baseline.
+
+    What nobody reads is not computed (`locomt.views.reads`): behind the last layer the head reads few tokens, and heads
+    leave modalities out.
+
+    Attributes:
+        config: may change in what does not change the weights: by `set_views` and `set_answer`.
+        everything: compute all rows of all layers, read or not: for those who look at them, and to compare with. The
+            answers are the same.
     """
 
     def __init__(self, config: FusionConfig) -> None:
         super().__init__()
         self.config = config
         self.table: ViewTable | None = config.view_table()
+        self.class_tokens = tuple(config.layout.class_tokens.values())
+        self.everything = False
+        self._plans: dict[Any, tuple[Step, ...]] = {}
         names, dim, heads = tuple(config.modalities), config.width, config.num_heads
         unimodal = config.num_layers - config.fusion_layers
         rates = [config.drop_path * i / max(1, config.num_layers - 1) for i in range(config.num_layers)]
@@ -128,16 +144,17 @@ class FusionModel(nn.Module, Pretrained):
             ValueError: no input, an unknown name, an input of another shape than its spec says, or a mixture for `mbt`.
         """
         given = lengths or {}
+        there = self._there(inputs)
         if not self.config.apart:
-            streams, tokens = self._towers(inputs, lengths)
-            return self.logits(self._reads(self._fused(streams, tokens, mixture), inputs, given, tokens))
+            held = self._towers(inputs, lengths, self._plan(there, bool(lengths), mixture)[0].inputs)
+            return self.logits(self._reads(self._fused(held, mixture), inputs, given, held.tokens))
         unread = [name for name in self.config.modalities if name not in self.config.read]
         inputs = {name: values for name, values in inputs.items() if name not in unread} or inputs
-        streams, tokens = self._towers(inputs, lengths)
+        held = self._towers(inputs, lengths, self._below(self._alone(inputs), bool(lengths), mixture))
         reads: dict[str, ReadOut] = {}
         for name in inputs:
-            own, counts = _only(name, streams, tokens)
-            reads |= self._reads(self._fused(own, counts, mixture), {name: inputs[name]}, given, counts)
+            own = _only(name, held)
+            reads |= self._reads(self._fused(own, mixture), {name: inputs[name]}, given, own.tokens)
         return self.logits(reads)
 
     def apart(
@@ -151,8 +168,9 @@ class FusionModel(nn.Module, Pretrained):
         The towers run once; the fusion layers once for all modalities together and once for each that the head reads.
         """
         given = lengths or {}
-        streams, tokens = self._towers(inputs, lengths)
-        reads = self._reads(self._fused(streams, tokens, mixture), inputs, given, tokens)
+        there, read = self._there(inputs), {name: inputs[name] for name in inputs if name in self.config.read}
+        held = self._towers(inputs, lengths, self._below([there, *self._alone(read)], bool(lengths), mixture))
+        reads = self._reads(self._fused(held, mixture), inputs, given, held.tokens)
         alone: dict[str, Alone] = {}
         for name in reads:
             has = given[name] > 0 if name in given else None
@@ -160,12 +178,14 @@ class FusionModel(nn.Module, Pretrained):
                 has = None
             elif has is not None and not bool(has.any()):
                 continue
-            own, counts = _only(name, streams, tokens)
-            own = {n: _those(stream, has) for n, stream in own.items()}
-            counts = None if counts is None else _those(counts, has)
+            own = _only(name, held)
+            own = own._replace(
+                streams={n: _those(stream, has) for n, stream in own.streams.items()},
+                tokens=None if own.tokens is None else _those(own.tokens, has),
+            )
             seen = {n: _those(count, has) for n, count in given.items()}
-            read = self._reads(self._fused(own, counts, mixture), {name: inputs[name]}, seen, counts)
-            alone[name] = Alone(self.logits(read), None if has is None else has.nonzero()[:, 0])
+            found = self._reads(self._fused(own, mixture), {name: inputs[name]}, seen, own.tokens)
+            alone[name] = Alone(self.logits(found), None if has is None else has.nonzero()[:, 0])
         return Apart(reads, alone)
 
     def logits(self, reads: Mapping[str, ReadOut]) -> Float[Tensor, "batch *steps outputs"]:
@@ -173,45 +193,85 @@ class FusionModel(nn.Module, Pretrained):
         mean = pooled(reads, self.config.shares)
         return self.head(mean if self.config.steps or self.config.time_steps else mean[:, 0])  # type: ignore[no-any-return]
 
-    def _towers(
-        self, inputs: Mapping[str, Tensor], lengths: Mapping[str, Tensor] | None
-    ) -> tuple[Streams, Tensor | None]:
-        """Every modality's tokens behind its unimodal layers, none of those that the batch lacks; and `[B, m]`, how
-        many are real, where lengths are given."""
+    def _there(self, inputs: Mapping[str, Tensor]) -> Rows:
+        """The rows that a batch has."""
         names = tuple(self.config.modalities)
         if not inputs or any(name not in names for name in inputs):
             raise ValueError(
                 f"expected inputs for one or more of {', '.join(names)}, got {', '.join(inputs) or 'none'}"
             )
+        return tuple(ALL if name in inputs else NONE for name in names)
+
+    def _alone(self, names: Iterable[str]) -> list[Rows]:
+        """The rows that a batch of each modality alone has."""
+        return [tuple(ALL if n == name else NONE for n in self.config.modalities) for name in names]
+
+    def _plan(self, there: Rows, padded: bool, mixture: ViewMixture | None) -> tuple[Step, ...]:
+        """What each fusion layer computes.
+
+        Args:
+            there: the rows that the batch has.
+            padded: whether samples may lack what the batch has.
+            mixture: as for `forward`.
+        """
+        if self.everything:
+            return (Step(there, there, True, True),) * len(self.fusion)
+        key = (there, padded, None if mixture is None else mixture.views)
+        if key not in self._plans:
+            self._plans[key] = plan(self.config, self.table, *key)
+        return self._plans[key]
+
+    def _below(self, theres: Iterable[Rows], padded: bool, mixture: ViewMixture | None) -> Rows:
+        """The rows of what the towers give that batches of these read, all together."""
+        plans = (self._plan(there, padded, mixture) for there in theres)
+        return tuple(reduce(or_, rows) for rows in zip(*(steps[0].inputs for steps in plans), strict=True))
+
+    def _towers(self, inputs: Mapping[str, Tensor], lengths: Mapping[str, Tensor] | None, rows: Rows) -> Held:
+        """Every modality's tokens behind its unimodal layers, none of those that the batch lacks or nobody reads."""
+        names = tuple(self.config.modalities)
+        wanted = {name: rows[i] for i, name in enumerate(names) if rows[i]}
         first = next(iter(inputs.values()))
         empty = self.head.weight.new_zeros(first.shape[0], 0, self.config.width)
         given = lengths or {}
         streams: Streams = {
-            name: self.embeddings[name](inputs[name], given.get(name)) if name in inputs else empty for name in names
+            name: self.embeddings[name](inputs[name], given.get(name)) if name in wanted else empty for name in names
         }
         tokens = self._token_lengths(streams, lengths) if lengths else None
         for i, name in enumerate(names):
-            if name in inputs:
+            if name in wanted:
                 own = None if tokens is None else tokens[:, i : i + 1]
                 tower = self.towers.of(name)
                 assert isinstance(tower, nn.ModuleList)
-                for block in tower:
+                few = None
+                if wanted[name] != ALL:
+                    few = range_of(wanted[name], streams[name].shape[1], self.class_tokens[i])
+                for block in tower[:-1]:
                     streams |= block({name: streams[name]}, own)
-        return streams, tokens
+                for block in tower[-1:]:
+                    streams |= block({name: streams[name]}, own, None, few and (few,))
+                if few and not len(tower):
+                    streams[name] = rows_of(streams[name], few)
+        return Held(streams, rows, tokens, self._there(inputs))
 
-    def _fused(self, streams: Streams, tokens: Tensor | None, mixture: ViewMixture | None) -> Streams:
-        """The tokens behind the fusion layers."""
-        if self.bottleneck is None:
-            for i, block in enumerate(self.fusion):
-                streams = block(streams, tokens, mixture and ViewMixture(mixture.views, mixture.weights[i]))
-            return streams
-        if mixture is not None:
+    def _fused(self, held: Held, mixture: ViewMixture | None) -> Streams:
+        """The tokens behind the fusion layers that the head reads, and no others."""
+        if mixture is not None and self.bottleneck is not None:
             raise ValueError("expected no mixture of views: a model of fusion 'mbt' follows none")
-        batch = next(iter(streams.values())).shape[0]
-        bottleneck = self.bottleneck.expand(batch, -1, -1)
-        for block in self.fusion:
-            streams, bottleneck = block(streams, bottleneck, tokens)
-        return streams
+        batch = next(iter(held.streams.values())).shape[0]
+        bottleneck = None if self.bottleneck is None else self.bottleneck.expand(batch, -1, -1)
+        for i, (block, step) in enumerate(
+            zip(self.fusion, self._plan(held.there, held.tokens is not None, mixture), strict=True)
+        ):
+            held = held.cut(step.inputs, self.class_tokens)
+            outputs = None if step.whole else held.ranges(step.outputs, self.class_tokens)
+            lengths = held.lengths(self.class_tokens)
+            if bottleneck is None:
+                own = mixture and ViewMixture(mixture.views, mixture.weights[i])
+                streams = block(held.streams, lengths, own, outputs)
+            else:
+                streams, bottleneck = block(held.streams, bottleneck, lengths, outputs, step.updates)
+            held = held._replace(streams=streams, rows=step.outputs)
+        return held.cut(tuple(map(and_, answer_rows(self.config), held.there)), self.class_tokens).streams
 
     def _reads(
         self,
@@ -248,6 +308,7 @@ class FusionModel(nn.Module, Pretrained):
             block.attention.set_views(views, regroup=regroup)
         self.table = table
         self.config = replace(self.config, fusion="locomt", views=str(table))
+        self._plans.clear()
 
     def _token_lengths(self, streams: Streams, lengths: Mapping[str, Tensor]) -> Tensor:
         """`[B, m]`: every sample's tokens of every modality."""
@@ -275,11 +336,10 @@ class FusionModel(nn.Module, Pretrained):
         """[CLS] of each modality, or with `config.steps` its tokens at each step."""
         reads: dict[str, ReadOut] = {}
         for i, (name, stream) in enumerate(streams.items()):
-            if stream.shape[1] == 0 or (self.config.steps and name not in self.config.steps):
+            if stream.shape[1] == 0:
                 continue
-            first = self.config.modalities[name].class_tokens
-            part = self.norm.of(name)(stream[:, first:] if self.config.steps else stream[:, :first])
-            if not self.config.steps and first > 1:
+            part = self.norm.of(name)(stream)
+            if not self.config.steps and part.shape[1] > 1:
                 part = part.mean(dim=1, keepdim=True)
             real = None
             if tokens is not None:
@@ -288,7 +348,7 @@ class FusionModel(nn.Module, Pretrained):
                 real = tokens[:, i : i + 1] > place
             reads[name] = ReadOut(part, real)
         if len({tuple(read.values.shape) for read in reads.values()}) != 1:
-            counts = ", ".join(f"{n}: {streams[n].shape[1] - 1}" for n in self.config.steps)
+            counts = ", ".join(f"{n}: {streams[n].shape[1]}" for n in self.config.steps)
             raise ValueError(f"expected as many steps from each of config.steps, got {counts or 'none'}")
         return reads
 
@@ -303,11 +363,11 @@ class FusionModel(nn.Module, Pretrained):
         outputs, steps, counts = {}, {}, {}
         device = next(iter(lengths.values())).device if lengths else None  # best the CPU, see `forward`
         for i, (name, stream) in enumerate(streams.items()):
-            if name not in self.config.pace or stream.shape[1] == 0:
+            if stream.shape[1] == 0:
                 continue
             spec = self.config.modalities[name]
             beside = math.prod(spec.grid[1:])  # tokens of the same time
-            output = self.norm.of(name)(stream[:, spec.class_tokens :])
+            output = self.norm.of(name)(stream)
             outputs[name] = output.unflatten(1, (-1, beside)).mean(dim=2)
             steps[name] = lengths.get(name, torch.tensor([inputs[name].shape[1]], device=device))
             if tokens is None:
@@ -326,10 +386,16 @@ class FusionModel(nn.Module, Pretrained):
         return {name: spec.example_input(batch, device) for name, spec in self.config.modalities.items()}
 
 
-def _only(name: str, streams: Streams, tokens: Tensor | None) -> tuple[Streams, Tensor | None]:
-    """The tokens of one modality, as of a batch that lacks the others; and how many are real, where that is told."""
-    own = {n: stream if n == name else stream[:, :0] for n, stream in streams.items()}
-    return own, None if tokens is None else tokens * torch.tensor([n == name for n in streams], device=tokens.device)
+def _only(name: str, held: Held) -> Held:
+    """The tokens of one modality, as of a batch that lacks the others."""
+    chosen = [n == name for n in held.streams]
+    tokens = held.tokens
+    return Held(
+        {n: stream if n == name else stream[:, :0] for n, stream in held.streams.items()},
+        tuple(rows if own else NONE for rows, own in zip(held.rows, chosen, strict=True)),
+        None if tokens is None else tokens * torch.tensor(chosen, device=tokens.device),
+        tuple(rows if own else NONE for rows, own in zip(held.there, chosen, strict=True)),
+    )
 
 
 def _those(values: Tensor, has: Tensor | None) -> Tensor:

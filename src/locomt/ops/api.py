@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -11,13 +11,14 @@ from torch import Tensor
 from locomt.layout import TokenLayout
 from locomt.ops.hopper import launch as hopper
 from locomt.ops.operator import attend
-from locomt.ops.plan import segments
+from locomt.ops.plan import Segments, segments
 from locomt.ops.reference import reference_attention
 from locomt.ops.sdpa import calls as sdpa  # noqa: F401  (registers its operators)
 from locomt.ops.sdpa.composite import composite_attention
 from locomt.ops.sdpa.dense import why_not as no_kernel
 from locomt.ops.triton import fused
 from locomt.views import LayerViews
+from locomt.views.reads import Range
 from locomt.views.segments import score_pairs
 
 if TYPE_CHECKING:  # for readers and type checkers; the op itself needs torch alone
@@ -67,21 +68,31 @@ def serving(device: torch.device | str, dtype: torch.dtype, head_dim: int, segme
     return names if device.type == "cuda" else [name for name in names if name != "triton"]
 
 
-def choose_backend(q: Tensor, layout: TokenLayout, views: LayerViews, lengths: Tensor | None = None) -> str:
+def choose_backend(
+    q: Tensor,
+    layout: TokenLayout,
+    views: LayerViews,
+    lengths: Tensor | None = None,
+    queries: Sequence[Range] | None = None,
+) -> str:
     """The backend that `backend="auto"` takes."""
-    first, *others = serving(q.device, q.dtype, q.shape[-1], views.parts * len(views.modalities))
-    if first == "triton" and "sdpa" in others and lengths is None and not hopper.available(q.device):
-        return "sdpa" if _few_large_calls(q, layout, views) else first
+    return _chosen(q, segments(layout, views, lengths, queries))
+
+
+def _chosen(q: Tensor, parts: Segments) -> str:
+    first, *others = serving(q.device, q.dtype, q.shape[-1], len(parts.layout))
+    if first == "triton" and "sdpa" in others and parts.lengths is None and not hopper.available(q.device):
+        return "sdpa" if _few_large_calls(q, parts) else first
     return first
 
 
-def _few_large_calls(q: Tensor, layout: TokenLayout, views: LayerViews) -> bool:
+def _few_large_calls(q: Tensor, parts: Segments) -> bool:
     """Where torch's dense kernels beat the fused ones though their results have to be put in place.
 
     As measured on an H200 without its own kernels (docs/performance.md): wide heads, and training where every head
     sees everything.
     """
-    sizes, masks, _ = segments(layout, views)
+    sizes, masks, _ = parts
     everything = (1 << len(sizes)) - 1
     trains_dense = q.requires_grad and torch.is_grad_enabled() and all(mask == everything for mask in masks)
     if q.shape[-1] <= 64 and not trains_dense:
@@ -103,6 +114,7 @@ def view_attention(
     views: LayerViews,
     *,
     lengths: Int[Tensor, "batch modalities"] | None = None,
+    queries: Sequence[Range] | None = None,
     scale: float | None = None,
     on_missing: str = "zero",
     backend: str = "auto",
@@ -124,6 +136,8 @@ def view_attention(
         lengths: int `[B, m]`, how many leading tokens of each modality are real, 0 where the sample lacks it.
             Padding keys are never seen and padding queries yield zeros. On the CPU, full lengths cost nothing;
             so a `lengths` tensor may stay on the CPU whatever device q is on.
+        queries: for every modality the first of its rows whose output is read, and the one behind the last; None where
+            all are. The others cost nothing and yield zeros.
         scale: of the scores; 1 / sqrt(D) if None.
         on_missing: where all modalities that a view looks to are missing: `zero`, or `self` to see the own one.
         backend: `reference`, `sdpa`, `triton` or `auto` (`choose_backend` says which). A named one never falls back.
@@ -135,17 +149,28 @@ def view_attention(
         dtype = torch.get_autocast_dtype(q.device.type)
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     _check(q, k, v, layout, views, lengths)
+    if queries is not None:
+        _check_queries(queries, layout)
     if on_missing not in ON_MISSING:
         raise ValueError(f"on_missing: expected one of {', '.join(ON_MISSING)}, got {on_missing!r}")
+    parts = segments(layout, views, lengths, queries)
     if backend == "auto":
-        backend = choose_backend(q, layout, views, lengths)
+        backend = _chosen(q, parts)
     elif backend not in BACKENDS:
         raise ValueError(f"backend: expected auto, {', '.join(BACKENDS)}, got {backend!r}")
-    elif reason := BACKENDS[backend].why_not(q.device, q.dtype, q.shape[-1], views.parts * len(views.modalities)):
+    elif reason := BACKENDS[backend].why_not(q.device, q.dtype, q.shape[-1], len(parts.layout)):
         raise ValueError(f"backend {backend!r} cannot serve here: {reason}; backend='auto' takes one that can")
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    own = views.parts if on_missing == "self" else 0
-    return BACKENDS[backend].compute(q, k, v, *segments(layout, views, lengths), scale, own)
+    own = len(parts.layout) // len(layout.modalities) if on_missing == "self" else 0
+    return BACKENDS[backend].compute(q, k, v, *parts, scale, own)
+
+
+def _check_queries(queries: Sequence[Range], layout: TokenLayout) -> None:
+    if len(queries) != len(layout.lengths):
+        raise ValueError(f"expected queries of each of {', '.join(layout.modalities)}, got {len(queries)} ranges")
+    for name, length, (first, last) in zip(layout.modalities, layout.lengths, queries, strict=True):
+        if not 0 <= first <= last <= length:
+            raise ValueError(f"queries of modality {name!r}: expected rows 0 to {length}, got {first} to {last}")
 
 
 def _check(q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout, views: LayerViews, lengths: Tensor | None) -> None:

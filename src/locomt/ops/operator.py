@@ -56,7 +56,7 @@ def attend(backend: str, *arguments: Any) -> Tensor:
     return forward(*arguments)[0] if answer is None else answer(*arguments)  # type: ignore[no-any-return]
 
 
-def _bind_once(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
+def bind_once(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
     """torch inspects the signature of `forward` at every call, which takes longer than a launch, unless it is there."""
     function.forward.__signature__ = signature(function.forward)  # type: ignore[attr-defined]
     return function
@@ -116,7 +116,7 @@ def _fold(operator: Any, outputs: int) -> Any:
 
 
 # The parameters are spelled out: torch 2.13's Dynamo miscounts `*arguments` where one function applies another.
-@_bind_once
+@bind_once
 class _Differentiable(torch.autograd.Function):
     """A backend's two operators joined for autograd; gives the output and the log-sum-exp."""
 
@@ -153,7 +153,7 @@ class _Differentiable(torch.autograd.Function):
         return (None, *found, None, None, None, None, None)
 
 
-@_bind_once
+@bind_once
 class _Once(torch.autograd.Function):
     """The backward operator, refusing to be differentiated: its result would silently count as a constant."""
 

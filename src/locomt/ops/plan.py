@@ -18,6 +18,7 @@ from torch import Tensor
 
 from locomt.layout import TokenLayout
 from locomt.views import LayerViews
+from locomt.views.reads import Range
 from locomt.views.segments import decode, same_modality
 
 
@@ -35,23 +36,70 @@ class Segments(NamedTuple):
     lengths: Tensor | None
 
 
-def segments(layout: TokenLayout, views: LayerViews, lengths: Tensor | None = None) -> Segments:
-    """The modalities or, where a head tells their class tokens apart, those and the rest of each.
+def segments(
+    layout: TokenLayout, views: LayerViews, lengths: Tensor | None = None, queries: Sequence[Range] | None = None
+) -> Segments:
+    """The modalities or, where something tells their tokens apart, as many parts of each.
 
     Args:
         layout: of the modalities.
         views: of the heads.
         lengths: `[B, m]`, how many leading tokens of each modality are real.
+        queries: of each modality the rows whose outputs are read; None where all are.
     """
-    if views.parts == 1:
+    if views.parts == 1 and queries is None:
         return Segments(list(layout.lengths), list(views.masks), lengths)
+    if queries is None:
+        cuts: tuple[tuple[int, ...], ...] = tuple(zip(layout.class_tokens.values(), layout.lengths, strict=True))
+        masks = views.masks
+    else:
+        cuts, masks = (_cut if torch.compiler.is_compiling() else _cut_once)(layout, views, tuple(queries))
     if lengths is not None:
         pieces = []
-        for i, count in enumerate(layout.class_tokens.values()):
-            first = lengths[:, i].clamp(max=count)
-            pieces += [first, lengths[:, i] - first]
+        for i, ends in enumerate(cuts):
+            before = torch.zeros_like(lengths[:, i])
+            for end in ends:
+                upto = lengths[:, i].clamp(max=end)
+                pieces.append(upto - before)
+                before = upto
         lengths = torch.stack(pieces, dim=1)
-    return Segments(list(layout.segments), list(views.masks), lengths)
+    sizes = [
+        min(end, n) - min(start, n)
+        for ends, n in zip(cuts, layout.lengths, strict=True)
+        for start, end in zip((0, *ends), ends, strict=False)
+    ]
+    return Segments(sizes, list(masks), lengths)
+
+
+def _cut(
+    layout: TokenLayout, views: LayerViews, queries: tuple[Range, ...]
+) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
+    """Where the segments of every modality end, as many for each, and the masks over them."""
+    firsts = [min(n, first) for n, first in zip(layout.lengths, layout.class_tokens.values(), strict=True)]
+    ends = []
+    for n, first, rows in zip(layout.lengths, firsts, queries, strict=True):
+        inner = {*rows, *((first,) if views.parts == 2 else ())} - {0, n}
+        ends.append((*sorted(inner), n))
+    parts = max(map(len, ends))
+    cuts = tuple((*own, *(own[-1:] * (parts - len(own)))) for own in ends)
+    # By segment of the views, those of ours that it is made of.
+    made_of = []
+    for j, own in enumerate(cuts):
+        bits = [1 << parts * j + p for p in range(parts)]
+        for rest in (False, True)[: views.parts]:
+            whole = views.parts == 1
+            made_of.append(sum(bit for bit, end in zip(bits, own, strict=True) if whole or (end > firsts[j]) == rest))
+    masks = []
+    for head in decode(views.masks, len(made_of)):
+        for i, own in enumerate(cuts):
+            # Whether a query is a class token changes nothing: views tell keys apart.
+            mask = sum(made_of[j] for j in head[views.parts * i])
+            first, last = queries[i]
+            masks += [mask if first <= start and end <= last else 0 for start, end in zip((0, *own), own, strict=False)]
+    return cuts, tuple(masks)
+
+
+_cut_once = lru_cache(maxsize=1024)(_cut)
 
 
 @dataclass(frozen=True)

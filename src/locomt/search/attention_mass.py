@@ -92,9 +92,14 @@ def measure_mass(model: FusionModel, batches: Iterable[Batch], device: torch.dev
 
 @contextmanager
 def _watching(model: FusionModel) -> Iterator[list[dict[str, Any]]]:
-    """Record the inputs of attention in each fusion layer: `qkv`, modality -> projections, and `lengths`."""
+    """Record the inputs of attention in each fusion layer: `qkv`, modality -> projections, and `lengths`.
+
+    All of them: the model computes everything meanwhile, whether it reads it or not.
+    """
     layers: list[dict[str, Any]] = []
     with ExitStack() as hooks:
+        hooks.callback(setattr, model, "everything", model.everything)
+        model.everything = True
         for block in model.fusion:
             assert isinstance(block, Block)
             watched: dict[str, Any] = {}

@@ -17,6 +17,8 @@ class SearchError(ValueError):
 class Budget:
     """A bound on the cost of attention in the fusion layers, in a forward pass of one full-length sample.
 
+    FLOPs are those that are computed (`locomt.views.reads`), of Multiall too.
+
     Attributes:
         amount: how much.
         unit: `share` (of Multiall's attention FLOPs in the fusion layers), `gflops`, or `ms` (on a measured device).

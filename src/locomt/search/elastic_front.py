@@ -23,19 +23,23 @@ FRONT = "front.json"
 """A file in the directory of an elastic run: the Pareto front of the tables that were scored."""
 
 
-def keep_front(folder: Path, scored: Entry, entries: Sequence[Entry]) -> None:
+def keep_front(folder: Path, scored: Entry, entries: Sequence[Entry], space: Space) -> None:
     """Write the front of these tables and of those in `front.json`, if their scores can be compared.
 
     Args:
         folder: the directory of the run.
         scored: what the scores belong to: `metric`, `better`, and hashes of the samples and the weights.
-        entries: the tables; `mean` is the score of this run, beside `views`, `gflops` and `share`.
+        entries: the tables; `mean` is the score of this run, beside `views`.
+        space: of the model. Costs are told anew: earlier versions counted others.
     """
     path = folder / FRONT
     with locked(folder, patience=60):  # another search may use the same run
         before = _read(path) if path.is_file() else {"front": []}
         known = before["front"] if scored.items() <= before.items() else []
-        found = {entry["views"]: entry for entry in [*known, *entries]}
+        found = {
+            entry["views"]: entry | space.figures(ViewTable.parse(entry["views"], space.modalities))
+            for entry in [*known, *entries]
+        }
         document = {**scored, "front": front(list(found.values()), scored["better"])}
         write_text(path, to_json(document, indent=2) + "\n")
 
@@ -70,7 +74,8 @@ def table_within(run: Run, budget: Budget) -> ViewTable:
         )
     document, space = _read(path), Space(run.model.config)
     if budget.unit == "ms":
-        space = replace(space, times=view_times(space, run.recipe, run.path / DEVICE, here=True).views)
+        times = view_times(space, run.recipe, run.path / DEVICE, here=True)
+        space = replace(space, times=times.views, last_times=times.last)
     limit = space.limit(budget)
     tables = {entry["views"]: ViewTable.parse(entry["views"], space.modalities) for entry in document["front"]}
     entries = [entry | space.figures(tables[entry["views"]]) for entry in document["front"]]

@@ -55,7 +55,7 @@ def _search(question: Question, out: Path, runner: Runner) -> dict[str, Any]:
     space = Space(recipe.fusion_config(label_list(recipe.data)), bool(question.option("one_way")))
     known = read_tables(out / RESULTS, recipe)
     times = view_times(space, recipe, out / DEVICE) if question.budget.unit == "ms" else None
-    space = space if times is None else replace(space, times=times.views)
+    space = space if times is None else replace(space, times=times.views, last_times=times.last)
     ledger = Ledger(question, space, out, known)
     work = Work(ledger, runner)
     import_module(f"locomt.search.methods.{question.method}").run(work)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
-from locomt.cost import token_counts
+from locomt.cost import computed_pairs, head_pairs, token_counts
 from locomt.nn.config import FusionConfig
 from locomt.search.budget import Budget, SearchError
 from locomt.views import MULTI, View, ViewTable, view_set
@@ -21,17 +21,22 @@ NANOSECONDS = 10**6
 class Space:
     """The tables that a search chooses from: one of `views` for every head of every fusion layer.
 
-    `price`, `cost`, `multiall` and `limit` are whole numbers: nanoseconds if there are `times`, else score pairs.
+    `price`, `cost`, `multiall` and `limit` are whole numbers: nanoseconds if there are `times`, else score pairs. They
+    are of what is computed: in the last layer, the queries that the head reads. What a table leaves unread besides, by
+    its views, is not in a price, for it depends on all heads; so that a table takes what its prices add up to, or less
+    (`figures`).
 
     Attributes:
         config: a model of the size to search for. Its fusion does not matter.
         one_way: whether heads may also look one way (`a>b`), which is not in the paper's set.
         times: nanoseconds of one head of each view on a device, also of `multi` and the one-way views.
+        last_times: those of the last layer.
     """
 
     config: FusionConfig
     one_way: bool = False
     times: Mapping[View, int] | None = None
+    last_times: Mapping[View, int] | None = None
 
     def __post_init__(self) -> None:
         if len(self.config.modalities) < 2:
@@ -76,17 +81,32 @@ class Space:
         """All views that any search of this model may use, and `multi`."""
         return (MULTI, *view_set(self.modalities, one_way=True))
 
-    def pairs(self, view: View) -> int:
-        """C(view) of one head, whatever the unit of the budget."""
-        return view.score_pairs(self.tokens, self.class_tokens)
+    @cached_property
+    def _pairs(self) -> dict[View, tuple[int, ...]]:
+        return {view: head_pairs(self.config, view) for view in self.all_views}
 
-    def price(self, view: View) -> int:
-        """What one head counts against the budget."""
-        return self.pairs(view) if self.times is None else self.times[view]
+    def pairs(self, view: View, layer: int) -> int:
+        """The score pairs of one head of a fusion layer, whatever the unit of the budget."""
+        return self._pairs[view][layer]
+
+    def price(self, view: View, layer: int) -> int:
+        """What one head of a fusion layer counts against the budget; layers are counted from 0, the lowest."""
+        if self.times is None:
+            return self.pairs(view, layer)
+        times = self.times if layer < self.layers - 1 or self.last_times is None else self.last_times
+        return times[view]
+
+    def prices(self, layer: int) -> dict[View, int]:
+        """Of all views to choose from."""
+        return {view: self.price(view, layer) for view in self.views}
 
     def cost(self, table: ViewTable) -> int:
         """What a table counts against the budget: the sum over its heads."""
-        return sum(self.price(view) for layer in table.layers for view in layer.heads)
+        return sum(self.price(view, number) for number, layer in enumerate(table.layers) for view in layer.heads)
+
+    def with_table(self, table: ViewTable) -> FusionConfig:
+        """The model with this table."""
+        return replace(self.config, fusion="locomt", views=str(table))
 
     @cached_property
     def dense(self) -> ViewTable:
@@ -116,7 +136,7 @@ class Space:
             "ms": NANOSECONDS,
         }
         most = int(budget.amount * units[budget.unit])
-        least = self.layers * self.heads * min(map(self.price, self.views))
+        least = self.heads * sum(min(self.prices(layer).values()) for layer in range(self.layers))
         if most < least:
             raise SearchError(f"budget {budget} is below what any table costs: the cheapest takes {self.worded(least)}")
         return most
@@ -142,7 +162,7 @@ class Space:
         return 4 * self.head_width * pairs / GIGA
 
     def figures(self, table: ViewTable) -> dict[str, float]:
-        """A table's cost for reports: `gflops`, their `share` of Multiall's, and `ms` if there are times."""
-        pairs, dense = (t.score_pairs(self.tokens, self.class_tokens) for t in (table, self.dense))
+        """A table's cost for reports: `gflops` computed, their `share` of Multiall's, and `ms` if there are times."""
+        pairs, dense = (computed_pairs(self.with_table(t)) for t in (table, self.dense))
         found = {"gflops": self.gflops(pairs), "share": pairs / dense}
         return found if self.times is None else found | {"ms": self.amount(self.cost(table))}

@@ -13,9 +13,10 @@ ALL_CROSS = "all cross"
 
 
 def strategies(space: Space, limit: int, *, cross: float, seed: int) -> Mapping[str, ViewTable]:
-    """Make a table by each of `locomt.views.STRATEGIES`, all of the same cost, and `all cross` if it fits.
+    """Make a table by each of `locomt.views.STRATEGIES`, and `all cross` if it fits.
 
-    They have the fewest cross heads that fit into the budget. If all heads self fit, that would be none; then they have
+    They have the fewest cross heads with which all of them fit into the budget. As many in each: their costs differ by
+    the last layer's heads alone, which take little. If all heads self fit, that would be none; then they have
     the share `cross`, or still none if that share does not fit because cross heads are slower. In FLOPs, `all cross`,
     with the pairs in turn, is the cheapest table.
 
@@ -35,12 +36,15 @@ def strategies(space: Space, limit: int, *, cross: float, seed: int) -> Mapping[
         )
 
     def fits(share: float) -> bool:
-        return space.cost(make("spread", share)) <= limit
+        return dearest(share) <= limit
+
+    def dearest(share: float) -> int:
+        return max(space.cost(make(name, share)) for name in STRATEGIES)
 
     shares = [n / places for n in range(places + 1)]
     share = next(filter(fits, shares), None)
     if share is None:
-        least = min(space.cost(make("spread", share)) for share in shares)
+        least = min(map(dearest, shares))
         raise SearchError(
             "the budget is below what the strategies can reach: whatever the number of cross heads, over all pairs in "
             f"turn, they take {space.worded(least)} or more"
@@ -80,18 +84,20 @@ def within(table: ViewTable, space: Space, limit: int, order: Iterable[int]) -> 
         order: all heads, numbered layer by layer, in the order in which they are changed.
     """
     heads = [view for layer in table.layers for view in layer.heads]
-    least = cheapest_view(space)
     excess = space.cost(table) - limit
     for place in order:
         if excess <= 0:
             break
-        excess -= space.price(heads[place]) - space.price(least)
+        layer = place // space.heads
+        least = cheapest_view(space, layer)
+        excess -= space.price(heads[place], layer) - space.price(least, layer)
         heads[place] = least
     return table_of(heads, space)
 
 
-def cheapest_view(space: Space) -> View:
-    return min(space.views, key=space.price)
+def cheapest_view(space: Space, layer: int) -> View:
+    prices = space.prices(layer)
+    return min(prices, key=prices.__getitem__)
 
 
 def table_of(heads: Sequence[View], space: Space) -> ViewTable:
@@ -105,14 +111,15 @@ TRIES = 20
 
 
 def _draw(space: Space, limit: int, rng: random.Random) -> ViewTable:
-    costs = {view: space.price(view) for view in space.views}
-    cheapest = min(costs.values())
+    costs = [space.prices(layer) for layer in range(space.layers)]
+    least = [min(own.values()) for own in costs]
     places = [(layer, head) for layer in range(space.layers) for head in range(space.heads)]
     rng.shuffle(places)
     table: list[list[View]] = [[SELF] * space.heads for _ in range(space.layers)]
-    left = limit
-    for waiting, (layer, head) in zip(reversed(range(len(places))), places, strict=True):
-        view = rng.choice([view for view, cost in costs.items() if cost + waiting * cheapest <= left])
+    left, waiting = limit, space.heads * sum(least)
+    for layer, head in places:
+        waiting -= least[layer]
+        view = rng.choice([view for view, cost in costs[layer].items() if cost + waiting <= left])
         table[layer][head] = view
-        left -= costs[view]
+        left -= costs[layer][view]
     return ViewTable(tuple(LayerViews(space.modalities, tuple(row)) for row in table))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,13 +15,16 @@ from torch import Tensor
 from locomt.cost.timing import paired_seconds
 from locomt.files import to_json, write_text
 from locomt.layout import TokenLayout
+from locomt.nn.plan import answer_ranges
 from locomt.ops import view_attention
 from locomt.search.budget import SearchError
 from locomt.search.space import NANOSECONDS, Space
 from locomt.train.recipe import Recipe
 from locomt.train.runs import device_of
 from locomt.views import LayerViews, View, ViewTable
+from locomt.views.reads import Range
 
+Name = TypeVar("Name")
 DEVICE = "device.json"
 SECONDS = 3.0
 """Seconds to time all views together, in at least `locomt.cost.timing.FEWEST_ROUNDS` rounds."""
@@ -35,29 +38,37 @@ class DeviceTimes:
         machine: `device`, `torch` (its version) and `precision` of the measurement.
         size: `tokens` of each modality, `heads` and `head_width` of the attention that was timed.
         views: nanoseconds of one head: the time of a layer whose heads all hold the view, divided by its heads.
+        last: those of the last layer, of which the head of the model reads some rows alone.
         tables: the times of whole tables that were measured: `ms`, and `multiall_ms` in the same rounds.
     """
 
     machine: dict[str, str]
     size: dict[str, Any]
     views: dict[View, int]
+    last: dict[View, int]
     tables: dict[str, dict[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `device.json`."""
-        heads = {str(view): time / NANOSECONDS for view, time in self.views.items()}
-        return {**self.machine, **self.size, "ms_per_head": heads, "tables": self.tables}
+        heads, last = ({str(view): time / NANOSECONDS for view, time in own.items()} for own in (self.views, self.last))
+        return {**self.machine, **self.size, "ms_per_head": heads, "ms_per_last_head": last, "tables": self.tables}
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> DeviceTimes:
         """Raises KeyError, TypeError, ValueError or AttributeError if the document has another form."""
-        views = {View(view): round(NANOSECONDS * float(ms)) for view, ms in document["ms_per_head"].items()}
-        if min(views.values()) <= 0:
-            raise ValueError("a time is not above 0")
+        every = document["ms_per_head"]
+        # Earlier versions computed all rows of the last layer too, and timed no others: the time is then a bound.
+        views, last = (
+            {View(view): round(NANOSECONDS * float(ms)) for view, ms in own.items()}
+            for own in (every, document.get("ms_per_last_head", every))
+        )
+        if min(*views.values(), *last.values()) <= 0 or views.keys() != last.keys():
+            raise ValueError("a time is not above 0, or there is none of the last layer")
         return cls(
             machine={name: str(document[name]) for name in ("device", "torch", "precision")},
             size={name: document[name] for name in ("tokens", "heads", "head_width")},
             views=views,
+            last=last,
             tables={table: {name: float(ms) for name, ms in own.items()} for table, own in document["tables"].items()},
         )
 
@@ -78,10 +89,14 @@ def view_times(space: Space, recipe: Recipe, path: Path, *, here: bool = False) 
         known = _read(path, space, recipe)
         if not here or known.machine == _machine(recipe):
             return known
-    layers = {view: ViewTable.uniform(view, space.modalities, 1, space.heads) for view in space.all_views}
-    seconds = _time(layers.values(), space, recipe)
-    views = {view: max(1, round(1e9 * seconds[layer] / space.heads)) for view, layer in layers.items()}
-    found = DeviceTimes(_machine(recipe), _size(space), views, {})
+    heads = {view: LayerViews(space.modalities, (view,) * space.heads) for view in space.all_views}
+    every, answer = [(0, n) for n in space.tokens.values()], answer_ranges(space.config)
+    layers = {(view, own is answer): [(layer, own)] for view, layer in heads.items() for own in (every, answer)}
+    seconds = _time(layers, space, recipe)
+    views, last = (
+        {view: max(1, round(1e9 * seconds[view, of_last] / space.heads)) for view in heads} for of_last in (False, True)
+    )
+    found = DeviceTimes(_machine(recipe), _size(space), views, last, {})
     _write(found, path)
     return found
 
@@ -98,14 +113,22 @@ def table_times(table: ViewTable, space: Space, recipe: Recipe, path: Path) -> d
     if str(table) not in times.tables:
         if times.machine != _machine(recipe):
             return None
-        seconds = _time([table, space.dense], space, recipe)
+        every, answer = [(0, n) for n in space.tokens.values()], answer_ranges(space.config)
+        layers = {
+            one: [(layer, every) for layer in one.layers[:-1]] + [(one.layers[-1], answer)]
+            for one in (table, space.dense)
+        }
+        seconds = _time(layers, space, recipe)
         own = {"ms": 1e3 * seconds[table], "multiall_ms": 1e3 * seconds[space.dense]}
         times = replace(times, tables={**times.tables, str(table): own})
         _write(times, path)
     return times.tables[str(table)]
 
 
-def _time(tables: Iterable[ViewTable], space: Space, recipe: Recipe) -> dict[ViewTable, float]:
+def _time(
+    candidates: Mapping[Name, Sequence[tuple[LayerViews, Sequence[Range]]]], space: Space, recipe: Recipe
+) -> dict[Name, float]:
+    """Seconds of layers one after the other, each with the rows of every modality whose output is read."""
     device = device_of(recipe).type
     dtype = torch.bfloat16 if recipe.train.precision == "bf16-mixed" else torch.float32
     layout = TokenLayout(space.tokens, space.class_tokens)
@@ -113,14 +136,16 @@ def _time(tables: Iterable[ViewTable], space: Space, recipe: Recipe) -> dict[Vie
     qkv = torch.randn(1, layout.total, 3, space.heads, space.head_width, device=device, dtype=dtype)
     q, k, v = (t.transpose(1, 2) for t in qkv.unbind(2))
 
-    def attention(layers: list[LayerViews]) -> Callable[[], Tensor]:
+    def attention(layers: Sequence[tuple[LayerViews, Sequence[Range]]]) -> Callable[[], Tensor]:
+        grouped = [(layer.ordered(layer.grouped), rows) for layer, rows in layers]
+
         @torch.inference_mode()
         def run() -> Tensor:
-            return [view_attention(q, k, v, layout, layer) for layer in layers][-1]
+            return [view_attention(q, k, v, layout, layer, queries=rows) for layer, rows in grouped][-1]
 
         return run
 
-    runs = {table: attention([layer.ordered(layer.grouped) for layer in table.layers]) for table in tables}
+    runs = {name: attention(layers) for name, layers in candidates.items()}
     return paired_seconds(runs, device, SECONDS)
 
 

@@ -50,8 +50,10 @@ def arms(plan: Plan, data_set: DataSet, recipe: Recipe, fresh: Recipe, trained: 
             and `sandwich`.
     """
     space = Space(recipe.fusion_config(label_list(recipe.data)))
-    places = space.layers * space.heads
-    least, most = places * min(map(space.pairs, space.views)), places * space.pairs(SELF)
+    every = [space.prices(layer) for layer in range(space.layers)]
+    least, most = (
+        space.heads * sum(costs) for costs in ([min(own.values()) for own in every], [own[SELF] for own in every])
+    )
     question = Question(
         recipe=recipe,
         budget=Budget(Fraction(most, space.multiall), "share"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from locomt.cost import activation_bytes, parameters
+from locomt.cost import activation_bytes, fusion_bytes, parameters
 from locomt.faults import gib
 from locomt.nn.config import FusionConfig
 from locomt.train.recipe import Recipe
@@ -73,23 +73,8 @@ def estimate(recipe: Recipe, config: FusionConfig, trained: int | None = None) -
 
 
 def alone_bytes(config: FusionConfig, name: str, *, batch: int, dtype_bytes: int) -> int:
-    """Activations of the fusion layers once more for one modality: what as many more would add to a model of it."""
-
-    def layers(count: int) -> int:
-        one = replace(
-            config,
-            modalities={name: config.modalities[name]},
-            depth=count,
-            fusion_layers=count,
-            fusion="mbt" if config.fusion == "mbt" else "selfall",
-            views=None,
-            steps=(name,) if config.steps else (),
-            pace={name: config.pace[name]} if config.time_steps else {},
-            shares={},
-        )
-        return activation_bytes(one, batch=batch, dtype_bytes=dtype_bytes)
-
-    return layers(2 * config.fusion_layers) - layers(config.fusion_layers)
+    """Activations of the fusion layers once more for one modality, with the others missing."""
+    return fusion_bytes(config, {name: config.layout.as_dict()[name]}, batch, dtype_bytes)
 
 
 def shortage(need: Need, accelerator: str, processes: int) -> str | None:

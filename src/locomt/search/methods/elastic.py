@@ -67,8 +67,8 @@ class Elastic:
             self._score(bred)
         for place, run in enumerate(self.runs):
             own = [entry | {"mean": entry["scores"][place]} for entry in self.entries.values()]
-            kept = ({name: entry[name] for name in ("views", "gflops", "share", "mean")} for entry in own)
-            keep_front(run.path, self._scored(place), list(kept))
+            kept = ({name: entry[name] for name in ("views", "mean")} for entry in own)
+            keep_front(run.path, self._scored(place), list(kept), replace(self.space, times=None))
 
     def _scored(self, place: int) -> Entry:
         """What the scores of a model depend on. Scores are comparable only if this is equal."""
@@ -94,7 +94,8 @@ class Elastic:
     def _made(self, count: int) -> dict[ViewTable, list[str]]:
         """The cheapest table, the hand-made ones and random ones."""
         space, model = self.space, self.work.recipe.model
-        cheapest = ViewTable.uniform(cheapest_view(space), space.modalities, space.layers, space.heads)
+        least = [cheapest_view(space, layer) for layer in range(space.layers) for _ in range(space.heads)]
+        cheapest = table_of(least, space)
         found: dict[ViewTable, list[str]] = {cheapest: ["cheapest"]}
         try:
             made = strategies(space, self.work.limit, cross=model.cross, seed=model.views_seed)

@@ -63,7 +63,8 @@ def choose_table(work: Work, mass: AttentionMass) -> ViewTable:
     """The table within the budget that keeps the most mass, on average over all heads."""
     space = work.space
     values = mass.kept(space.views).flatten(0, 1).numpy()
-    chosen = iter(choose(values, [space.price(view) for view in space.views], work.limit))
+    costs = [list(space.prices(layer).values()) for layer in range(space.layers) for _ in range(space.heads)]
+    chosen = iter(choose(values, costs, work.limit))
     rows = [tuple(space.views[next(chosen)] for _ in range(space.heads)) for _ in range(space.layers)]
     return ViewTable(tuple(LayerViews(space.modalities, row) for row in rows))
 

@@ -64,7 +64,7 @@ def open_study(work: Work, name: str, *, with_cost: bool) -> Any:
         samples_of(recipe.data, recipe.data.train_split, recipe.data.val_split),
         work.limit,
         list(work.question.all_seeds),
-        [f"{view} {work.space.price(view)}" for view in work.space.views],
+        [[f"{view} {price}" for view, price in work.space.prices(n).items()] for n in range(work.space.layers)],
     )
     question = hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
     best = "maximize" if recipe.monitor_mode == "max" else "minimize"

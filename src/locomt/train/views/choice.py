@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from locomt.cost import token_counts
+from locomt.cost import head_pairs
 from locomt.cost.knapsack import BudgetError, choose, need_solver
 from locomt.nn.attention import ViewMixture
 from locomt.nn.config import ConfigError, FusionConfig
@@ -21,17 +21,19 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 
-def _prices(views: Sequence[View], config: FusionConfig, settings: LearnViews) -> list[float]:
-    """What one head of each view counts against the budget."""
+def _prices(views: Sequence[View], config: FusionConfig, settings: LearnViews) -> list[list[float]]:
+    """What one head of each view counts against the budget, layer by layer."""
     if not settings.prices:
-        tokens = token_counts(config)
-        return [view.score_pairs(tokens) for view in views]
-    if missing := [view.text for view in views if view.text not in settings.prices]:
-        raise ConfigError(
-            f"train.learn_views.prices: expected a price of each of {', '.join(map(str, views))}, got none of "
-            f"{', '.join(missing)}"
-        )
-    return [settings.prices[view.text] for view in views]
+        return [list(map(float, layer)) for layer in zip(*(head_pairs(config, view) for view in views), strict=True)]
+    below, last = settings.prices, settings.last_prices or settings.prices
+    for name, prices in (("prices", below), ("last_prices", last)):
+        if missing := [view.text for view in views if view.text not in prices]:
+            raise ConfigError(
+                f"train.learn_views.{name}: expected a price of each of {', '.join(map(str, views))}, got none of "
+                f"{', '.join(missing)}"
+            )
+    layers = [below] * (config.fusion_layers - 1) + [last]
+    return [[prices[view.text] for view in views] for prices in layers]
 
 
 class ViewChoice(nn.Module):
@@ -57,12 +59,13 @@ class ViewChoice(nn.Module):
         need_solver()
         self.modalities = tuple(config.modalities)
         self.views = view_set(self.modalities, one_way=settings.one_way)
-        multi, *self.prices = _prices((MULTI, *self.views), config, settings)
-        self.multiall = config.fusion_layers * config.num_heads * multi
+        every = _prices((MULTI, *self.views), config, settings)
+        self.prices = [own for _, *own in every for _ in range(config.num_heads)]
+        self.multiall = config.num_heads * sum(own[0] for own in every)
         # A share that was made from a whole number must come out as that number again.
         self.limit = math.floor(settings.budget * self.multiall * (1 + 1e-12))
         places = (config.fusion_layers, config.num_heads)
-        least = math.prod(places) * min(self.prices)
+        least = sum(map(min, self.prices))
         if least > self.limit:
             raise BudgetError(
                 f"train.learn_views.budget: expected {least / self.multiall:.4f} or more, which the cheapest table "
@@ -70,7 +73,8 @@ class ViewChoice(nn.Module):
             )
         self.logits = nn.Parameter(torch.zeros(*places, len(self.views)))
         self.register_buffer("chosen", torch.full(places, -1))
-        self.register_buffer("costs", torch.tensor([n / self.limit for n in self.prices]), persistent=False)
+        costs = torch.tensor([[n / self.limit for n in own] for own in self.prices]).view(*places, -1)
+        self.register_buffer("costs", costs, persistent=False)
 
     @property
     def fixed(self) -> bool:

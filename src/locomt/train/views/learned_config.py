@@ -14,8 +14,10 @@ class LearnViews:
     """The field `learn_views` of a recipe's section `train`: how views are learned where `views` is `learned`.
 
     Attributes:
-        budget: bound on what the fusion layers' attention costs, as a share of what Multiall's does.
+        budget: bound on what the fusion layers' attention costs, as a share of what Multiall's does; in FLOPs, of what
+            is computed (`locomt.cost.head_pairs`).
         prices: what a head of each view, and of `multi`, costs in some unit, such as a time; left out, its FLOPs.
+        last_prices: in the last layer, of whose queries few are read; left out, as much as in the others.
         one_way: whether heads may look one way besides (`a>b`), which is not in the paper's set.
         until: the share of the epochs after which the table is fixed; one epoch at least comes before and after.
         learning_rate: of the logits, which have an Adam of their own, without a schedule.
@@ -26,6 +28,7 @@ class LearnViews:
 
     budget: float = 0.5
     prices: dict[str, float] = field(default_factory=dict)
+    last_prices: dict[str, float] = field(default_factory=dict)
     one_way: bool = False
     until: float = 0.7
     learning_rate: float = 0.05
@@ -39,8 +42,12 @@ class LearnViews:
         require(0 <= self.until <= 1, f"until: expected [0, 1], got {self.until}")
         for name in ("learning_rate", "temperature", "last_temperature"):
             require(0 < getattr(self, name) < math.inf, f"{name}: expected above 0, got {getattr(self, name)}")
-        for view, price in self.prices.items():
-            require(0 < price < math.inf, f"prices.{view}: expected a number above 0, got {price!r}")
+        for name in ("prices", "last_prices"):
+            for view, price in getattr(self, name).items():
+                require(0 < price < math.inf, f"{name}.{view}: expected a number above 0, got {price!r}")
+        require(
+            bool(self.prices) or not self.last_prices, "last_prices: expected prices, of the other layers, beside it"
+        )
         require(0 <= self.cost_weight < math.inf, f"cost_weight: expected 0 or more, got {self.cost_weight}")
 
     def check(self, epochs: int) -> None:
