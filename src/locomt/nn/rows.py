@@ -137,14 +137,25 @@ def _of_heads(tensor: Tensor, runs: Sequence[Sequence[Range]], heads: int, axis:
     return found
 
 
+def _plain(module: nn.Module) -> bool:
+    """Whether its weights can be taken apart. What quantises or adapts a linear layer is asked as it is."""
+    return type(module) is nn.Linear and type(module.weight) is nn.Parameter
+
+
 def projected(x: Tensor, module: nn.Module, parts: Sequence[Part], heads: int) -> list[Tensor]:
     """q, k and v of one modality, `[B, rows, heads of the part, D]`."""
+    width = x.shape[-1] // heads
+    if not _plain(module):
+        whole = [module(rows_of(x, part.rows)).unflatten(2, (-1, width)) for part in parts]
+        return [
+            torch.cat([some[:, :, slice(*run)] for run in part.runs], dim=2)
+            for some, part in zip(whole, parts, strict=True)
+        ]
     assert isinstance(module, nn.Linear)
     if not parts:
         return []
     runs = [part.runs for part in parts]
     weights, biases = (_of_heads(tensor, runs, 3 * heads, 0) for tensor in (module.weight, module.bias))
-    width = module.weight.shape[0] // (3 * heads)
     found = []
     for part, weight, bias in zip(parts, weights, biases, strict=True):
         found.append(linear(rows_of(x, part.rows), weight, bias).unflatten(2, (-1, width)))
@@ -153,8 +164,14 @@ def projected(x: Tensor, module: nn.Module, parts: Sequence[Part], heads: int) -
 
 def output(attended: Tensor, module: nn.Module, runs: Sequence[Range], heads: int) -> Tensor:
     """The output of one modality, `[B, rows, dim]`, from the heads that give it anything, `[B, rows, heads, D]`."""
-    assert isinstance(module, nn.Linear)
     if list(runs) == [(0, heads)]:
         return module(attended.flatten(2))  # type: ignore[no-any-return]
+    if not _plain(module):
+        b, rows, _, width = attended.shape
+        whole, done = attended.new_zeros(b, rows, heads, width), 0
+        for first, last in runs:
+            whole[:, :, first:last] = attended[:, :, done : (done := done + last - first)]
+        return module(whole.flatten(2))  # type: ignore[no-any-return]
+    assert isinstance(module, nn.Linear)
     (weight,) = _of_heads(module.weight, [runs], heads, 1)
     return linear(attended.flatten(2), weight, module.bias)
