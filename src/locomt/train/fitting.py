@@ -273,7 +273,7 @@ def _deterministic(wanted: bool) -> Iterator[None]:
 def _compiling(wanted: bool) -> AbstractContextManager[Any]:
     """Allows for as many kinds of layers as a model has: towers, the layers of fusion and the last of these, of all
     modalities and of each alone, in training and in validation. What is not compiled would not be told of."""
-    return torch._dynamo.config.patch(recompile_limit=KINDS_OF_LAYERS) if wanted else nullcontext()  # type: ignore[no-any-return]
+    return torch._dynamo.config.patch(recompile_limit=KINDS_OF_LAYERS) if wanted else nullcontext()
 
 
 @contextmanager
