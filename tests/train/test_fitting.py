@@ -38,6 +38,13 @@ def weights(run: Path) -> bytes:
     return (run / "model" / "model.safetensors").read_bytes()
 
 
+def test_checkpointing_is_the_same_run(project: Path, tmp_path: Path) -> None:
+    for few in ("false", "true"):
+        fit(load_recipe(project, ["--train.checkpointing", few, "--train.unimodal_loss", "1"]), tmp_path / few)
+    assert weights(tmp_path / "true") == weights(tmp_path / "false")
+    assert history(tmp_path / "true") == history(tmp_path / "false")
+
+
 def test_a_run_leaves_all_that_is_promised(recipe: Recipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "runs" / "first"
     told, steps = [], []

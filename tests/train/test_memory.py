@@ -22,13 +22,20 @@ def wider(recipe: Recipe, optimizer: str, batch: int) -> Recipe:
     )
 
 
-@pytest.mark.parametrize(("optimizer", "batch"), [("sgd", 4), ("adamw", 4), ("adamw", 256)])
-def test_the_estimate_is_near_what_steps_allocate(recipe: Recipe, optimizer: str, batch: int) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "batch", "checkpointing"),
+    [("sgd", 4, False), ("adamw", 4, False), ("adamw", 256, False), ("adamw", 256, True)],
+)
+def test_the_estimate_is_near_what_steps_allocate(
+    recipe: Recipe, optimizer: str, batch: int, checkpointing: bool
+) -> None:
     recipe = wider(recipe, optimizer, batch)
+    recipe = replace(recipe, train=replace(recipe.train, checkpointing=checkpointing))
     config = recipe.fusion_config(["left", "right", "up"])
 
     def train() -> None:
         model = FusionModel(config)
+        model.checkpointing = checkpointing
         rule = make_optimizer(model, recipe.train)
         inputs, labels = model.example_inputs(batch), torch.zeros(batch, dtype=torch.int64)
         for _ in range(3):

@@ -218,6 +218,8 @@ def activation_bytes(
     tokens: Mapping[str, int] | None = None,
     batch: int = 1,
     dtype_bytes: int = 4,
+    *,
+    checkpointing: bool = False,
 ) -> int:
     """Activation memory of a training step: what autograd holds for the backward pass when the forward has ended.
 
@@ -235,6 +237,8 @@ def activation_bytes(
         tokens: as for `token_counts`.
         batch: samples.
         dtype_bytes: of the activations: 4 for float32, 2 for bf16 and fp16.
+        checkpointing: whether each layer holds what goes in alone: then also what the largest of them holds, which is
+            there once more while its gradients are found.
 
     Raises:
         CostError: see `token_counts`.
@@ -246,11 +250,17 @@ def activation_bytes(
     for name, made in _embedded(config, counts, everything=False).items():
         numbers += made * blanks + masks * counts[name] * dim
         other += embedding_bytes(config.modalities[name], made, dim, dtype_bytes)
-    towers = _layer_bytes(config, counts, batch, dtype_bytes, fused=False)
-    return towers + fusion_bytes(config, counts, batch, dtype_bytes) + batch * (numbers * dtype_bytes + other)
+    held = fusion_bytes(config, counts, batch, dtype_bytes, checkpointing) + batch * (numbers * dtype_bytes + other)
+    towers, fused = (_layer_bytes(config, counts, batch, dtype_bytes, fused=own) for own in (False, True))
+    if not checkpointing:
+        return held + sum(towers)
+    inputs = _input_bytes(config, counts, batch, dtype_bytes, fused=False)
+    return held + inputs + max(*towers, sum(fused) // config.fusion_layers, 0)
 
 
-def fusion_bytes(config: FusionConfig, tokens: Mapping[str, int], batch: int, dtype_bytes: int) -> int:
+def fusion_bytes(
+    config: FusionConfig, tokens: Mapping[str, int], batch: int, dtype_bytes: int, checkpointing: bool = False
+) -> int:
     """What of it the fusion layers hold, and what comes behind them; arguments as for `activation_bytes`."""
     counts = token_counts(config, tokens)
     read, answers = read_modalities(config, counts), _answers(config, counts)
@@ -263,19 +273,30 @@ def fusion_bytes(config: FusionConfig, tokens: Mapping[str, int], batch: int, dt
         statistics += 2 * (counts[name] - first if config.steps or config.time_steps else first)
     behind = batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes))
     behind += _shares(config, counts) * dtype_bytes  # which all samples of full length have in common
-    return behind + _layer_bytes(config, counts, batch, dtype_bytes, fused=True)
+    if checkpointing:
+        return behind + _input_bytes(config, counts, batch, dtype_bytes, fused=True)
+    return behind + sum(_layer_bytes(config, counts, batch, dtype_bytes, fused=True))
 
 
-def _layer_bytes(config: FusionConfig, counts: Mapping[str, int], batch: int, dtype_bytes: int, *, fused: bool) -> int:
-    """What the unimodal or the fusion layers hold."""
+def _input_bytes(config: FusionConfig, counts: Mapping[str, int], batch: int, dtype_bytes: int, *, fused: bool) -> int:
+    """What goes into the unimodal or the fusion layers."""
+    stored = sum(step.stored for step in passes(config, counts, everything=False) if step.fused == fused)
+    return batch * stored * config.width * dtype_bytes
+
+
+def _layer_bytes(
+    config: FusionConfig, counts: Mapping[str, int], batch: int, dtype_bytes: int, *, fused: bool
+) -> list[int]:
+    """What each modality holds in each of the unimodal or of the fusion layers."""
     dim, hidden, masks = config.width, _hidden(config), int(config.dropout > 0)
     # Of several modalities in a batch, each one's share of the attention's output has gaps, and projecting it copies.
     several = sum(map(bool, counts.values())) > 1 and not config.apart
     copies = int(fused and batch > 1 and config.fusion != "mbt" and several)
-    numbers = statistics = weights = 0
+    found = []
     for step in passes(config, counts, everything=False):
         if step.fused != fused:
             continue
+        numbers = statistics = weights = 0
         if step.attention_matters:
             # The norm's input and output, of which rows are copied where samples have others between.
             numbers += (step.stored + (step.normed if batch > 1 else step.tokens)) * dim
@@ -289,4 +310,5 @@ def _layer_bytes(config: FusionConfig, counts: Mapping[str, int], batch: int, dt
         if not step.whole:  # what is taken of the attention's output is a copy
             numbers += step.attended * dim // config.num_heads
             weights += step.weights
-    return batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes)) + weights * dtype_bytes
+        found.append(batch * (numbers * dtype_bytes + statistics * max(4, dtype_bytes)) + weights * dtype_bytes)
+    return found

@@ -52,7 +52,12 @@ class ModalityEmbedding(nn.Module):
     def forward(
         self, inputs: Tensor, lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch tokens dim"]:
-        """`lengths`: the real steps of each sample, for an encoder and for what is not to depend on padding."""
+        """Inputs of another floating-point type than the weights' become theirs.
+
+        Args:
+            inputs: as the specification's kind takes them.
+            lengths: the real steps of each sample, for an encoder and for what is not to depend on padding.
+        """
         if inputs.ndim > 1 and inputs.shape[1] > self.spec.max_steps:
             raise ValueError(
                 f"{self.spec.kind} input of {inputs.shape[1]} steps is longer than the {self.spec.max_steps} it was "
@@ -60,6 +65,8 @@ class ModalityEmbedding(nn.Module):
             )
         if self.standard is not None:
             inputs = self.standard(inputs, lengths)
+        if inputs.is_floating_point() and not torch.is_autocast_enabled(inputs.device.type):
+            inputs = inputs.to(self.positions.dtype)
         tokens = self.project(inputs, lengths) if self.spec.takes_lengths else self.project(inputs)
         count = tokens.shape[1]
         if self.training and self.token_dropout:

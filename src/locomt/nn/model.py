@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from locomt.nn.attention import ViewMixture
 from locomt.nn.block import Block
@@ -70,6 +71,8 @@ class FusionModel(nn.Module, Pretrained):
         config: may change in what does not change the weights: by `set_views` and `set_answer`.
         everything: compute all rows of all layers, read or not: for those who look at them, and to compare with. The
             answers are the same.
+        checkpointing: in training, hold what goes into each layer alone and compute the rest once more for the
+            gradients (Chen et al., 2016, arXiv 1604.06174): less memory for a third more time.
     """
 
     def __init__(self, config: FusionConfig) -> None:
@@ -77,7 +80,7 @@ class FusionModel(nn.Module, Pretrained):
         self.config = config
         self.table: ViewTable | None = config.view_table()
         self.class_tokens = tuple(config.layout.class_tokens.values())
-        self.everything = False
+        self.everything = self.checkpointing = False
         self._plans: dict[Any, tuple[Step, ...]] = {}
         names, dim, heads = tuple(config.modalities), config.width, config.num_heads
         unimodal = config.num_layers - config.fusion_layers
@@ -230,12 +233,10 @@ class FusionModel(nn.Module, Pretrained):
         """Every modality's tokens behind its unimodal layers, none of those that the batch lacks or nobody reads."""
         names = tuple(self.config.modalities)
         wanted = {name: rows[i] for i, name in enumerate(names) if rows[i]}
-        first = next(iter(inputs.values()))
-        empty = self.head.weight.new_zeros(first.shape[0], 0, self.config.width)
         given = lengths or {}
-        streams: Streams = {
-            name: self.embeddings[name](inputs[name], given.get(name)) if name in wanted else empty for name in names
-        }
+        embedded = {name: self.embeddings[name](inputs[name], given.get(name)) for name in wanted}
+        empty = next(iter(embedded.values()))[:, :0].detach()
+        streams: Streams = {name: embedded.get(name, empty) for name in names}
         tokens = self._token_lengths(streams, lengths) if lengths else None
         for i, name in enumerate(names):
             if name in wanted:
@@ -246,9 +247,9 @@ class FusionModel(nn.Module, Pretrained):
                 if wanted[name] != ALL:
                     few = range_of(wanted[name], streams[name].shape[1], self.class_tokens[i])
                 for block in tower[:-1]:
-                    streams |= block({name: streams[name]}, own)
+                    streams |= self._layer(block, {name: streams[name]}, own)
                 for block in tower[-1:]:
-                    streams |= block({name: streams[name]}, own, None, few and (few,))
+                    streams |= self._layer(block, {name: streams[name]}, own, None, few and (few,))
                 if few and not len(tower):
                     streams[name] = rows_of(streams[name], few)
         return Held(streams, rows, tokens, self._there(inputs))
@@ -267,11 +268,28 @@ class FusionModel(nn.Module, Pretrained):
             lengths = held.lengths(self.class_tokens)
             if bottleneck is None:
                 own = mixture and ViewMixture(mixture.views, mixture.weights[i])
-                streams = block(held.streams, lengths, own, outputs)
+                streams = self._layer(block, held.streams, lengths, own, outputs)
             else:
-                streams, bottleneck = block(held.streams, bottleneck, lengths, outputs, step.updates)
+                streams, bottleneck = self._layer(block, held.streams, bottleneck, lengths, outputs, step.updates)
             held = held._replace(streams=streams, rows=step.outputs)
         return held.cut(tuple(map(and_, answer_rows(self.config), held.there)), self.class_tokens).streams
+
+    def _layer(self, block: nn.Module, *arguments: Any) -> Any:
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return checkpoint(block, *arguments, use_reentrant=False)
+        return block(*arguments)
+
+    def compile_layers(self, **options: Any) -> None:
+        """Compile every layer by itself: layers of one kind share what is compiled, and the model as a whole, which
+        takes several times as long, gains little by it. Every token count is compiled for itself, up to
+        `torch._dynamo.config.recompile_limit` kinds of layers, counts and ways to run; what comes later runs as it is.
+
+        Args:
+            options: as `torch.compile` takes them.
+        """
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.compile(dynamic=False, **options)
 
     def _reads(
         self,
@@ -382,7 +400,7 @@ class FusionModel(nn.Module, Pretrained):
 
     def example_inputs(self, batch: int = 1, device: torch.device | str | None = None) -> dict[str, Tensor]:
         """Random full-length inputs, for costing, timing and tracing."""
-        device = device or self.head.weight.device
+        device = device or next(self.parameters()).device
         return {name: spec.example_input(batch, device) for name, spec in self.config.modalities.items()}
 
 

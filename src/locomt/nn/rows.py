@@ -166,22 +166,44 @@ def _of_heads(tensor: Tensor, cut: Cut, axis: int) -> list[Tensor]:
     return found
 
 
+def _plain(module: nn.Module) -> bool:
+    """Whether its weights can be taken apart. What quantises or adapts a linear layer is asked as it is."""
+    ordinary = torch.compiler.is_compiling() or type(getattr(module, "weight", None)) in (nn.Parameter, Tensor)
+    return type(module) is nn.Linear and ordinary
+
+
 def projected(x: Tensor, module: nn.Module, parts: Sequence[Piece], cut: Cut) -> list[Tensor]:
     """q, k and v of one modality, `[B, rows, tensors, heads, D]` of each part."""
-    assert isinstance(module, nn.Linear)
     if not parts:
         return []
-    weights, biases = _of_heads(module.weight, cut, 0), _of_heads(module.bias, cut, 0)
-    width = module.weight.shape[0] // sum(cut.sizes)
-    found = []
-    for part, weight, bias in zip(parts, weights, biases, strict=True):
-        tensors = part.tensors[1] - part.tensors[0]
-        found.append(linear(rows_of(x, part.rows), weight, bias).unflatten(2, (tensors, -1, width)))
-    return found
+    if _plain(module):
+        assert isinstance(module, nn.Linear)
+        weights, biases = _of_heads(module.weight, cut, 0), _of_heads(module.bias, cut, 0)
+        each = zip(parts, weights, biases, strict=True)
+        found = [linear(rows_of(x, part.rows), weight, bias) for part, weight, bias in each]
+    else:
+        found = [_of_heads(module(rows_of(x, part.rows)), cut, 2)[n] for n, part in enumerate(parts)]
+    width = 3 * x.shape[2] // sum(cut.sizes)
+    return [
+        own.unflatten(2, (part.tensors[1] - part.tensors[0], -1, width)) for own, part in zip(found, parts, strict=True)
+    ]
 
 
 def output(attended: Tensor, module: nn.Module, cut: Cut) -> Tensor:
     """The output of one modality, `[B, rows, dim]`, from the heads that give it anything, `[B, rows, 1, heads, D]`."""
+    if not _plain(module):
+        return module(_among_others(attended.flatten(2), cut, attended.shape[4]))  # type: ignore[no-any-return]
     assert isinstance(module, nn.Linear)
     (weight,) = _of_heads(module.weight, cut, 1)
     return linear(attended.flatten(2), weight, module.bias)
+
+
+def _among_others(attended: Tensor, cut: Cut, width: int) -> Tensor:
+    """What some heads give, with zeros of the others."""
+    (chosen,) = cut.chosen
+    own = iter(attended.split([width * cut.sizes[n] for n in chosen], dim=2))
+    zeros = [
+        None if n in chosen else attended.new_zeros(*attended.shape[:2], width * size)
+        for n, size in enumerate(cut.sizes)
+    ]
+    return torch.cat([next(own) if blank is None else blank for blank in zeros], dim=2)

@@ -8,7 +8,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,12 @@ NOISE = (
     "`broadcast_buffers` is deprecated",  # in Lightning 2.6; what replaces it is not in torch 2.11
     "It is recommended to use .*sync_dist=True",  # losses and scores are those of all processes already
     "Grad strides do not match bucket view strides",  # of [CLS] tokens, whose outer axes have one entry
+    "The .grad attribute of a Tensor that is not a leaf",  # the compiler looks at what goes into a layer
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between Lightning 2.6 and torch 2.13 or later
 )
-"""Warnings of Lightning that tell the user nothing to act upon."""
+"""Warnings of Lightning and torch that tell the user nothing to act upon."""
+KINDS_OF_LAYERS = 32
+"""More are left as they are: where token counts change from batch to batch, compiling each would take the day."""
 
 
 def fit(
@@ -145,20 +148,20 @@ def _fit(
         else:
             fill_from_run(model, recipe.train.start)
     freeze(model, recipe.train.frozen)
+    model.checkpointing = recipe.train.checkpointing
     bad = BadSampleLog(splits.sizes, recipe.data.max_bad, run.bad_samples if first else None)
     averaging = Averaging(model, recipe.train.ema) if recipe.train.ema else None
     keeper = EpochKeeper(run, recipe, bad, on_epoch if first else None, averaging)
     module: FusionModule = recipe.train.view_training.module(recipe, model, labels, bad)
     if recipe.train.compile:
-        model.compile()
-        model.apart = torch.compile(model.apart)  # type: ignore[method-assign]
+        model.compile_layers()
     if run.last.exists():
         check_last(run.last, module.state_dict())
     if first and not (resume and run.holds_run):
         run.begin(recipe, labels)
     if on_start:
         on_start()
-    with _quiet(recipe.train.devices), _deterministic(recipe.train.deterministic):
+    with _quiet(recipe.train.devices), _deterministic(recipe.train.deterministic), _compiling(recipe.train.compile):
         trainer = pl.Trainer(
             accelerator=accelerator,
             devices=recipe.train.devices,
@@ -265,6 +268,12 @@ def _deterministic(wanted: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+def _compiling(wanted: bool) -> AbstractContextManager[Any]:
+    """Allows for as many kinds of layers as a model has: towers, the layers of fusion and the last of these, of all
+    modalities and of each alone, in training and in validation. What is not compiled would not be told of."""
+    return torch._dynamo.config.patch(recompile_limit=KINDS_OF_LAYERS) if wanted else nullcontext()
 
 
 @contextmanager

@@ -61,9 +61,10 @@ def estimate(recipe: Recipe, config: FusionConfig, trained: int | None = None) -
     gradients = 2 if train.devices > 1 else 1  # those that processes exchange lie in buckets of their own
     samples = -(-train.batch_size // train.devices)
     width = 2 if half else FLOAT
-    activations = activation_bytes(config, batch=samples, dtype_bytes=width)
+    few = train.checkpointing
+    activations = activation_bytes(config, batch=samples, dtype_bytes=width, checkpointing=few)
     if train.unimodal_loss and len(config.read) > 1:
-        activations += sum(alone_bytes(config, name, batch=samples, dtype_bytes=width) for name in config.read)
+        activations += sum(alone_bytes(config, name, samples, width, few) for name in config.read)
     return Need(
         samples=samples,
         weights=numbers * (FLOAT * (1 + (train.ema > 0)) + 2 * half),
@@ -72,9 +73,9 @@ def estimate(recipe: Recipe, config: FusionConfig, trained: int | None = None) -
     )
 
 
-def alone_bytes(config: FusionConfig, name: str, *, batch: int, dtype_bytes: int) -> int:
+def alone_bytes(config: FusionConfig, name: str, batch: int, dtype_bytes: int, checkpointing: bool) -> int:
     """Activations of the fusion layers once more for one modality, with the others missing."""
-    return fusion_bytes(config, {name: config.layout.as_dict()[name]}, batch, dtype_bytes)
+    return fusion_bytes(config, {name: config.layout.as_dict()[name]}, batch, dtype_bytes, checkpointing)
 
 
 def shortage(need: Need, accelerator: str, processes: int) -> str | None:
