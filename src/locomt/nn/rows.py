@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from locomt.layout import TokenLayout
 from locomt.ops.pieces import Piece, Places
@@ -168,8 +169,9 @@ def _of_heads(tensor: Tensor, cut: Cut, axis: int) -> list[Tensor]:
 
 def _plain(module: nn.Module) -> bool:
     """Whether its weights can be taken apart. What quantises or adapts a linear layer is asked as it is."""
-    ordinary = torch.compiler.is_compiling() or type(getattr(module, "weight", None)) in (nn.Parameter, Tensor)
-    return type(module) is nn.Linear and ordinary
+    if type(module) is not nn.Linear:
+        return False
+    return torch.compiler.is_compiling() or not is_traceable_wrapper_subclass(module.weight)
 
 
 def projected(x: Tensor, module: nn.Module, parts: Sequence[Piece], cut: Cut) -> list[Tensor]:
