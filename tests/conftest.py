@@ -1,6 +1,7 @@
 """Fixtures and rules for all tests: no network, no deadlines, real data and GPUs only where they are."""
 
 import atexit
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ atexit.register(STATE.cleanup)
 os.environ["XDG_STATE_HOME"] = STATE.name  # where the key of the user's own runs is: not in anybody's home
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read where Triton is imported: its kernels then run on the CPU
+os.fsync = lambda descriptor: None  # no test cuts the power, and a disk takes milliseconds for every file
 settings.register_profile("locomt", deadline=None)  # nothing asserts time: machines differ
 settings.load_profile("locomt")
 
@@ -40,6 +42,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(no_data)
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(no_gpu)
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays, so that the collector of garbage need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

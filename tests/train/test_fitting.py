@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -228,18 +229,19 @@ def test_a_signal_stops_a_run_that_can_be_resumed(
     assert len(history(tmp_path / "run")) == 2
 
 
-def test_resuming_a_finished_run_leaves_it_alone(recipe: Recipe, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    summary = fit(recipe, run)
+def test_resuming_a_finished_run_leaves_it_alone(whole: tuple[Recipe, Path, dict[str, Any]]) -> None:
+    recipe, run, summary = whole
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     assert fit(recipe, run, resume=True) == summary
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
-def test_a_directory_that_holds_a_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:
-    fit(recipe, tmp_path / "run")
+def test_a_directory_that_holds_a_run_is_not_overwritten(whole: tuple[Recipe, Path, dict[str, Any]]) -> None:
+    recipe, run, _ = whole
+    before = weights(run)
     with pytest.raises(RunError, match=r"holds a finished run; resume it \(--resume\)"):
-        fit(recipe, tmp_path / "run")
+        fit(recipe, run)
+    assert weights(run) == before
 
 
 def test_a_directory_of_something_else_is_not_used(recipe: Recipe, tmp_path: Path) -> None:
@@ -248,11 +250,14 @@ def test_a_directory_of_something_else_is_not_used(recipe: Recipe, tmp_path: Pat
         fit(recipe, tmp_path)
 
 
-def test_resuming_with_another_recipe(project: Path, tmp_path: Path) -> None:
-    fit(load_recipe(project), tmp_path / "run")
+def test_resuming_with_another_recipe(whole: tuple[Recipe, Path, dict[str, Any]]) -> None:
+    recipe, run, summary = whole
+    again = shutil.copytree(run, run.with_name("again"))  # beside it: the manifest is found from there
+    faster = replace(recipe, train=replace(recipe.train, learning_rate=0.1))
     with pytest.raises(RunError, match=r"begun with train.learning_rate 0\.05, the recipe now says 0\.1"):
-        fit(load_recipe(project, ["--train.learning_rate", "0.1"]), tmp_path / "run", resume=True)
-    fit(load_recipe(project, ["--data.max_bad", "0.5"]), tmp_path / "run", resume=True)
+        fit(faster, again, resume=True)
+    lenient = replace(recipe, data=replace(recipe.data, max_bad=0.5))
+    assert fit(lenient, again, resume=True) == summary
 
 
 def test_a_run_without_a_whole_epoch_takes_over_a_mended_recipe(project: Path, tmp_path: Path) -> None:

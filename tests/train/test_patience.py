@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import feature_project
 from locomt.train import fit, load_recipe
 from locomt.train.bad import BadSampleLog
 from locomt.train.epoch_keeper import EpochKeeper
@@ -21,11 +23,18 @@ class PowerCut(BaseException):
     """Stands for whatever ends a process."""
 
 
-@pytest.fixture
-def patient(make_project: Callable[..., Path]) -> Recipe:
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """It is soon at its best: the rate is high."""
-    path = make_project(epochs=EPOCHS, learning_rate=0.5, patience=PATIENCE, checkpoint_minutes=1e-9)
-    return load_recipe(path)
+    options = {"epochs": EPOCHS, "learning_rate": 0.5, "patience": PATIENCE}
+    return load_recipe(feature_project.make_project(tmp_path_factory.mktemp("patient"), **options))
+
+
+@pytest.fixture(scope="module")
+def stopped(patient: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A run that ended early, and its summary."""
+    run = tmp_path_factory.mktemp("runs") / "stopped"
+    return run, fit(patient, run)
 
 
 def outcome(run: Path) -> tuple[bytes, list[dict[str, Any]]]:
@@ -67,37 +76,42 @@ def test_epochs_before_the_learned_table_is_fixed_do_not_count(make_project: Cal
     assert patient == [*[True] * (searching + 2), False]
 
 
-def test_a_run_is_the_beginning_of_one_that_does_not_stop(patient: Recipe, tmp_path: Path) -> None:
-    summary = fit(patient, tmp_path / "stopped")
-    _, rows = outcome(tmp_path / "stopped")
+def test_a_run_is_the_beginning_of_one_that_does_not_stop(
+    patient: Recipe, stopped: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    run, summary = stopped
+    _, rows = outcome(run)
     assert summary["stopped"] == len(rows) == summary["epoch"] + PATIENCE < EPOCHS
-    assert fit(patient, tmp_path / "stopped", resume=True) == summary
-    endless = load_recipe(tmp_path / "stopped" / "config.yaml", ["--train.patience", "0"])
+    assert fit(patient, run, resume=True) == summary
+    endless = load_recipe(run / "config.yaml", ["--train.patience", "0"])
     whole = fit(endless, tmp_path / "whole")
     assert "stopped" not in whole
     assert outcome(tmp_path / "whole")[1][: len(rows)] == rows
-    best = torch.load(tmp_path / "stopped" / "checkpoints" / "best.ckpt", weights_only=True)
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     assert best["epoch"] == summary["epoch"] - 1
 
 
 @pytest.mark.parametrize("kind", ["amid the last epoch", "after the last epoch"])
-def test_an_interrupted_run_stops_after_the_same_epoch(kind: str, patient: Recipe, tmp_path: Path) -> None:
-    whole = fit(patient, tmp_path / "whole")
-    steps = 3 * whole["stopped"] - 1
+def test_an_interrupted_run_stops_after_the_same_epoch(
+    kind: str, patient: Recipe, stopped: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    whole, summary = stopped
+    steps = 3 * summary["stopped"] - 1
+    always = replace(patient, train=replace(patient.train, checkpoint_minutes=1e-9))
 
     def on_step(done: int, total: int) -> None:
         if kind == "amid the last epoch" and done == steps:
             raise PowerCut
 
     def on_epoch(row: Mapping[str, float | None]) -> None:
-        if kind == "after the last epoch" and row["epoch"] == whole["stopped"]:
+        if kind == "after the last epoch" and row["epoch"] == summary["stopped"]:
             raise PowerCut
 
     with pytest.raises(PowerCut):
-        fit(patient, tmp_path / "cut", on_step=on_step, on_epoch=on_epoch)
+        fit(always, tmp_path / "cut", on_step=on_step, on_epoch=on_epoch)
     assert not RunDirectory(tmp_path / "cut").finished
-    assert fit(patient, tmp_path / "cut", resume=True)["stopped"] == whole["stopped"]
-    assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
+    assert fit(always, tmp_path / "cut", resume=True)["stopped"] == summary["stopped"]
+    assert outcome(tmp_path / "cut") == outcome(whole)
 
 
 def test_without_a_validation_split_it_is_refused_before_training(project: Path, tmp_path: Path) -> None:

@@ -171,7 +171,8 @@ def test_the_row_of_the_epoch_counts_what_was_bad_before_the_interruption(
     small: Path, tmp_path: Path, taken: list[Any]
 ) -> None:
     recipe = load_recipe(small, [*EVERY_STEP, "--data.max_bad", "0.2"])
-    fit(recipe, tmp_path / "good")
+    with pytest.raises(PowerCut):
+        fit(recipe, tmp_path / "good", on_step=stop_at(1))
     first = taken[0][2][0]  # in the first batch
     (small.parent / f"{first}_motion.npy").unlink()
     fit(recipe, tmp_path / "whole")
@@ -189,10 +190,9 @@ def test_the_row_of_the_epoch_counts_what_was_bad_before_the_interruption(
     assert_same_outcome(tmp_path / "stopped", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("step", [STEPS, STEPS + 3])  # between two epochs, amid one
-def test_what_is_not_drawn_again_stays_in_the_count(step: int, small: Path, tmp_path: Path, taken: list[Any]) -> None:
+def test_what_is_not_drawn_again_stays_in_the_count(small: Path, tmp_path: Path, taken: list[Any]) -> None:
     """Balanced sampling draws some samples in one epoch alone; in the list they are in the order of meeting."""
-    options = [*EVERY_STEP, "--train.sampling", "balanced", "--data.max_bad", "0.5"]
+    options = ["--train.sampling", "balanced", "--data.max_bad", "0.5"]
     fit(load_recipe(small, options), tmp_path / "good")
     epochs = [{name for epoch, _, names in taken if epoch == n for name in names} for n in range(3)]
     once = sorted(epochs[0] - epochs[1] - epochs[2])
@@ -200,13 +200,15 @@ def test_what_is_not_drawn_again_stays_in_the_count(step: int, small: Path, tmp_
     for name in (once[0], sorted(epochs[1])[0]):
         (small.parent / f"{name}_motion.npy").unlink()
     fit(load_recipe(small, options), tmp_path / "whole")
-    with pytest.raises(PowerCut):
-        fit(load_recipe(small, options), tmp_path / "stopped", on_step=stop_at(step + 1))
-    summary = fit(load_recipe(small, options), tmp_path / "stopped", resume=True)
-    assert summary["skipped"] >= 1
-    assert_same_outcome(tmp_path / "stopped", tmp_path / "whole")
-    lists = [(tmp_path / name / "bad_samples.jsonl").read_text() for name in ("stopped", "whole")]
-    assert lists[0] == lists[1]
+    recipe = load_recipe(small, [*EVERY_STEP, *options])
+    for step in (STEPS, STEPS + 3):  # between two epochs, amid one
+        stopped = tmp_path / f"stopped-{step}"
+        with pytest.raises(PowerCut):
+            fit(recipe, stopped, on_step=stop_at(step + 1))
+        summary = fit(recipe, stopped, resume=True)
+        assert summary["skipped"] >= 1
+        assert_same_outcome(stopped, tmp_path / "whole")
+        assert (stopped / "bad_samples.jsonl").read_text() == (tmp_path / "whole" / "bad_samples.jsonl").read_text()
 
 
 def test_mended_samples_do_not_count_towards_the_limit() -> None:
