@@ -69,7 +69,9 @@ def outputs(model: FusionModel, inputs: dict[str, torch.Tensor]) -> dict[str, to
     """Every modality's tokens behind its last norm: what the library calls `last_hidden_state`."""
     found = {}
     handle = model.fusion[-1].register_forward_hook(lambda _, __, out: found.update(out))
+    model.everything = True
     model(inputs)
+    model.everything = False
     handle.remove()
     return {name: model.norm.of(name)(tokens) for name, tokens in found.items() if name in inputs}
 

@@ -8,7 +8,8 @@ import pytest
 from locomt.cli.main import main
 from locomt.studies import STUDIES, hand_made
 from locomt.train.recipe_file import load_recipe
-from locomt.views import STRATEGIES
+from locomt.views import STRATEGIES, ViewTable
+from search_spaces import make_space
 from study_results import Made, check_study, words
 
 DATA_SETS = {
@@ -133,9 +134,11 @@ def test_elastic_models_meet_models_of_their_own_at_each_budget(made: Made) -> N
     assert budgets == sorted(set(budgets))
     assert len({arm["facts"]["views"] for arm in found}) == len(found)
     (task,) = document["tasks"]
-    whole = sum(task["tokens"].values()) ** 2 * task["heads"] * task["fusion_layers"]
+    sizes = {"heads": task["heads"], "dim": 8 * task["heads"], "fusion_layers": task["fusion_layers"]}
+    space = make_space(task["tokens"], depth=task["fusion_layers"], **sizes)
     for arm in found:
-        assert arm["fusion_score_pairs"] <= arm["facts"]["budget"] * whole + 1e-6
+        table = ViewTable.parse(arm["facts"]["views"], space.modalities)
+        assert space.figures(table)["share"] <= arm["facts"]["budget"] + 1e-9  # of what is computed
         for kind in ("shared", "sandwich"):
             assert [0 <= score <= 1 for score in arm["facts"][kind]] == [True] * len(arm["runs"])
     rules = {

@@ -16,6 +16,8 @@ from locomt.train.mean_loss import MeanLoss
 from locomt.train.skill import Constants, Skill
 from locomt.train.weighing import Weighing
 
+ROUNDING = 1e-5
+"""By less, no answer tells more than another: where both tell all there is to tell, rounding would decide."""
 UNDECIDED = 0.1
 """What the losses of single modalities are worth while nothing tells anything yet."""
 
@@ -124,7 +126,7 @@ class ByModality(nn.Module):
         self.apart, found = False, self._mixed
         if finds and self._may_be_apart:
             shares = self._single.fit({name for name, skill in self.skills.items() if skill > 0})
-            if _skill(self._apart, self._single.answers(shares)) > self.together:
+            if _skill(self._apart, self._single.answers(shares)) > self.together + ROUNDING:
                 self.apart, self.shares, found = True, shares, self._single
         yield from found.answers(self.shares)
         self._mixed.batches.clear()
