@@ -235,7 +235,8 @@ class FusionModel(nn.Module, Pretrained):
         wanted = {name: rows[i] for i, name in enumerate(names) if rows[i]}
         given = lengths or {}
         embedded = {name: self.embeddings[name](inputs[name], given.get(name)) for name in wanted}
-        empty = next(iter(embedded.values()))[:, :0].detach()
+        first = next(iter(embedded.values()))
+        empty = first.new_empty(first.shape[0], 0, first.shape[2])
         streams: Streams = {name: embedded.get(name, empty) for name in names}
         tokens = self._token_lengths(streams, lengths) if lengths else None
         for i, name in enumerate(names):
