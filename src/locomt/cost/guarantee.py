@@ -4,7 +4,8 @@ $$C_\mathrm{LoCoMT} \le C_\mathrm{self} = \sum_i L_i^2 < C_\mathrm{bottle} = \su
 < C_\mathrm{multi} = \Bigl(\sum_i L_i\Bigr)^2$$
 
 (arXiv 2402.15096, section 2). The first two steps hold for every table of self, cross and one-way views at any token
-counts; the last one up to a number of bottlenecks that depends on them.
+counts; the last one up to a number of bottlenecks that depends on them. All rows of all layers count, read or not, as
+in the paper; what is computed is less (`locomt.cost.flops`).
 """
 
 from __future__ import annotations

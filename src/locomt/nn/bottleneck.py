@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from locomt.nn.block import Block
 from locomt.nn.per_modality import PerModality, Streams
+from locomt.nn.rows import rows_of
 from locomt.views import SELF, LayerViews
 from locomt.views.reads import Range
 
@@ -54,7 +55,7 @@ class BottleneckBlock(nn.Module):
         for i, (name, tokens) in enumerate(streams.items()):
             first, last = (0, tokens.shape[1]) if outputs is None else outputs[i]
             if tokens.shape[1] == 0 or not (updates or last > first):
-                out[name] = tokens[:, :0]
+                out[name] = rows_of(tokens, (0, 0))
                 continue
             # Bottlenecks first, so that the real tokens of a padded sample still lead.
             joint = {"tokens": torch.cat([bottleneck, tokens], dim=1)}

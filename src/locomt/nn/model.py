@@ -410,7 +410,7 @@ def _only(name: str, held: Held) -> Held:
     chosen = [n == name for n in held.streams]
     tokens = held.tokens
     return Held(
-        {n: stream if n == name else stream[:, :0] for n, stream in held.streams.items()},
+        {n: stream if n == name else rows_of(stream, (0, 0)) for n, stream in held.streams.items()},
         tuple(rows if own else NONE for rows, own in zip(held.rows, chosen, strict=True)),
         None if tokens is None else tokens * torch.tensor(chosen, device=tokens.device),
         tuple(rows if own else NONE for rows, own in zip(held.there, chosen, strict=True)),
