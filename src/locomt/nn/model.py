@@ -235,8 +235,8 @@ class FusionModel(nn.Module, Pretrained):
         wanted = {name: rows[i] for i, name in enumerate(names) if rows[i]}
         given = lengths or {}
         embedded = {name: self.embeddings[name](inputs[name], given.get(name)) for name in wanted}
-        first = next(iter(embedded.values()))
-        empty = first.new_empty(first.shape[0], 0, first.shape[2])
+        like = next(iter(embedded.values()), next(self.parameters()))
+        empty = like.new_empty(next(iter(inputs.values())).shape[0], 0, self.config.width)
         streams: Streams = {name: embedded.get(name, empty) for name in names}
         tokens = self._token_lengths(streams, lengths) if lengths else None
         for i, name in enumerate(names):

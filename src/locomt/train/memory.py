@@ -73,7 +73,7 @@ def estimate(recipe: Recipe, config: FusionConfig, trained: int | None = None) -
     )
 
 
-def alone_bytes(config: FusionConfig, name: str, batch: int, dtype_bytes: int, checkpointing: bool) -> int:
+def alone_bytes(config: FusionConfig, name: str, batch: int, dtype_bytes: int, checkpointing: bool = False) -> int:
     """Activations of the fusion layers once more for one modality, with the others missing."""
     return fusion_bytes(config, {name: config.layout.as_dict()[name]}, batch, dtype_bytes, checkpointing)
 
