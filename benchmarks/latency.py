@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from document import Document, default_path, machine, write
 from gpu import graphed
-from models import BASELINE, CLASSES, compile_blocks
+from models import BASELINE, CLASSES, stanced
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -84,17 +84,9 @@ def prepared(task: str, model: FusionModel, inputs: dict[str, Tensor]) -> Callab
 
 def modes(run: Callable[[], Any], task: str, batch: int, device: str) -> dict[str, Callable[[], Any]]:
     """The ways to do it that are tried, the compiled one last: blocks that were compiled stay so."""
-
-    def stanced(stance: str) -> Callable[[], Any]:
-        def call() -> Any:
-            with torch.compiler.set_stance(stance):  # type: ignore[no-untyped-call]
-                return run()
-
-        return call
-
     if device == "cpu":
         return {"eager": run}
-    found = {"eager": stanced("force_eager"), "compiled": stanced("default")}
+    found = {"eager": stanced(run, False), "compiled": stanced(run, True)}
     if task == "inference" and batch == 1:
         found |= {f"{name} graph": graphed(call) for name, call in list(found.items())}
     return found
@@ -110,17 +102,15 @@ def compare(size: str, task: str, batch: int, device: str, budget: float) -> lis
         model = FusionModel(config).to(device, dtype).train(task == "training")
         inputs = {key: values.to(dtype) for key, values in model.example_inputs(batch, device).items()}
         if device != "cpu":
-            compile_blocks(model)
+            model.compile_layers()
         runs |= {(name, mode): run for mode, run in modes(prepared(task, model, inputs), task, batch, device).items()}
     seconds = paired_seconds(runs, device, budget)
     gc.collect()
     best = {name: min((mode for n, mode in runs if n == name), key=lambda mode: seconds[name, mode]) for name in made}
+    time = {name: seconds[name, best[name]] for name in made}
+    work = {n: flops(c, backward=task == "training", everything=False).total for n, c in made.items()}
     rows = []
     for name in made:
-        time, work = (
-            {n: seconds[n, best[n]] for n in made},
-            {n: flops(c, backward=task == "training").total for n, c in made.items()},
-        )
         ratio, share = time[name] / time[BASELINE], work[name] / work[BASELINE]
         rows.append(
             {

@@ -25,7 +25,6 @@ from gpu import MIB, PRODUCT_FLOPS, matrix_product, peak_bytes
 from models import (
     BASELINE,
     SHAPES,
-    compile_blocks,
     configs,
     example_inputs,
     in_mode,
@@ -127,7 +126,7 @@ def run_size(shape: str, fusion_layers: int, names: list[str], args: argparse.Na
         models = {n: FusionModel(c) for n, c in configs(SHAPES[shape], fusion_layers).items() if n in names}
     if compiled:
         for model in models.values():
-            compile_blocks(model)
+            model.compile_layers()
     dtype = torch.float32 if autocast else torch.bfloat16
     models = {name: model.to(dtype) for name, model in models.items()}
     optimizers = {name: torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True) for name, model in models.items()}

@@ -78,22 +78,25 @@ def modes(name: str, compiled: bool, graph: bool) -> list[Mode]:
     ]
 
 
-def compile_blocks(model: FusionModel) -> None:
-    """Blocks of one kind share what is compiled, which takes a twelfth of the time that the whole model takes."""
-    towers = [block for tower in model.towers.values() for block in tower]
-    for block in (*model.fusion, *towers):
-        block.compile(dynamic=False)
+def stanced(run: Callable[[], Any], compiled: bool) -> Callable[[], Any]:
+    """A run of a model whose layers were compiled, as compiled or as it was."""
+
+    def call() -> Any:
+        with torch.compiler.set_stance("default" if compiled else "force_eager"):
+            return run()
+
+    return call
 
 
 def in_mode(run: Callable[[], Any], model: FusionModel, mode: Mode) -> Callable[[], Any]:
     attentions = [module for module in model.modules() if isinstance(module, ViewAttention)]
+    staged = stanced(run, mode.compiled)
 
     def call() -> Any:
         if attentions[0].backend != mode.backend:
             for attention in attentions:
                 attention.backend = mode.backend
-        with torch.compiler.set_stance("default" if mode.compiled else "force_eager"):
-            return run()
+        return staged()
 
     return graphed(call) if mode.graph else call
 

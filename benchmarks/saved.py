@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from document import Document, default_path, machine, write
 from gpu import graphed
-from models import SHAPES, compile_blocks, configs, example_inputs, inference, training_step
+from models import SHAPES, configs, example_inputs, inference, stanced, training_step
 
 from locomt import FusionConfig, FusionModel
 from locomt.cost import flops
@@ -42,16 +42,8 @@ def runs_of(config: FusionConfig, task: str, batch: int, everything: bool) -> di
     if task == "single":
         replay = graphed(run)
         return {"eager graph": lambda kept=(model, inputs): replay()}  # a graph does not keep what it works on
-    compile_blocks(model)
-
-    def stanced(stance: str) -> Callable[[], Any]:
-        def call() -> Any:
-            with torch.compiler.set_stance(stance):  # type: ignore[no-untyped-call]
-                return run()
-
-        return call
-
-    return {"eager": stanced("force_eager"), "compiled": stanced("default")}
+    model.compile_layers()
+    return {"eager": stanced(run, False), "compiled": stanced(run, True)}
 
 
 def compare(shape: str, fusion_layers: int, name: str, task: str, budget: float) -> Document:

@@ -91,3 +91,13 @@ def test_lengths_of_a_batch_are_looked_at_once() -> None:
     expected = view_attention(*qkv, LAYOUT, VIEWS, lengths=lengths, backend="reference")
     torch.testing.assert_close(other, expected)
     assert not torch.equal(first, other)
+
+
+def test_a_mask_is_as_large_as_what_it_masks(one_call: Choose) -> None:
+    """Of long samples of which few queries are read, not of all tokens with all tokens."""
+    layout = TokenLayout({"v": 3000, "a": 2000})
+    one_call(True)
+    sizes, masks, _ = plan.segments(layout, VIEWS, queries=((0, 1), (0, 1)))
+    (part,) = parts._masked(tuple(sizes), tuple(masks), 0, torch.float32).parts
+    assert part.bias is not None
+    assert part.bias.shape == (1, 6, 2, 5000)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 import feature_project
 from feature_project import read_rows, write_manifest
 from locomt.data import Batch, ManifestDataset
+from locomt.nn.model import FusionModel
 from locomt.train import fit, load_recipe
 from locomt.train.bad import BadSampleLog, TooManyBadSamplesError
 from locomt.train.divergence import blind_loss, divergence
@@ -44,6 +45,25 @@ def test_checkpointing_is_the_same_run(project: Path, tmp_path: Path) -> None:
         fit(load_recipe(project, ["--train.checkpointing", few, "--train.unimodal_loss", "1"]), tmp_path / few)
     assert weights(tmp_path / "true") == weights(tmp_path / "false")
     assert history(tmp_path / "true") == history(tmp_path / "false")
+
+
+def test_compiled_layers_come_to_the_same_run(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for how the compiler adds up; here it traces and leaves the kernels as they are."""
+    compile_layers = FusionModel.compile_layers
+    asked = []
+
+    def traced(model: FusionModel) -> None:
+        asked.append(model)
+        compile_layers(model, backend="aot_eager")
+
+    monkeypatch.setattr(FusionModel, "compile_layers", traced)
+    torch._dynamo.reset()
+    still = ["--model.dropout", "0", "--model.drop_path", "0", "--train.epochs", "1"]
+    for compiled in ("false", "true"):
+        fit(load_recipe(project, [*still, "--train.compile", compiled]), tmp_path / compiled)
+    assert len(asked) == 1
+    states = [load_file(tmp_path / name / "model" / "model.safetensors") for name in ("true", "false")]
+    torch.testing.assert_close(states[0], states[1], rtol=1e-4, atol=1e-6)
 
 
 def test_a_run_leaves_all_that_is_promised(recipe: Recipe, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

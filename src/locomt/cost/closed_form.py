@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from locomt.cost.embeddings import embedding_backward_flops, embedding_bytes, embedding_flops, encoder_parameters
 from locomt.cost.passes import alone, last_outputs, passes, query_pairs, read_modalities, steps_of
 from locomt.nn.config import FUSIONS, FusionConfig, own_parameters
-from locomt.nn.plan import answer_ranges
+from locomt.nn.fusion_plan import answer_ranges
 from locomt.views import View
 
 CONVENTION = (

@@ -8,7 +8,7 @@ from itertools import repeat
 
 from locomt.layout import TokenLayout
 from locomt.nn.config import FusionConfig, unimodal_layers
-from locomt.nn.plan import Step, answer_rows, plan
+from locomt.nn.fusion_plan import Step, answer_rows, plan
 from locomt.nn.rows import Work, work
 from locomt.views import SELF, LayerViews
 from locomt.views.reads import ALL, NONE, Range, Rows, range_of

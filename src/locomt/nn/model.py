@@ -19,9 +19,9 @@ from locomt.nn.bottleneck import BottleneckBlock
 from locomt.nn.config import ConfigError, FusionConfig, unimodal_layers
 from locomt.nn.embedding import ModalityEmbedding
 from locomt.nn.encoder import EncodedText
+from locomt.nn.fusion_plan import Held, Step, answer_rows, plan
 from locomt.nn.hub import Pretrained
 from locomt.nn.per_modality import PerModality, Streams
-from locomt.nn.plan import Held, Step, answer_rows, plan
 from locomt.nn.readout import ReadOut, pooled
 from locomt.nn.rows import rows_of
 from locomt.nn.timeline import along_time
@@ -72,7 +72,7 @@ class FusionModel(nn.Module, Pretrained):
         everything: compute all rows of all layers, read or not: for those who look at them, and to compare with. The
             answers are the same.
         checkpointing: in training, hold what goes into each layer alone and compute the rest once more for the
-            gradients (Chen et al., 2016, arXiv 1604.06174): less memory for a third more time.
+            gradients (Chen et al., 2016, arXiv 1604.06174): less memory for a third more FLOPs.
     """
 
     def __init__(self, config: FusionConfig) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from locomt.nn.checkpoint import CONFIG, read_json
 from locomt.nn.config import FusionConfig, unimodal_layers
-from locomt.nn.places import PARTS, layer_places, owner
+from locomt.nn.weight_names import PARTS, layer_places, owner
 from locomt.require import ConfigError
 
 if TYPE_CHECKING:
@@ -56,12 +56,10 @@ def _check_sizes(had: FusionConfig, now: FusionConfig, name: str, source: str) -
             f"of {name!r} alone; train it with model.shared_weights, or this model without"
         )
     theirs, ours = had.modalities[name], now.modalities[name]
-    sizes = {f"model.{field}": (getattr(had, field), getattr(now, field)) for field in ("mlp_ratio", "norm_eps")}
-    sizes |= {"model.dim": (had.width, now.width), "model.heads": (had.num_heads, now.num_heads)}
-    sizes["model.depth"] = tuple(unimodal_layers(c, name) + c.fusion_layers for c in (had, now))  # type: ignore[assignment]
-    for field, (wanted, here) in sizes.items():
-        if wanted != here:
-            raise ConfigError(f"pretrained: {source} needs {field} {wanted:g}, here it is {here:g}")
+    needed, here = _sizes(had, name), _sizes(now, name)
+    for field, size in needed.items():
+        if size != here[field]:
+            raise ConfigError(f"pretrained: {source} needs {field} {size:g}, here it is {here[field]:g}")
     if theirs.kind != ours.kind:
         raise ConfigError(f"pretrained: {name!r} is {ours.kind}, in {source} it is {theirs.kind}")
     if (wide := theirs.inputs_per_token) != ours.inputs_per_token or theirs.class_tokens != ours.class_tokens:
@@ -72,6 +70,17 @@ def _check_sizes(had: FusionConfig, now: FusionConfig, name: str, source: str) -
     if bool(theirs.standardised) != bool(ours.standardised):
         told = "true" if theirs.standardised else "false"
         raise ConfigError(f"pretrained: {source} needs data.modalities.{name}.standardise {told}")
+
+
+def _sizes(config: FusionConfig, name: str) -> dict[str, float]:
+    """What the weights of a modality's layers depend on."""
+    return {
+        "model.dim": config.width,
+        "model.heads": config.num_heads,
+        "model.depth": unimodal_layers(config, name) + config.fusion_layers,
+        "model.mlp_ratio": config.mlp_ratio,
+        "model.norm_eps": config.norm_eps,
+    }
 
 
 def _renamed(trained: FusionModel, config: FusionConfig, name: str) -> dict[str, Tensor]:

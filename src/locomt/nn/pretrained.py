@@ -15,7 +15,7 @@ from locomt.nn.encoder import EncodedText, fill_encoder
 from locomt.nn.modalities import MODALITIES, ModalitySpec
 from locomt.nn.own_towers import is_own, own_entries
 from locomt.nn.patches import Patches
-from locomt.nn.places import layer_places, owner
+from locomt.nn.weight_names import layer_places, owner
 
 if TYPE_CHECKING:
     from locomt.nn.model import FusionModel

@@ -15,7 +15,7 @@ from torch import Tensor
 from locomt.cost.timing import paired_seconds
 from locomt.files import to_json, write_text
 from locomt.layout import TokenLayout
-from locomt.nn.plan import answer_ranges
+from locomt.nn.fusion_plan import answer_ranges
 from locomt.ops import view_attention
 from locomt.search.budget import SearchError
 from locomt.search.space import NANOSECONDS, Space

@@ -91,7 +91,7 @@ class TrainConfig:
         accelerator: `auto` (a CUDA device where there is one), `cpu` or `cuda`.
         devices: how many of them share the samples of each step; with `cpu` processes.
         checkpointing: hold of each layer what goes in alone, and compute the rest once more for the gradients: the same
-            result in less memory, for a third more time.
+            result in less memory, for a third more FLOPs.
         checkpoint_minutes: time from one checkpoint to the next within a long epoch; 0 for none.
         deterministic: the same result again on the same GPU, with torch's and our own deterministic kernels, some of
             which are slower; a CPU gives the same result again either way.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -16,8 +17,8 @@ Ranges = tuple[slice, ...]
 
 CALL_FLOPS, COPY_FLOPS = 1.5e6, 120
 """What calls cost besides, in floating-point operations of attention that take as long: each call, and each number of
-the output, which calls copy to its place. Measured on a CPU core: of two modalities, half of the heads cross, one call
-with a mask is the faster up to 50 tokens at any batch size, and up to 200 at batch 1.
+the output, which calls copy to its place. Timed on one CPU core by a scratch script: of two modalities, half of the
+heads cross, one call with a mask is the faster up to 50 tokens at any batch size, and up to 200 at batch 1.
 """
 KEPT = 16
 """How many divisions of padded batches are kept: the layers of a model ask for the same ones, batch by batch."""
@@ -83,7 +84,7 @@ class Division:
         once: whether no key of any head is in two parts.
         all_keys: whether every key of every head is in a part.
         real: `[B, N]`, which tokens are real; None where all are.
-        padding: the places of the others among the B N tokens, where they are known without waiting for a device.
+        padding: the places of the others among the B N tokens; None on a device, which would have to be waited for.
     """
 
     parts: tuple[Part, ...]
@@ -121,8 +122,8 @@ def divided(q: Tensor, layout: list[int], masks: tuple[int, ...], lengths: Tenso
             return _masked(sizes, masks, own, q.dtype)
         return _by_calls(sizes, masks, own)
     assert lengths is not None
-    if lengths.device.type == "cpu":
-        return _by_known_lengths(sizes, masks, own, q.dtype, device, lengths.to(torch.int64).numpy().tobytes())
+    if lengths.device.type == device.type == "cpu":  # a CUDA graph would read what is kept here when it is no more
+        return _by_known_lengths(sizes, masks, own, q.dtype, lengths.to(torch.int64).numpy().tobytes())
     return _by_lengths(sizes, masks, own, q.dtype, lengths.to(device))
 
 
@@ -162,16 +163,21 @@ def _whole(calls: Sequence[Call], heads: int) -> Call:
 @lru_cache(maxsize=64)
 def _masked(layout: tuple[int, ...], masks: tuple[int, ...], own: int, dtype: torch.dtype) -> Division:
     """One part with a mask."""
-    calls = plan_calls(layout, masks, own)
-    whole, start = _whole(calls, len(masks) // len(layout)), offsets(layout)
-    sees = torch.zeros(1, len(masks) // len(layout), start[-1], start[-1], dtype=torch.bool)
+    calls, heads = plan_calls(layout, masks, own), len(masks) // len(layout)
+    whole = _whole(calls, heads)
+    rows, keys = (_ranges_within(some, layout) for some in (whole.queries, whole.keys))
+    sees = torch.zeros(1, heads, sum(map(_size, rows.values())), sum(map(_size, keys.values())), dtype=torch.bool)
     for call in calls:
         for i in call.queries:
             for j in call.keys:
-                sees[:, slice(*call.heads), start[i] : start[i + 1], start[j] : start[j + 1]] = True
-    part = _part(whole, layout)
-    seen = part.keys_of(part.rows_of(sees).transpose(2, 3)).transpose(2, 3)
-    return _division([_with_mask(part, seen, dtype)], [whole], layout, len(masks) // len(layout))
+                sees[:, slice(*call.heads), rows[i], keys[j]] = True
+    return _division([_with_mask(_part(whole, layout), sees, dtype)], [whole], layout, heads)
+
+
+def _ranges_within(segments: Sequence[int], layout: Sequence[int]) -> dict[int, slice]:
+    """Where each of some segments lies among these alone."""
+    start = offsets([layout[i] for i in segments])
+    return {i: slice(*ends) for i, ends in zip(segments, pairwise(start), strict=True)}
 
 
 @lru_cache(maxsize=KEPT)
@@ -180,13 +186,12 @@ def _by_known_lengths(
     masks: tuple[int, ...],
     own: int,
     dtype: torch.dtype,
-    device: torch.device,
     lengths: bytes,
 ) -> Division:
     known = torch.frombuffer(bytearray(lengths), dtype=torch.int64).view(-1, len(layout))
-    found = _by_lengths(layout, masks, own, dtype, known.to(device))
-    padding = (~real_tokens(known, list(layout))).flatten().nonzero()[:, 0].to(device)
-    return replace(found, padding=padding)
+    found = _by_lengths(layout, masks, own, dtype, known)
+    assert found.real is not None
+    return replace(found, padding=(~found.real).flatten().nonzero()[:, 0])
 
 
 def _by_lengths(
