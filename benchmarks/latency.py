@@ -5,7 +5,8 @@
 
 All models of one size are timed in turns, eager, in float32 on a CPU and bf16 on CUDA; there, from CUDA graphs at batch
 1 and with compiled blocks as well, and the fastest counts. `padded`: half of the samples are half as long.
-Ratios are to Multiall's time; `flops` is the same ratio of what is computed, and `excess` how far time is above it.
+Ratios are to Multiall's time; `flops` is the same ratio of what is computed, and `excess` how far time is above it;
+`padding` is the time of a padded batch over that of the same model's full one.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "base": {"preset": "base", "modalities": LONG},
 }
 TASKS = ("inference", "padded inference", "training")
+FULL = "full samples"
 ON_CPU = ("demo", "tiny", "small")
 
 
@@ -104,9 +106,14 @@ def compare(size: str, task: str, batch: int, device: str, budget: float) -> lis
         if device != "cpu":
             model.compile_layers()
         runs |= {(name, mode): run for mode, run in modes(prepared(task, model, inputs), task, batch, device).items()}
+        if task == "padded inference":
+            runs[name, FULL] = prepared("inference", model, inputs)
     seconds = paired_seconds(runs, device, budget)
+    full = {name: seconds.pop((name, FULL)) for name in made if (name, FULL) in seconds}
     gc.collect()
-    best = {name: min((mode for n, mode in runs if n == name), key=lambda mode: seconds[name, mode]) for name in made}
+    best = {
+        name: min((mode for n, mode in seconds if n == name), key=lambda mode: seconds[name, mode]) for name in made
+    }
     time = {name: seconds[name, best[name]] for name in made}
     work = {n: flops(c, backward=task == "training", everything=False).total for n, c in made.items()}
     rows = []
@@ -119,11 +126,12 @@ def compare(size: str, task: str, batch: int, device: str, budget: float) -> lis
                 "task": task,
                 "batch": batch,
                 "model": name,
-                "mode": best[name],
+                "mode": best[name][1],
                 "ms": 1e3 * time[name],
                 "ratio": ratio,
                 "flops": share,
                 "excess": ratio - share,
+                **({"padding": time[name] / full[name]} if full else {}),
             }
         )
     return rows
