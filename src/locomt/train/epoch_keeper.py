@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from locomt.train.averaging import Averaging
 from locomt.train.bad import BadSampleLog
+from locomt.train.module import FusionModule
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory, replacing, write_text
 from locomt.train.saved import load_checkpoint
@@ -146,9 +147,8 @@ class EpochKeeper(Checkpoint):
             "step": trainer.global_step,
             "learning_rate": optimizer.param_groups[0]["lr"],
         }
-        metrics = trainer.callback_metrics
-        for name in sorted(metrics, key=lambda name: not name.startswith("train")):
-            number = metrics[name].item()
+        assert isinstance(module, FusionModule)
+        for name, number in sorted(module.told.items(), key=lambda entry: not entry[0].startswith("train")):
             row[name] = number if math.isfinite(number) else None
         row["skipped"] = self.bad.total
         row["seconds"] = round(time.monotonic() - self.started, 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -45,12 +45,13 @@ def seed_all(seed: int, *part: int) -> None:
 
 
 class FusionModule(pl.LightningModule):
-    """Trains a `FusionModel` as a recipe says. Logs `train_loss`, `val_loss` and `val_<metric>` every epoch.
+    """Trains a `FusionModel` as a recipe says. Tells `train_loss`, `val_loss` and `val_<metric>` of every epoch.
 
     A step's loss is the mean over all of its samples, in the shares of several processes and the batches of
     `train.accumulate` as in one batch.
 
     Attributes:
+        told: what the epoch came to: name -> number, NaN where it is undefined.
         taken: how many samples each batch of the step has so far, in all processes; batches without any are left out.
     """
 
@@ -60,6 +61,7 @@ class FusionModule(pl.LightningModule):
         self.scores = recipe.data.target.scores(labels)
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.validated: float | None = None
+        self.told: dict[str, float] = {}
         self.taken: list[int] = []
         self.total_steps = 0
         self.parts: ByModality | None = None
@@ -161,17 +163,19 @@ class FusionModule(pl.LightningModule):
         return batches * own * self.trainer.world_size / self.taken[0]
 
     def on_validation_epoch_end(self) -> None:
+        found: dict[str, float] = {}
         if self.parts is not None:
             for logits, labels in self.parts.answers(weighed=self._weighs):
                 self._score(logits, labels)
-            self.log_dict(dict(self.parts.validated()))
+            found |= self.parts.validated()
         loss = self.val_loss.compute()
         if loss is None:
             raise TrainingError(f"not one sample of split {self.recipe.data.val_split!r} could be read")
         self.validated = loss
-        self.log("val_loss", loss)
+        found["val_loss"] = loss
         for name, value in self.scores.compute()["metrics"].items():
-            self.log(f"val_{name}", math.nan if value is None else float(value))
+            found[f"val_{name}"] = math.nan if value is None else float(value)
+        self._tell(found)
         self.scores.reset()
 
     def on_train_epoch_end(self) -> None:
@@ -179,10 +183,22 @@ class FusionModule(pl.LightningModule):
         if loss is None:
             raise TrainingError(f"not one sample of split {self.recipe.data.train_split!r} could be read")
         self._check_finite(loss)
-        self.log("train_loss", loss)
+        found = {"train_loss": loss}
         if self.parts is not None:
-            self.log_dict(dict(self.parts.trained()))
-            self.log("unimodal_weight", self._weight_of_parts())
+            found |= self.parts.trained()
+            found["unimodal_weight"] = self._weight_of_parts()
+        self._tell(found)
+
+    def _tell(self, found: Mapping[str, float]) -> None:
+        """Take in numbers of the epoch, which are those of all processes, for its row and for TensorBoard.
+
+        Lightning's own `log` gathers and averages numbers of batches; that takes longer than an epoch of few steps.
+        """
+        told = dict(zip(found, torch.tensor(list(found.values())).tolist(), strict=True))  # in float32
+        self.told |= told
+        for logger in self.loggers:
+            logger.log_metrics({**told, "epoch": self.current_epoch}, max(0, self.trainer.global_step - 1))
+            logger.save()
 
     def _check_finite(self, loss: float) -> None:
         """Stop before an epoch that came to no numbers is kept."""
