@@ -28,7 +28,7 @@ WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Question, Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("convert")
-    recipe = load_recipe(make_project(folder / "project"), WIDER)
+    recipe = load_recipe(make_project(folder / "project", unimodal_loss=0.0), WIDER)
     plan = Question(recipe=recipe, budget=Budget.parse("0.5"), method="mass", finetune=0.25)
     return plan, folder / "out", search(plan, folder / "out")
 
@@ -163,7 +163,7 @@ def test_a_model_of_another_size_is_told_before_anything_is_trained(
 def test_a_search_may_be_moved_with_its_data(method: str, tmp_path: Path) -> None:
     """Nothing it left names where it was, and the same search there finds everything done."""
     (tmp_path / "here").mkdir()
-    config = make_project(tmp_path / "here" / "project")
+    config = make_project(tmp_path / "here" / "project", unimodal_loss=0.0)
 
     def run(place: Path) -> tuple[list[str], dict[str, Any]]:
         seen: list[str] = []

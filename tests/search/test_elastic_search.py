@@ -37,7 +37,7 @@ CHEAPEST = (90 + 14) / (196 + 28)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Question, Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("elastic")
-    recipe = load_recipe(make_project(folder / "project"), WIDER)
+    recipe = load_recipe(make_project(folder / "project", unimodal_loss=0.0), WIDER)
     plan = Question(recipe=recipe, budget=Budget.parse("0.52"), method="elastic", tables=60, epochs=1)
     return plan, folder / "out", search(plan, folder / "out")
 

@@ -34,7 +34,9 @@ def table(*crosses: int) -> ViewTable:
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> Question:
-    recipe = load_recipe(make_project(tmp_path_factory.mktemp("final")), (*WIDER, "--model.heads", "8"))
+    recipe = load_recipe(
+        make_project(tmp_path_factory.mktemp("final"), unimodal_loss=0.0), (*WIDER, "--model.heads", "8")
+    )
     return Question(recipe=recipe, budget=Budget.parse("1"))
 
 
@@ -118,7 +120,7 @@ def test_less_is_better_where_it_is(wanted: Question, tmp_path: Path) -> None:
 
 def test_scores_of_other_weights_are_put_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Tables of an elastic model are trained alone in the final, and the recipe is for that."""
-    config, out = make_project(tmp_path / "project"), tmp_path / "out"
+    config, out = make_project(tmp_path / "project", unimodal_loss=0.0), tmp_path / "out"
     line = ["search", str(config), "--budget", "1", "--method", "elastic", "--tables", "8", "--final", "4"]
     assert main([*line, *WIDER, "--model.heads", "8", "--out", str(out), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -29,7 +29,7 @@ WIDER = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     folder = tmp_path_factory.mktemp("learned")
-    recipe = make_project(folder / "project")
+    recipe = make_project(folder / "project", unimodal_loss=0.0)
     line = ["search", str(recipe), "--method", "learned", "--budget", "0.5", "--out", str(folder / "out"), *WIDER]
     assert main([*line, "--json"]) == 0
     return line, folder / "out"
@@ -79,7 +79,7 @@ def test_again_it_is_found_done_and_another_budget_is_another_run(
 
 def test_a_budget_of_time_is_kept_by_the_times_of_the_views(tmp_path: Path) -> None:
     """Cross heads are the slow ones here, so that a budget of just above all self leaves room for one of four."""
-    recipe = load_recipe(make_project(tmp_path / "project"), WIDER)
+    recipe = load_recipe(make_project(tmp_path / "project", unimodal_loss=0.0), WIDER)
     nanoseconds = {"multi": 3001, "self": 999, "motion~sound": 2003}
     document = {"device": "a device", "torch": "2", "precision": "32", "tokens": {"motion": 9, "sound": 5}}
     document |= {"heads": 2, "head_width": 8, "tables": {}}
@@ -115,7 +115,7 @@ def test_each_seed_learns_a_table(made: tuple[list[str], Path], tmp_path: Path) 
 
 @pytest.mark.parametrize("one_way", [False, True])
 def test_its_cost_is_that_of_counted_flops(tmp_path: Path, one_way: bool) -> None:
-    recipe = load_recipe(make_project(tmp_path), [*WIDER, "--train.learn_views.until", "0.34"])
+    recipe = load_recipe(make_project(tmp_path, unimodal_loss=0.0), [*WIDER, "--train.learn_views.until", "0.34"])
     wanted = Question(recipe=recipe, budget=Budget.parse("0.5"), method="learned", one_way=one_way)
     space = Space(recipe.fusion_config(("left", "right", "up")), one_way)
     work = Work(Ledger(wanted, space, tmp_path), Runner())

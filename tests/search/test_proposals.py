@@ -44,7 +44,7 @@ def quick() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("sampled")
-    recipe = load_recipe(make_project(folder / "project"), WIDER)
+    recipe = load_recipe(make_project(folder / "project", unimodal_loss=0.0), WIDER)
     found: Made = {}
     for name in METHODS:
         plan = Question(recipe=recipe, budget=Budget.parse("0.52"), method=name, tables=5)
@@ -110,7 +110,9 @@ def test_when_there_are_no_more_tables_the_search_ends(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(proposals, "TRIES", 10)
-    recipe = load_recipe(make_project(tmp_path / "project"), ["--train.epochs", "1", "--model.fusion_layers", "1"])
+    recipe = load_recipe(
+        make_project(tmp_path / "project", unimodal_loss=0.0), ["--train.epochs", "1", "--model.fusion_layers", "1"]
+    )
     assert recipe.model.num_heads == 2  # so that there are three tables
     found = search(Question(recipe=recipe, budget=Budget.parse("0.9"), method=name, tables=4), tmp_path / "out")
     assert len(found["tables"]) == 3
@@ -120,7 +122,7 @@ def test_other_data_are_another_study(made: Made, tmp_path: Path) -> None:
     plan, _, _ = made["bayesian"]
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     search(replace(plan, tables=1, storage=url), tmp_path / "here")
-    moved = load_recipe(make_project(tmp_path / "moved"), WIDER)
+    moved = load_recipe(make_project(tmp_path / "moved", unimodal_loss=0.0), WIDER)
     manifest = Path(moved.data.manifest)
 
     def trained(out: str) -> list[str]:
@@ -150,7 +152,7 @@ def test_machines_share_a_storage(made: Made, tmp_path: Path) -> None:
 
 def test_a_run_that_falls_behind_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("locomt.train.fitting.fit", fit)  # a run that trains
-    recipe = load_recipe(make_project(tmp_path / "project"), (*WIDER[:-1], "4"))
+    recipe = load_recipe(make_project(tmp_path / "project", unimodal_loss=0.0), (*WIDER[:-1], "4"))
     url = f"sqlite:///{tmp_path / 'study.db'}"
     study = optuna.create_study(storage=url, study_name="s", direction="maximize")
     for _ in range(4):  # trials than which nothing can be better
@@ -195,7 +197,7 @@ def test_a_storage_that_cannot_be_used_is_told(made: Made, tmp_path: Path, capsy
         "--method",
         "random",
     ]
-    make_project(tmp_path / "project")
+    make_project(tmp_path / "project", unimodal_loss=0.0)
     assert main(line) == 2
     assert "takes no option --storage; it is for evolutionary, bayesian" in capsys.readouterr().err
 

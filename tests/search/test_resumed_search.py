@@ -91,7 +91,7 @@ def ticking(function: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
 
 def plan(folder: Path, method: str, **options: Any) -> Question:
     wider = ("--data.modalities.motion.max_length", "8", "--model.fusion_layers", "2", "--train.epochs", str(EPOCHS))
-    recipe = load_recipe(make_project(folder), wider)
+    recipe = load_recipe(make_project(folder, unimodal_loss=0.0), wider)
     return Question(recipe=recipe, budget=Budget.parse("0.9"), method=method, one_way=True, **options)
 
 

@@ -42,7 +42,7 @@ SLOW_CROSS = {"self": 0.25, "motion~sound": 1.0, "multi": 1.25, "motion>sound": 
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
-    return load_recipe(make_project(tmp_path / "project"), WIDER)
+    return load_recipe(make_project(tmp_path / "project", unimodal_loss=0.0), WIDER)
 
 
 def space_of(recipe: Recipe) -> Space:
