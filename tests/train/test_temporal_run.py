@@ -46,7 +46,8 @@ def test_events_of_files(trained: tuple[dict[str, Any], Run], project: Path) -> 
     items = [{name: str(project.parent / row[name]) for name in ("fine", "coarse")} for row in rows]
     answers = predict(run, items)
     for row, answer in zip(rows, answers, strict=True):
-        assert list(answer) == ["file", "events"]
+        assert list(answer) == ["file", "events", "missing", "why"]
+        assert answer["missing"] == ["title"]
         starts = [event["start"] for event in answer["events"]]
         assert starts == sorted(starts)
         ends = 1.2 if row["id"] in ("test3", "test7") else 2.0

@@ -17,11 +17,14 @@ from importlib import import_module
 from typing import NoReturn, Protocol, cast
 
 from locomt import __version__, faults
+from locomt.cli.completion import SHELLS, PrintCompletion
 from locomt.cli.terminal import guarded, line
 from locomt.hints import did_you_mean
 from locomt.processes import TERMINATED, stoppable
 
-COMMANDS = ("demo", "prepare", "train", "evaluate", "predict", "compare", "search", "experiment", "cost", "doctor")
+COMMANDS = (
+    *("demo", "prepare", "train", "evaluate", "predict", "compare", "search", "experiment", "cost", "fields", "doctor"),
+)
 LACKING, MISTAKE, DIVERGED, INTERRUPTED = 1, 2, 3, 130  # exit codes; 130 is what shells report for Ctrl-C
 
 DESCRIPTION = "Train, measure and deploy multimodal transformers with a guaranteed bound on attention cost."
@@ -35,7 +38,9 @@ exit codes:
   130  interrupted; 143: ended by SIGTERM"""
 READ_RUNS = ("train", "evaluate", "predict", "compare", "search", "cost", "prepare")
 TRUST = "follow the data, tokenizers and encoders that a run names which somebody else began"
-OVERRIDES = "Any field of the recipe can be set on the command line: --model.depth 4"
+OVERRIDES = (
+    "Any field of the recipe can be set on the command line: --model.depth 4\n(`locomt fields` says which there are)"
+)
 
 
 class Command(Protocol):
@@ -69,6 +74,9 @@ def build_parser(names: Sequence[str] = COMMANDS) -> Parser:
     """The parser for the commands `names`."""
     parser = Parser(prog="locomt", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"locomt {__version__}")
+    parser.add_argument(
+        "--print-completion", action=PrintCompletion, choices=SHELLS, help="a script that completes command lines"
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", required=True)
     for name in names:
         command = load_command(name)

@@ -1,16 +1,25 @@
-"""`locomt predict`: labels for media files."""
+"""`locomt predict`: labels for files, on the terminal or as a table in a file."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
-from collections.abc import Iterable, Sequence
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-HELP = "label media files with a run's model"
+if TYPE_CHECKING:
+    from locomt.data.dataset import File
+    from locomt.train.evaluation import Run
+
+HELP = "label files, folders or a manifest with a run's model"
 EXAMPLE = "locomt predict runs/digits clip.mp4 another.mp4 --top 3"
 UNREADABLE = 2  # the exit code where a file could not be read; the others' labels are printed all the same
+EVERY = 20.0
+"""Seconds between lines on what is done, where no bar shows it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="+",
         help="a sample each: a clip, a recording, a feature file; or, where a sample takes several files, "
-        "MODALITY=FILE,MODALITY=FILE",
+        "MODALITY=FILE,MODALITY=FILE; many of them: a folder, a pattern in quotes, a manifest (CSV, JSON lines, "
+        "Parquet) with the columns of the run's",
     )
     parser.add_argument("--top", metavar="N", type=int, default=5, help="how many labels to give (5)")
     parser.add_argument(
@@ -28,44 +38,111 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="B",
         help="of an elastic run: the best of its view tables within this budget, as `locomt search` takes it",
     )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=Path,
+        help="write .csv, .jsonl or .parquet, a row a sample with all probabilities; where that was stopped, the same "
+        "command goes on",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
-    from locomt.cli.output import console, print_json, print_table
-    from locomt.train.evaluation import Run, predict
+    from locomt.cli.output import print_json
+    from locomt.data.inputs import find_samples
+    from locomt.train.evaluation import Run
 
+    if args.out and args.json:
+        raise ValueError("--json is of answers on stdout, --out of a file; leave one of them out")
     trained = Run.load(args.run_dir)
     if args.budget:
         from locomt.search.elastic_front import set_budget
 
         set_budget(trained, args.budget)
-    items = [parse_item(text, trained.recipe.data.modalities) for text in args.files]
-    answers = predict(trained, items, top=args.top)
-    failed = [answer for answer in answers if "error" in answer]
+    modalities = trained.recipe.data.modalities
+    items = find_samples([parse_item(text, modalities) for text in args.files], trained.recipe.data)
+    if args.out:
+        return write(trained, items, args.out)
+    answers = list(answered(trained, items, args.top))
     if args.json:
         print_json(answers)
     else:
-        guesses = [(a["file"], guess) for a in answers for guess in a.get("predictions", a.get("events", ()))]
-        when = [name for name in ("step", "start", "end") if any(name in guess for _, guess in guesses)]
-        rows = [
-            (file, *(_cell(guess[name]) for name in when), guess["label"], _cell(guess["score"]))
-            for file, guess in guesses
-        ]
-        if rows:
-            print_table("", ("file", *when, "label", "score"), rows)
-        for answer in answers:
-            if answer.get("events") == []:
-                console().print(f"{answer['file']}: no events", markup=False, highlight=False, soft_wrap=True)
+        show(answers)
     for answer in answers:
         for name, reason in answer.get("why", {}).items():
-            line = f"locomt predict: {answer['file']}: answered without {name}: {reason}"
-            console().print(line, markup=False, highlight=False, soft_wrap=True)
+            say(f"locomt predict: {answer['file']}: answered without {name}: {reason}")
+    failed = [answer for answer in answers if "error" in answer]
     for answer in failed:
-        console().print(
-            f"locomt predict: {answer['file']}: {answer['error']}", markup=False, highlight=False, soft_wrap=True
-        )
+        say(f"locomt predict: {answer['file']}: {answer['error']}")
     return UNREADABLE if failed else 0
+
+
+def say(text: str) -> None:
+    from locomt.cli.output import console
+
+    console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def answered(run: Run, items: Mapping[str, File], top: int) -> Iterator[dict[str, Any]]:
+    """The answers under the names of the samples, with what is done shown: a bar on a terminal, else a line now and
+    then."""
+    from rich.progress import Progress
+
+    from locomt.cli.output import console
+    from locomt.train.evaluation import predictions
+
+    begun = told = time.monotonic()
+    with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
+        task = bar.add_task("predicting", total=len(items))
+        found = predictions(run, items.values(), top=top)
+        for done, (name, answer) in enumerate(zip(items, found, strict=True), start=1):
+            yield answer | {"file": name}
+            bar.update(task, completed=done)
+            if bar.disable and (now := time.monotonic()) - told >= EVERY:
+                say(f"{done} of {len(items)} samples, {done / (now - begun):.3g} a second")
+                told = now
+
+
+def write(run: Run, items: Mapping[str, File], path: Path) -> int:
+    """The answers to a file, and what is to be said of them as a whole."""
+    from locomt.train.prediction_file import PredictionFile
+
+    out, failed, missing = PredictionFile(path, run), 0, Counter[str]()
+    try:
+        with out.open() as done:
+            if done:
+                say(f"{len(done)} samples are in {out.part} already")
+            left = {name: item for name, item in items.items() if name not in done}
+            for answer in answered(run, left, max(1, len(run.labels))):
+                out.add([answer])
+                missing.update(answer.get("missing", ()))
+                failed += "error" in answer
+    except (KeyboardInterrupt, SystemExit):
+        say(f"stopped; the same command goes on with what is in {out.part}")
+        raise
+    for name, count in missing.items():
+        say(f"{count} of {len(left)} samples were answered without {name}; column missing of {path} says why")
+    if failed:
+        say(f"{failed} of {len(left)} samples could not be read; column error of {path} says why")
+    say(f"{len(items)} rows in {path}")
+    return UNREADABLE if failed else 0
+
+
+def show(answers: Sequence[Mapping[str, Any]]) -> None:
+    """The answers as a table on stdout."""
+    from locomt.cli.output import print_table
+
+    guesses = [(a["file"], guess) for a in answers for guess in a.get("predictions", a.get("events", ()))]
+    when = [name for name in ("step", "start", "end") if any(name in guess for _, guess in guesses)]
+    rows = [
+        (file, *(_cell(guess[name]) for name in when), guess["label"], _cell(guess["score"])) for file, guess in guesses
+    ]
+    if rows:
+        print_table("", ("file", *when, "label", "score"), rows)
+    for answer in answers:
+        if answer.get("events") == []:
+            say(f"{answer['file']}: no events")
 
 
 def _cell(value: float) -> object:

@@ -37,19 +37,19 @@ def read_folder(folder: Path) -> Iterator[Row]:
         for group in _folders(folder, place) if splits else [place]:
             for file in sorted(path for path in group.rglob("*") if path.is_file()):
                 name = file.relative_to(folder).as_posix()
-                if any(_is_hidden(part) for part in Path(name).parts):
+                if any(is_hidden(part) for part in Path(name).parts):
                     continue
                 number += 1
                 chosen = splits[place.name] if splits else _split_of(name)
                 yield Row(number, {"id": name, "split": chosen, "label": group.name, COLUMN: name})
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in LEFT_BEHIND
 
 
 def _folders(folder: Path, place: Path) -> list[Path]:
-    found = [path for path in sorted(place.iterdir()) if not _is_hidden(path.name)]
+    found = [path for path in sorted(place.iterdir()) if not is_hidden(path.name)]
     if stray := [path.name for path in found if not path.is_dir()]:
         where = "" if place == folder else f" in {place.name!r}"
         raise ManifestError(folder, f"expected a folder for each class{where}, got the file {stray[0]!r} beside them")
@@ -75,7 +75,7 @@ def _splits(folder: Path, top: Sequence[Path]) -> dict[str, str]:
         if (other := first.setdefault(split, name)) != name:
             raise ManifestError(folder, f"{other!r} and {name!r} both stand for the split {split!r}; {WAY_OUT}")
     for path in top:
-        below = [part.name for part in sorted(path.iterdir()) if not _is_hidden(part.name)]
+        below = [part.name for part in sorted(path.iterdir()) if not is_hidden(part.name)]
         if below and all(usual_split(name) and (path / name).is_dir() for name in below):
             what = "the folders of classes in a split" if usual else "files in the folder of a class"
             if len(top) == 1:

@@ -33,13 +33,26 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
         OSError: it cannot be read.
     """
     path = Path(path)
-    readers = {".csv": _read_csv, ".jsonl": _read_json_lines, ".ndjson": _read_json_lines, ".parquet": _read_parquet}
+    rows = read_rows(path)
+    for name in columns:
+        if name not in rows[0].cells:
+            raise ManifestError(path, _missing_column(name, list(rows[0].cells)))
+    _check_ids(path, rows)
+    return rows
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a manifest as `read_manifest` gives them, whatever columns it has; one at least.
+
+    Raises:
+        ManifestError, OSError: as `read_manifest`.
+    """
     if path.exists() and not (path.is_dir() or path.is_file()):
         raise ManifestError(path, "expected a file or a folder, got a device or a pipe; write the manifest to a file")
-    reader = read_folder if path.is_dir() else _read_shards if is_shards(path) else readers.get(path.suffix.lower())
+    reader = read_folder if path.is_dir() else _read_shards if is_shards(path) else READERS.get(path.suffix.lower())
     if reader is None:
         hint = "; write it with commas between the cells, as .csv" if path.suffix.lower() in (".tsv", ".tab") else ""
-        raise ManifestError(path, f"expected a manifest that ends in {', '.join(readers)}, got {path.suffix!r}{hint}")
+        raise ManifestError(path, f"expected a manifest that ends in {', '.join(READERS)}, got {path.suffix!r}{hint}")
     if not path.exists():
         raise FileNotFoundError(f"expected a manifest, but there is no file {path}")
     try:
@@ -49,12 +62,7 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
     if not rows:
         raise ManifestError(path, "expected a row a sample, got none")
     known = list(dict.fromkeys(name for row in rows for name in row.cells))
-    for name in columns:
-        if name not in known:
-            raise ManifestError(path, _missing_column(name, known))
-    rows = [Row(row.number, dict.fromkeys(known, "") | row.cells) for row in rows]
-    _check_ids(path, rows)
-    return rows
+    return [Row(row.number, dict.fromkeys(known, "") | row.cells) for row in rows]
 
 
 def _missing_column(name: str, known: Sequence[str]) -> str:
@@ -194,6 +202,10 @@ def _typed_row(path: Path, number: int, entry: Mapping[str, Any]) -> Row:
         except ValueError as error:
             raise ManifestError(path, f"line {number}: column {name!r}: {error}") from None
     return Row(number, cells)
+
+
+READERS = {".csv": _read_csv, ".jsonl": _read_json_lines, ".ndjson": _read_json_lines, ".parquet": _read_parquet}
+"""How a file's name ends -> what reads its rows."""
 
 
 def is_shards(manifest: Path) -> bool:

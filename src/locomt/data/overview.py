@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from locomt.data.config import DataConfig
+from locomt.data.groups import group_note
 from locomt.data.manifest import read_manifest
 from locomt.data.splits import meant_split
 from locomt.hints import listed
@@ -60,7 +61,7 @@ def manifest_notes(config: DataConfig) -> list[str]:
 
     That is the classes with their counts, and what may have been overlooked: rows of splits that are not used, no
     validation split, classes that occur once, or not in training, or are named almost as others, names that look like
-    several joined or like no value at all.
+    several joined or like no value at all, groups of samples that lie in several splits.
 
     Raises:
         ValueError: the manifest cannot be read.
@@ -69,7 +70,8 @@ def manifest_notes(config: DataConfig) -> list[str]:
     notes = _split_notes(config, found.samples)
     if config.target.has_classes:
         notes += _class_notes(config, found)
-    return notes
+    group = group_note(read_manifest(config.manifest, config.columns), _splits_in_use(config))
+    return [*notes, *([group] if group else [])]
 
 
 def _splits_in_use(config: DataConfig) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from locomt.data import BadSample, Batch, FileDataset, ManifestDataset, average_clips, collate, read_manifest
-from locomt.data.batch import time_reached
+from locomt.data.batch import Sample, time_reached
 from locomt.data.dataset import File
 from locomt.data.splits import others_there
 from locomt.nn.model import FusionModel
@@ -22,6 +23,8 @@ from locomt.train.origin import refusal, trusting
 from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import read_recipe
 from locomt.train.run_directory import RunDirectory, RunError, flatten
+
+NOT_GIVEN = "nothing was given of it"
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,6 @@ def evaluate(
     return {**scores.compute(), "samples": samples, "skipped": skipped, **without}
 
 
-@torch.inference_mode()
 def predict(
     run: Run,
     items: File | Iterable[File],
@@ -177,7 +179,7 @@ def predict(
     top: int = 5,
     device: torch.device | str | None = None,
 ) -> list[dict[str, Any]]:
-    """Labels for files, one sample at a time, its logits averaged over its `data.clips` crops.
+    """Labels for files, the logits of each sample averaged over its `data.clips` crops.
 
     Args:
         run: the run.
@@ -191,29 +193,62 @@ def predict(
         label "value", the number of a regression. An `ordinal` answer, the class whose threshold is the last one
         passed, comes before the likeliest of the others. Where labels belong to steps, each prediction names its
         `step`. Of a temporal task, `events` in place of `predictions`: `{"label":, "start":, "end":, "score":}` each,
-        in seconds, in the order of their starts, the score being the mean probability over the event. Where a file
-        lacks a stream or nothing is heard of its sound, the model answers without that modality: `missing` lists
-        those, and `why` maps each to the reason. An item that cannot be read has `error`.
+        in seconds, in the order of their starts, the score being the mean probability over the event. Where a sample
+        lacks a modality (its file has no such stream, nothing is heard of its sound, or nothing was given of it), the
+        model answers without: `missing` lists those, and `why` maps each to the reason. An item that cannot be read
+        has `error`.
 
     Raises:
         ValueError: `top` is below 1, or a mapping names a modality that the run lacks.
     """
+    return list(predictions(run, items, top=top, device=device))
+
+
+def predictions(
+    run: Run,
+    items: File | Iterable[File],
+    *,
+    top: int = 5,
+    device: torch.device | str | None = None,
+) -> Iterator[dict[str, Any]]:
+    """What `predict` answers, one after the other; it holds no more than batches of `train.batch_size` in memory."""
     if top < 1:
         raise ValueError(f"expected to give the top 1 or more labels, got {top}")
     data, device = run.recipe.data, device or best_device()
-    model = run.model.to(device).eval()
     dataset = FileDataset(data, items, clips=data.clips)
-    answers: list[dict[str, Any]] = []
-    for index in range(len(dataset)):
-        sample = dataset[index]
-        if isinstance(sample, BadSample):
-            answers.append({"file": sample.id, "error": sample.reason})
-            continue
-        batch = collate([sample], config=data).to(device)
-        logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)[0].cpu()
-        if data.time_steps:
-            logits = logits[: int(time_reached(batch.lengths, data).sum())]
-        answers.append({"file": sample.id, **data.target.answer(logits, run.labels, top)})
-        if sample.missing:
-            answers[-1] |= {"missing": list(sample.missing), "why": dict(sample.missing)}
-    return answers
+    model = run.model.to(device).eval()
+    loader = DataLoader(
+        dataset,
+        batch_size=run.recipe.train.batch_size,
+        num_workers=data.workers,
+        collate_fn=list,
+        generator=torch.Generator(),  # or making the iterator would draw from the global one
+    )
+    for samples in loader:
+        batch = collate(samples, config=data).to(device)
+        told = iter(_answers_of(run, batch, [s for s in samples if isinstance(s, Sample)], model, top))
+        for sample in samples:
+            yield {"file": sample.id, "error": sample.reason} if isinstance(sample, BadSample) else next(told)
+
+
+@torch.inference_mode()
+def _answers_of(
+    run: Run, batch: Batch, samples: Sequence[Sample], model: FusionModel, top: int
+) -> list[dict[str, Any]]:
+    """What the model says of the samples of a batch."""
+    data = run.recipe.data
+    if not samples:
+        return []
+    logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips).cpu()
+    told: list[dict[str, Any]] = []
+    reached = time_reached(batch.lengths, data).sum(dim=1) if data.time_steps else None
+    for index, sample in enumerate(samples):
+        own = logits[index]
+        if reached is not None:
+            own = own[: int(reached[index])]
+        elif data.steps:  # those of longer samples in the batch are none of its
+            own = own[: max((len(sample.inputs[name]) for name in data.steps if name in sample.inputs), default=0)]
+        answer = {"file": sample.id, **data.target.answer(own, run.labels, top)}
+        lacking = {n: sample.missing.get(n, NOT_GIVEN) for n in data.modalities if n not in sample.inputs}
+        told.append(answer | ({"missing": list(lacking), "why": lacking} if lacking else {}))
+    return told

@@ -1,0 +1,84 @@
+"""What is named to be answered: files, folders, patterns and manifests, as samples for a `FileDataset`."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Iterable, Iterator, Mapping
+from glob import glob, has_magic
+from pathlib import Path
+
+from locomt.data.config import DataConfig
+from locomt.data.dataset import File
+from locomt.data.errors import ManifestError
+from locomt.data.feature_files import is_feature_file
+from locomt.data.folder import is_hidden
+from locomt.data.manifest import READERS, read_rows
+from locomt.data.manifest_files import ManifestFiles
+from locomt.hints import listed
+
+
+def find_samples(named: Iterable[File], config: DataConfig) -> dict[str, File]:
+    """Name -> sample, in the order in which they are named; what is named twice is there once.
+
+    A folder stands for the media and feature files below it. A pattern such as `clips/*.mp4` stands for what it fits,
+    unless there is a file of that name. A manifest stands for its rows: it needs the column of one modality or more,
+    and no label; a row's name is its `id`, where there is that column, else what its cells say. All else is a sample,
+    under the name of its file, as `FileDataset` takes it.
+
+    Raises:
+        ValueError: nothing is found in a folder or by a pattern, a manifest cannot be read or has no such column, or
+            two of its rows have one id.
+        OSError: a folder or a manifest cannot be read.
+    """
+    found: dict[str, File] = {}
+    for item in named:
+        if isinstance(item, Mapping):
+            found[", ".join(map(str, item.values()))] = item
+            continue
+        path = Path(item)
+        if path.is_dir():
+            found |= {str(file): file for file in _files_below(path)}
+        elif path.suffix.lower() in READERS and path.is_file():
+            found |= _rows(path, config)
+        elif has_magic(str(item)) and not path.exists():
+            files = [name for name in sorted(glob(str(item), recursive=True)) if Path(name).is_file()]
+            if not files:
+                raise FileNotFoundError(f"expected files, but none fits {str(item)!r}")
+            found |= dict(zip(files, files, strict=True))
+        else:
+            found[str(item)] = item
+    return found
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Those that may hold media or features: no hidden files, and none of which the name says that they are no such."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [path for path in files if not any(map(is_hidden, path.relative_to(folder).parts))]
+    taken = [path for path in files if _may_serve(path)]
+    if not taken:
+        others = f", got {listed([path.name for path in files], most=3)}" if files else ", got nothing"
+        raise FileNotFoundError(f"{folder}: expected media or feature files in this folder{others}")
+    yield from taken
+
+
+def _may_serve(file: Path) -> bool:
+    kind = mimetypes.guess_type(file.name)[0]
+    return is_feature_file(file) or kind is None or kind.startswith(("video/", "audio/", "image/"))
+
+
+def _rows(manifest: Path, config: DataConfig) -> dict[str, File]:
+    rows = read_rows(manifest)
+    known = rows[0].cells
+    there = {name: source for name, source in config.modalities.items() if source.column in known}
+    if not there:
+        wanted = listed(dict.fromkeys(source.column for source in config.modalities.values()))
+        raise ManifestError(manifest, f"expected a column out of {wanted}, got {listed(known)}")
+    files = ManifestFiles(manifest, allow_outside=config.allow_outside)
+    found: dict[str, File] = {}
+    for row in rows:
+        cells = {name: row.cells[source.column].strip() for name, source in there.items()}
+        item = {name: files.find(cell) if there[name].names_file else cell for name, cell in cells.items() if cell}
+        name = row.cells.get("id", "").strip() or ", ".join(dict.fromkeys(filter(None, cells.values())))
+        if found.setdefault(name, item) != item:
+            raise ManifestError(manifest, f"line {row.number}: {name!r} is the name of another row already")
+    return found
