@@ -21,7 +21,19 @@ from locomt.cli.terminal import guarded, line
 from locomt.hints import did_you_mean
 from locomt.processes import TERMINATED, stoppable
 
-COMMANDS = ("demo", "prepare", "train", "evaluate", "predict", "compare", "search", "experiment", "cost", "doctor")
+COMMANDS = (
+    "fit",
+    "demo",
+    "prepare",
+    "train",
+    "evaluate",
+    "predict",
+    "compare",
+    "search",
+    "experiment",
+    "cost",
+    "doctor",
+)
 LACKING, MISTAKE, DIVERGED, INTERRUPTED = 1, 2, 3, 130  # exit codes; 130 is what shells report for Ctrl-C
 
 DESCRIPTION = "Train, measure and deploy multimodal transformers with a guaranteed bound on attention cost."

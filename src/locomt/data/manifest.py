@@ -33,6 +33,22 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
         OSError: it cannot be read.
     """
     path = Path(path)
+    rows = read_table(path)
+    known = list(rows[0].cells)
+    for name in columns:
+        if name not in known:
+            raise ManifestError(path, _missing_column(name, known))
+    _check_ids(path, rows)
+    return rows
+
+
+def read_table(path: Path) -> list[Row]:
+    """The rows of what `read_manifest` reads, one at least and all of the same columns, whatever these are.
+
+    Raises:
+        ManifestError: it is no such file, or a row does not fit the columns. Names the line.
+        OSError: it cannot be read.
+    """
     readers = {".csv": _read_csv, ".jsonl": _read_json_lines, ".ndjson": _read_json_lines, ".parquet": _read_parquet}
     if path.exists() and not (path.is_dir() or path.is_file()):
         raise ManifestError(path, "expected a file or a folder, got a device or a pipe; write the manifest to a file")
@@ -49,12 +65,7 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
     if not rows:
         raise ManifestError(path, "expected a row a sample, got none")
     known = list(dict.fromkeys(name for row in rows for name in row.cells))
-    for name in columns:
-        if name not in known:
-            raise ManifestError(path, _missing_column(name, known))
-    rows = [Row(row.number, dict.fromkeys(known, "") | row.cells) for row in rows]
-    _check_ids(path, rows)
-    return rows
+    return [Row(row.number, dict.fromkeys(known, "") | row.cells) for row in rows]
 
 
 def _missing_column(name: str, known: Sequence[str]) -> str:
