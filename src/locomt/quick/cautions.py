@@ -9,6 +9,7 @@ from typing import Any
 from locomt.train.run_directory import RunDirectory
 
 FEW = 50
+"""Samples of a split with which its scores say little."""
 
 
 def before(counts: Mapping[str, int]) -> list[str]:
@@ -31,7 +32,7 @@ def after(document: Mapping[str, Any], chosen: str, seeds: int) -> list[str]:
     """
     lines = []
     if seeds == 1:
-        lines.append("one seed: another may rank the models otherwise; `--preset best` trains three")
+        lines.append("one seed: another may rank the models otherwise; preset best trains three")
     best = [row["mean"] for row in document["models"] if row["name"] == chosen and row["mean"] is not None]
     tied = [row["name"] for row in document["models"] if row["name"] != chosen and row["mean"] in best]
     if tied:
@@ -47,6 +48,6 @@ def _never_falls(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         if len(known) > 1 and min(known[1:]) > 0.95 * known[0]:
             lines.append(
                 f"{run['recipe']} {run['name']}: the training loss fell from {known[0]:.3f} to {min(known):.3f} only: "
-                "nothing was learned; look at the data, or give it more --minutes"
+                "nothing was learned; look at the data, or give it more minutes"
             )
     return lines

@@ -20,7 +20,7 @@ from locomt.data.row import Row
 from locomt.data.shards.storage import Storage
 from locomt.files import make_directory, write_text
 from locomt.nn.config import Architecture
-from locomt.quick.sizes import BATCH, KEPT, Size, described, epochs_for, sizes_for, speed, work
+from locomt.quick.sizes import BATCH, EPOCH, KEPT, Size, described, epochs_for, sizes_for, speed, work
 from locomt.quick.source import read_source
 from locomt.quick.splits import with_splits
 from locomt.quick.task import guess_task
@@ -113,7 +113,8 @@ def make_plan(source: Path, out: Path, *, minutes: float, models: int = 1, task:
         recipe = _recipe(size, out, task, modalities, length, counts, seed)
         labels = label_list(recipe.data)
         pace = pace or speed(recipe, labels)
-        seconds = models * work(recipe, labels, counts["train"]) / pace
+        runs = models + len(modalities)
+        seconds = models * work(recipe, labels, counts["train"]) / pace + runs * recipe.train.epochs * EPOCH
         if chosen is None or seconds <= KEPT * 60 * minutes:
             chosen = Plan(recipe=recipe, size=size, labels=tuple(labels), counts=counts, seconds=seconds)
     assert chosen is not None
@@ -178,7 +179,7 @@ def _recipe(
             fields["on_silent"] = "missing"
         sources[name] = fields
     epochs = epochs_for(counts["train"])
-    timed = {"seconds": length, "step": length / STEPS_OF_EVENTS} if TASKS[task].in_time else {}
+    timed: dict[str, Any] = {"seconds": length, "step": length / STEPS_OF_EVENTS} if TASKS[task].in_time else {}
     data = DataConfig(
         manifest=os.path.abspath(out / MANIFEST),
         task=task,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import statistics
@@ -105,7 +106,7 @@ class Told:
     """
 
     say: Callable[[str], object] = lambda line: None
-    prepared: Callable[[int, int], object] = lambda done, total: None
+    prepared: Callable[[int, int], None] = lambda done, total: None
     runner: Callable[[int], Runner] = lambda threads: Runner(threads=threads)
 
 
@@ -166,11 +167,11 @@ def _ready(
         if differing := [name for name in asked if before.get(name) != asked[name]]:
             name = differing[0]
             raise RecipeError(
-                f"{out} holds a fit with {name} {before.get(name)!r}, now it is {asked[name]!r}; name another folder "
-                "(--out) or remove it"
+                f"{out} holds a fit with {name} {before.get(name)!r}, now it is {asked[name]!r}; name another "
+                "folder or remove it"
             )
     elif any(path.name != ".lock" for path in out.iterdir()):
-        raise RecipeError(f"{out} holds something else than a fit; name another folder (--out)")
+        raise RecipeError(f"{out} holds something else than a fit; name another folder")
     write_text(note, json.dumps(dict(asked), indent=2) + "\n")
     if base.is_file():
         from locomt.train.recipe_file import load_recipe
@@ -278,3 +279,9 @@ def _scores(document: Mapping[str, Any], recipe: Recipe) -> dict[str, dict[str, 
             "test": row["mean"],
         }
     return found
+
+
+def _place(row: Mapping[str, Any], judge: str, sign: int) -> tuple[float, float]:
+    """The less, the better."""
+    first, loss = row.get(judge), row.get("val_loss")
+    return math.inf if first is None else sign * first, math.inf if loss is None else loss

@@ -51,7 +51,7 @@ def find_rate(recipe: Recipe, labels: list[str]) -> float:
             if smooth < least:
                 least, best = smooth, rate
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
     return float(f"{min(USUAL[1], max(USUAL[0], best / 10)):.1e}")

@@ -16,11 +16,13 @@ from locomt.train.recipe import Recipe
 from locomt.train.runs import device_of
 
 BATCH = 8
-STEPS, MOST_EPOCHS, FEWEST_EPOCHS = 400, 60, 6
+STEPS, MOST_EPOCHS, FEWEST_EPOCHS = 400, 40, 6
 """Of a run: steps that small data get, and the bounds of its epochs."""
 KEPT = 0.7
 """Share of the minutes that training may be planned to take; reading, scoring and saving take the rest."""
 TIMED = 3
+EPOCH = 0.2
+"""Seconds that an epoch takes besides its steps: validation, checkpoint, log."""
 
 
 @dataclass(frozen=True, kw_only=True)
