@@ -22,9 +22,9 @@ from locomt.data.dataset import File
 from locomt.data.shards.index import INDEX
 from locomt.data.shards.prepare import prepare
 from locomt.files import write_text
-from locomt.lock import locked
+from locomt.lock import LOCK, locked
 from locomt.quick import cautions
-from locomt.quick.plan import make_plan, on_shards
+from locomt.quick.plan import MANIFEST, make_plan, on_shards
 from locomt.quick.rate import find_rate
 from locomt.train.config import RecipeError
 from locomt.train.evaluation import Run, evaluate, predict
@@ -148,6 +148,10 @@ def fit(
         raise RecipeError(f"minutes: expected above 0, got {minutes:g}")
     source = Path(source)
     out = Path("runs", source.resolve().stem) if out is None else Path(out)
+    if not source.exists():
+        raise FileNotFoundError(f"expected a folder of clips or a table of them, but there is no {source}")
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise RecipeError(f"{out} lies within the folder of clips, where it would be taken for a class; name another")
     asked = {
         "source": os.path.abspath(source), "minutes": minutes, "preset": preset, "task": task, "seed": seed
     }  # fmt: skip
@@ -170,9 +174,8 @@ def _ready(
                 f"{out} holds a fit with {name} {before.get(name)!r}, now it is {asked[name]!r}; name another "
                 "folder or remove it"
             )
-    elif any(path.name != ".lock" for path in out.iterdir()):
+    elif any(path.name not in (LOCK, MANIFEST) for path in out.iterdir()):
         raise RecipeError(f"{out} holds something else than a fit; name another folder")
-    write_text(note, json.dumps(dict(asked), indent=2) + "\n")
     if base.is_file():
         from locomt.train.recipe_file import load_recipe
 
@@ -181,6 +184,7 @@ def _ready(
         return recipe, tuple(label_list(recipe.data))
     models = effort.seeds * (2 if effort.on_top else 1)
     plan = make_plan(source, out, minutes=asked["minutes"], models=models, task=asked["task"], seed=asked["seed"])
+    write_text(note, json.dumps(dict(asked), indent=2) + "\n")
     for line in plan.lines(asked["minutes"]):
         told.say(line)
     for line in cautions.before(plan.counts):
