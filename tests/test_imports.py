@@ -21,13 +21,13 @@ MODULES = {
 # From the lowest room to the highest: a module imports from its own room and from lower ones alone.
 ROOMS = (
     ("hints", "require", "faults", "files", "processes", "ranks"), ("lock", "views"), ("layout",), ("ops",),
-    ("nn", "tasks"), ("cost", "data"), ("train",), ("search",), ("compare",), ("demo",), ("studies",), ("cli",),
+    ("nn", "tasks"), ("cost", "data"), ("train",), ("search",), ("compare",), ("demo", "quick"), ("studies",), ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 # What may be imported where, at whatever depth of the code: everything else is free to all.
 TORCH_ONLY = {"hints", "require", "faults", "files", "ranks", "views", "layout", "ops", "nn"}
-WITH_LIGHTNING = {"train", "compare", "demo", "studies", "cli"}
+WITH_LIGHTNING = {"train", "compare", "demo", "quick", "studies", "cli"}
 LIGHT_BASE = {"torch", "locomt", "jaxtyping", *sys.stdlib_module_names}
 # Triton is optional, and imported where its backend is asked for.
 KERNELS = {"triton"}

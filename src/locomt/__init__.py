@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from locomt.nn.config import FusionConfig
     from locomt.nn.model import FusionModel
     from locomt.ops import view_attention
+    from locomt.quick.quick_fit import fit
+    from locomt.train.evaluation import Run, evaluate, predict
+    from locomt.train.recipe_file import load_recipe
     from locomt.views import LayerViews, View, ViewTable
 
 __version__ = "0.1.0"
@@ -17,11 +20,16 @@ __all__ = [
     "FusionConfig",
     "FusionModel",
     "LayerViews",
+    "Run",
     "TokenLayout",
     "View",
     "ViewAttention",
     "ViewTable",
     "__version__",
+    "evaluate",
+    "fit",
+    "load_recipe",
+    "predict",
     "view_attention",
 ]
 
@@ -31,10 +39,15 @@ _HOMES = {
     "FusionConfig": "locomt.nn.config",
     "FusionModel": "locomt.nn.model",
     "LayerViews": "locomt.views",
+    "Run": "locomt.train.evaluation",
     "TokenLayout": "locomt.layout",
     "View": "locomt.views",
     "ViewAttention": "locomt.nn.attention",
     "ViewTable": "locomt.views",
+    "evaluate": "locomt.train.evaluation",
+    "fit": "locomt.quick.quick_fit",
+    "load_recipe": "locomt.train.recipe_file",
+    "predict": "locomt.train.evaluation",
     "view_attention": "locomt.ops",
 }
 

@@ -23,7 +23,18 @@ from locomt.hints import did_you_mean
 from locomt.processes import TERMINATED, stoppable
 
 COMMANDS = (
-    *("demo", "prepare", "train", "evaluate", "predict", "compare", "search", "experiment", "cost", "fields", "doctor"),
+    "fit",
+    "demo",
+    "prepare",
+    "train",
+    "evaluate",
+    "predict",
+    "compare",
+    "search",
+    "experiment",
+    "cost",
+    "fields",
+    "doctor",
 )
 LACKING, MISTAKE, DIVERGED, INTERRUPTED = 1, 2, 3, 130  # exit codes; 130 is what shells report for Ctrl-C
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         if first:
             console().print(text, markup=False, highlight=False, soft_wrap=True)
 
+    if args.config.is_dir():
+        raise ValueError(
+            f"expected a recipe, got the folder {args.config}; use: locomt fit {shlex.quote(str(args.config))}"
+        )
     recipe = load_recipe(args.config, overrides)
     directory = RunDirectory(args.run or Path("runs") / args.config.stem)
     was_finished = args.resume and directory.finished

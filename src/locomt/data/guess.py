@@ -19,14 +19,22 @@ TRIES = 20
 """Files that are looked at before a column is given up."""
 
 
-def guess_modalities(manifest: Path) -> dict[str, dict[str, Any]]:
+NO_MODALITY = ("id", "split", "label", "group")
+"""Columns that say something of a sample and hold nothing of it."""
+
+
+def guess_modalities(manifest: Path, rows: list[Row] | None = None) -> dict[str, dict[str, Any]]:
     """Modalities for `data.modalities`: pictures, clips and their sound, and text.
+
+    Args:
+        manifest: a file or a folder, which the names of files are relative to.
+        rows: its rows; read from it where they are left out.
 
     Raises:
         ValueError: there is none, or a column of feature files, whose sizes have to be said in a recipe.
     """
-    rows = read_manifest(manifest)
-    columns = [name for name in rows[0].cells if name not in ("id", "split", "label")]
+    rows = read_manifest(manifest) if rows is None else rows
+    columns = [name for name in rows[0].cells if name not in NO_MODALITY]
     found: dict[str, dict[str, Any]] = {}
     for column in columns:
         for kind, fields in _guess(manifest, rows, column).items():

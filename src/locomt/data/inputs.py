@@ -12,7 +12,7 @@ from locomt.data.dataset import File
 from locomt.data.errors import ManifestError
 from locomt.data.feature_files import is_feature_file
 from locomt.data.folder import is_hidden
-from locomt.data.manifest import READERS, read_rows
+from locomt.data.manifest import READERS, read_table
 from locomt.data.manifest_files import ManifestFiles
 from locomt.hints import listed
 
@@ -67,7 +67,7 @@ def _may_serve(file: Path) -> bool:
 
 
 def _rows(manifest: Path, config: DataConfig) -> dict[str, File]:
-    rows = read_rows(manifest)
+    rows = read_table(manifest)
     known = rows[0].cells
     there = {name: source for name, source in config.modalities.items() if source.column in known}
     if not there:

@@ -33,7 +33,7 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
         OSError: it cannot be read.
     """
     path = Path(path)
-    rows = read_rows(path)
+    rows = read_table(path)
     for name in columns:
         if name not in rows[0].cells:
             raise ManifestError(path, _missing_column(name, list(rows[0].cells)))
@@ -41,11 +41,12 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
     return rows
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a manifest as `read_manifest` gives them, whatever columns it has; one at least.
+def read_table(path: Path) -> list[Row]:
+    """The rows of what `read_manifest` reads, one at least and all of the same columns, whatever these are.
 
     Raises:
-        ManifestError, OSError: as `read_manifest`.
+        ManifestError: it is no such file, or a row does not fit the columns. Names the line.
+        OSError: it cannot be read.
     """
     if path.exists() and not (path.is_dir() or path.is_file()):
         raise ManifestError(path, "expected a file or a folder, got a device or a pipe; write the manifest to a file")
