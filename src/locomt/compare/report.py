@@ -14,7 +14,9 @@ from locomt.compare.apart import apart_lines
 from locomt.compare.best_part import below_best_part
 from locomt.compare.score_table import cells_of, rows_of, spread
 from locomt.report import figures
-from locomt.report.page import Section, figure, render, side_by_side, table
+from locomt.report.page import Section, facts, figure, render, side_by_side, table
+from locomt.report.provenance import data_of, machine, version
+from locomt.report.small_sizes import attention_line
 from locomt.train.run_directory import RunDirectory, write_text
 
 Entry = Mapping[str, Any]
@@ -48,12 +50,13 @@ def write_report(
         [
             *(_section(recipe, document) for recipe in document["recipes"]),
             Section("Go on from here", Markup("<pre>{}</pre>").format(lines)),
+            Section("Where these figures come from", facts(_made(document))),
         ],
         lead=[
             *(finding.line for finding in below_best_part(document)),
             *(_headline(recipe, document) for recipe in document["recipes"]),
         ],
-        about=[*apart_lines(document), *about],
+        about=[*apart_lines(document), *about, *_cost_lines(document)],
         small=_small_print(document),
     )
     write_text(path, page)
@@ -129,7 +132,7 @@ def _section(recipe: Entry, document: Entry) -> Section:
         (
             f"Test {metric} against cost",
             figures.front(rows, "gflops", "GFLOPs a sample", metric, blind["value"]),
-            "Bars: standard deviation over the seeds. Dashed: one answer for all samples.",
+            "Bars: standard deviation over the seeds, shares cut at 0 and 1. Dashed: one answer for all samples.",
         ),
         (
             f"Test {metric} against the cost of attention alone",
@@ -214,6 +217,24 @@ def _headline(recipe: Entry, document: Entry) -> str:
 
 def _more(ratio: float) -> str:
     return f"{abs(ratio - 1):.0%} {'more' if ratio >= 1 else 'less'}"
+
+
+def _cost_lines(document: Entry) -> list[str]:
+    """Of the first LoCoMT: the share is about the same in all of them."""
+    own = next((row for row in document["models"] if row["name"] == "locomt"), None)
+    return [attention_line(own["gflops"], own["attention_gflops"])] if own else []
+
+
+def _made(document: Entry) -> dict[str, str]:
+    names, rows = [recipe["name"] for recipe in document["recipes"]], document["models"]
+    found = {"locomt": version(), "machine": machine()}
+    for recipe in document["recipes"]:
+        own = next(row for row in rows if row["recipe"] == recipe["name"])
+        seeds = ", ".join(map(str, own["seed_list"]))
+        where = f" of {recipe['name']}" if len(names) > 1 else ""
+        found[f"data{where}"] = data_of(recipe["manifest"])
+        found[f"test{where}"] = f"n = {own['samples']:,}, seeds {seeds}"
+    return found
 
 
 def _small_print(document: Entry) -> str:

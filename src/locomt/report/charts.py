@@ -35,7 +35,7 @@ def reliability_bins(
     Returns:
         (mean probability, share that is right, answers) of each bin that has any; the error.
     """
-    place = (said.double() * BINS).long().clamp(max=BINS - 1)
+    place = (said.double() * BINS).long().clamp(0, BINS - 1)  # an answer that is no number has a place too
     count = torch.bincount(place, minlength=BINS)
     confidence = torch.bincount(place, said.double(), minlength=BINS)
     hits = torch.bincount(place, right.double(), minlength=BINS)
@@ -117,7 +117,7 @@ def mass(blocks: Float[Tensor, "layers m m"], modalities: Sequence[str], first_l
     """Draw which share of its attention each modality gives to which, the last layer on top.
 
     Args:
-        blocks: the mean over the heads; a row sums to 1, or is 0 where no sample has the modality.
+        blocks: the mean over the heads; a row sums to at most 1.
         modalities: their names.
         first_layer: the number of the first fusion layer.
     """

@@ -22,7 +22,7 @@ INK = "#123456"
 
 # Distinct for colour-blind readers (after Okabe and Ito); of medium lightness, for light and dark pages.
 COLOURS = {"locomt": "#e0662f", "selfall": "#3f8fd0", "multiall": "#2a9d78", "mbt": "#bf6fa5"}
-OTHERS = ("#9a8c3c", "#7d8794", "#7f78c9", "#b5655d", "#4f9aa3")
+OTHERS = ("#9a8c3c", "#7d8794", "#7f78c9", "#b5655d", "#4f9aa3", "#d0a02c", "#5f9e4a", "#a0567f", "#4d68b0")
 CROSS = ("#e0662f", "#2a9d78", "#bf6fa5", *OTHERS)
 
 STYLE: dict[Any, Any] = {
@@ -64,8 +64,13 @@ def drawing(width: float, height: float, into: list[str], name: str) -> Iterator
 
 def show_whole_scale(axes: Axes, values: Sequence[float]) -> None:
     """Show shares on a scale from 0 to 1, so that a small difference looks small."""
-    if values and 0 <= min(values) <= max(values) <= 1:
+    if is_shares(values):
         axes.set_ylim(0, 1.03)
+
+
+def is_shares(values: Sequence[float]) -> bool:
+    """Whether they all lie between 0 and 1, as shares do."""
+    return bool(values) and 0 <= min(values) <= max(values) <= 1
 
 
 def name_of(text: str) -> str:

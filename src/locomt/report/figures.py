@@ -8,7 +8,8 @@ from typing import Any
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from locomt.report.drawing import COLOURS, CROSS, INK, colours, drawing, name_of, show_whole_scale
+from locomt.report.drawing import COLOURS, CROSS, INK, colours, drawing, is_shares, name_of, show_whole_scale
+from locomt.report.shares import within_bounds
 from locomt.views import ViewTable
 
 Entry = Mapping[str, Any]
@@ -36,7 +37,7 @@ def curves(histories: Mapping[str, Sequence[Sequence[tuple[float, float]]]], met
             axes.plot(epochs, mean, color=shades[name], label=name, linewidth=2 if name == "locomt" else 1.4)
             if len(epochs) == 1:
                 axes.plot(epochs, mean, "o", color=shades[name])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         show_whole_scale(axes, [value for seeds in histories.values() for history in seeds for _, value in history])
         axes.set_xlabel("epoch")
         axes.set_ylabel(metric)
@@ -49,16 +50,20 @@ def front(rows: Sequence[Entry], cost: str, title: str, metric: str, baseline: f
     out: list[str] = []
     with drawing(5.0, 3.0, out, f"front-{name_of(cost)}") as axes:
         shades = colours([row["name"] for row in rows])
-        for row in (row for row in rows if row["mean"] is not None):
+        known = [row for row in rows if row["mean"] is not None]
+        share = is_shares([row["mean"] for row in known])
+        for row in known:
+            mean, std = row["mean"], row["std"] or 0.0
+            low, high = within_bounds(mean - std, mean + std, share=share)
             axes.errorbar(
-                row[cost], row["mean"], yerr=row["std"] or 0, fmt="o", color=shades[row["name"]], capsize=3,
+                row[cost], mean, yerr=[[mean - low], [high - mean]], fmt="o", color=shades[row["name"]], capsize=3,
                 markersize=8 if row["name"] == "locomt" else 6, label=row["name"],
             )  # fmt: skip
         if baseline is not None:
             axes.axhline(baseline, color=INK, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6, label="without looking")
         axes.set_xlim(0, 1.1 * max(row[cost] for row in rows))
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        show_whole_scale(axes, [row["mean"] for row in rows if row["mean"] is not None])
+        show_whole_scale(axes, [row["mean"] for row in known])
         axes.set_xlabel(title)
         axes.set_ylabel(metric)
         axes.figure.legend(loc="outside right center", fontsize=9)

@@ -21,14 +21,25 @@ def provenance(run: Run, split: str, samples: int) -> dict[str, str]:
     recipe = run.recipe
     text = recipe.to_yaml(run.path)
     return {
-        "locomt": locomt.__version__ + (f", commit {commit}" if (commit := _commit()) else ""),
+        "locomt": version(),
         "run": str(run.path),
-        "data": f"{recipe.data.manifest}, SHA-256 {fingerprint(Path(recipe.data.manifest))[:16]}",
+        "data": data_of(recipe.data.manifest),
         "split": f"{split}, n = {samples:,}",
         "recipe": f"{recipe.model.fusion}, SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:16]}",
         "seed": str(recipe.train.seed),
         "machine": machine(),
     }
+
+
+def version() -> str:
+    """Of this package, and the commit where it is in a checkout."""
+    return locomt.__version__ + (f", commit {commit}" if (commit := _commit()) else "")
+
+
+def data_of(manifest: str) -> str:
+    """A manifest by name and fingerprint; what was made of it may be looked at when it is gone."""
+    path = Path(manifest)
+    return f"{manifest}, SHA-256 {fingerprint(path)[:16]}" if path.exists() else f"{manifest}, which is not there now"
 
 
 def machine() -> str:

@@ -18,6 +18,7 @@ from locomt.report.cards import Cards
 from locomt.report.page import Section, facts, figure, render, side_by_side, table
 from locomt.report.provenance import provenance
 from locomt.report.shares import wilson
+from locomt.report.small_sizes import attention_line
 from locomt.report.tasks import SECTIONS
 from locomt.report.tasks.material import Material
 from locomt.train.attention_mass import measure_mass
@@ -91,6 +92,7 @@ def page_of(
     material = Material(answers, run.labels, cards, data.seconds or 0.0)
     folder = RunDirectory(run.path)
     below = of_run(folder.read_summary(), run.recipe) if folder.summary.is_file() else ""
+    cost = flops(run.model.config)
     sections = [
         _scores(scores),
         *SECTIONS[data.task](material),
@@ -101,16 +103,16 @@ def page_of(
     return render(
         f"{run.path.resolve().name}: {data.task}, split {split}",
         sections,
-        lead=[*([below] if below else []), _headline(scores)],
-        about=[*_warnings(scores), cost_line(run)],
+        lead=[*([below] if below else []), _headline(split, scores)],
+        about=[*_warnings(scores), attention_line(cost.total / 1e9, cost.attention / 1e9)],
         cards=cards.entries,
     )
 
 
-def _headline(scores: Mapping[str, Any]) -> str:
+def _headline(split: str, scores: Mapping[str, Any]) -> str:
     name, value = next(iter(scores["metrics"].items()))
     count = scores["samples"]
-    text = f"{name} {_number(value)} on {count:,} samples"
+    text = f"Split {split}: {name} {_number(value)} on {count:,} samples"
     if name == "accuracy" and value is not None:
         low, high = wilson(value * count, count)
         text += f" (95 % interval {low:.3f} to {high:.3f}, as far as samples are independent)"
@@ -128,16 +130,6 @@ def _warnings(scores: Mapping[str, Any]) -> list[str]:
         for name, count in scores.get("missing", {}).items()
     ]
     return lines
-
-
-def cost_line(run: Run) -> str:
-    """What the views save, and why that may not be time."""
-    cost = flops(run.model.config)
-    return (
-        f"A sample takes {cost.total / 1e9:.3g} GFLOPs, {cost.attention / cost.total:.1%} of them in attention, which "
-        "is all that views save. Where that share is small LoCoMT can be slower than attention of all with all: "
-        "several small calls take longer than a large one."
-    )
 
 
 def _scores(scores: Mapping[str, Any]) -> Section:
@@ -177,14 +169,18 @@ def _looks(run: Run, dataset: ManifestDataset, device: torch.device | str) -> li
     if (views := model.table) is None:
         return []
     assert config.depth is not None
-    first = config.depth - len(views.layers) + 1
-    drawn = [figure("Views", figures.views(str(views), list(views.modalities), first), "What each head may look at.")]
+    first, names = config.depth - len(views.layers) + 1, views.modalities
+    drawn = [figure("Views", figures.views(str(views), names, first), "What each head may look at.")]
+    heads = [view for layer in views.layers for view in layer.heads]
+    if all(sum(view.sees(i, j) for j in names) <= 1 for view in heads for i in names):
+        about = "The queries of a head see one modality each: the table says where all of the attention goes."
+        return [Section("What looks where", side_by_side(drawn), about)]
     count = min(LOOKED_AT, len(dataset))
     samples = Subset(dataset, [place * len(dataset) // count for place in range(count)])
     mass = measure_mass(model, make_loader(samples, run.recipe), device)
     if mass.samples.any():
-        caption = f"Mean over the heads of a layer and {int(mass.samples.max())} samples."
-        drawn.append(figure("Attention", charts.mass(mass.mean.mean(dim=1), views.modalities, first), caption))
+        caption = f"Mean over the heads of a layer and over {int(mass.samples.max())} samples."
+        drawn.append(figure("Attention", charts.mass(mass.mean.mean(dim=1), names, first), caption))
     return [Section("What looks where", side_by_side(drawn))]
 
 

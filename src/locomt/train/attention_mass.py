@@ -24,7 +24,7 @@ class AttentionMass:
     """The attention of the heads between each pair of modalities, summed over samples.
 
     A block (i, j) of a head is what its queries of modality i give to keys of modality j: the mean over the queries of
-    the attention probabilities on those keys. A row sums to 1 over j.
+    the attention probabilities on those keys. A row sums to 1 over j, or is 0 where the view gives such queries nothing to see.
 
     Attributes:
         sums: `[layers, heads, m, m]`, float64: the blocks, summed over the samples that have modality i.
@@ -132,13 +132,14 @@ def _allowed(layer: LayerViews, class_tokens: Sequence[int]) -> Allowed:
     parts = torch.tensor([[[int(view.part(i, j)) for j in names] for i in names] for view in layer.heads])
 
     def of(counts: Sequence[int]) -> Bool[Tensor, "heads N N"]:
-        """Queries whose keys are all missing see their own modality."""
+        """Queries whose keys are all missing see their own modality; those to which a view gives none see nothing."""
         lengths = torch.tensor(counts)
         own = torch.arange(len(counts)).repeat_interleave(lengths)
         first = torch.cat([torch.arange(count) < most for count, most in zip(counts, class_tokens, strict=True)])
         part = parts[:, own][:, :, own]
         sees = (part == Part.ALL) | ((part == Part.CLASS) & first)
-        return sees | (~sees.any(dim=-1, keepdim=True) & (own[:, None] == own))
+        lost = (parts > Part.NOTHING).any(dim=-1)[:, own] & ~sees.any(dim=-1)
+        return sees | (lost[..., None] & (own[:, None] == own))
 
     return of
 
@@ -154,7 +155,9 @@ def _blocks(streams: dict[str, Tensor], counts: Int[Tensor, "batch m"], allowed:
         q, k, _ = torch.cat(real).float().unflatten(1, (3, heads, -1)).unbind(1)  # [N, heads, width]
         scores = torch.einsum("qhd,khd->hqk", q, k) * q.shape[-1] ** -0.5
         scores = scores.masked_fill(~seen.to(scores.device), -math.inf)
-        by_key = torch.stack([part.sum(-1) for part in scores.softmax(-1).split(own, dim=2)], dim=-1)  # [heads, N, m]
+        by_key = torch.stack(
+            [part.sum(-1) for part in scores.softmax(-1).nan_to_num().split(own, dim=2)], dim=-1
+        )  # [heads, N, m]
         for i, rows in enumerate(by_key.split(own, dim=1)):
             if own[i]:
                 sums[:, i] += rows.double().mean(1).cpu()

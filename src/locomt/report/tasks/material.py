@@ -61,7 +61,8 @@ def precision_recall(
     from torchmetrics.functional.classification import binary_precision_recall_curve
 
     counts = there.sum(dim=0)
-    most = [place for place in counts.argsort(descending=True, stable=True)[:CURVES].tolist() if counts[place]]
+    most = counts.argsort(descending=True, stable=True)[:CURVES].tolist()
+    most = [place for place in most if counts[place] and scores[:, place].isfinite().all()]
     if not most:
         return Markup()
     curves = {}
