@@ -194,7 +194,7 @@ def test_tables_of_a_budget_of_flops_are_on_the_front_of_time(
     assert own["ms"] == 1.0 < cross["ms"]
     assert own["gflops"] > cross["gflops"]
     assert document["front"][0] == document["chosen"] == own
-    assert "attention time" in (tmp_path / "out" / "front.svg").read_text()
+    assert "attention time" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

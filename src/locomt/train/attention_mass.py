@@ -24,7 +24,8 @@ class AttentionMass:
     """The attention of the heads between each pair of modalities, summed over samples.
 
     A block (i, j) of a head is what its queries of modality i give to keys of modality j: the mean over the queries of
-    the attention probabilities on those keys. A row sums to 1 over j, or is 0 where the view gives such queries nothing to see.
+    the attention probabilities on those keys. A row sums to 1 over j, or is 0 where the view gives
+    such queries nothing to see.
 
     Attributes:
         sums: `[layers, heads, m, m]`, float64: the blocks, summed over the samples that have modality i.
@@ -154,10 +155,10 @@ def _blocks(streams: dict[str, Tensor], counts: Int[Tensor, "batch m"], allowed:
         real = [stream[sample, :count] for stream, count in zip(streams.values(), own, strict=True)]
         q, k, _ = torch.cat(real).float().unflatten(1, (3, heads, -1)).unbind(1)  # [N, heads, width]
         scores = torch.einsum("qhd,khd->hqk", q, k) * q.shape[-1] ** -0.5
-        scores = scores.masked_fill(~seen.to(scores.device), -math.inf)
-        by_key = torch.stack(
-            [part.sum(-1) for part in scores.softmax(-1).nan_to_num().split(own, dim=2)], dim=-1
-        )  # [heads, N, m]
+        seen = seen.to(scores.device)
+        given = scores.masked_fill(~seen, -math.inf).softmax(-1)
+        given = given.masked_fill(~seen.any(-1, keepdim=True), 0.0)  # which the softmax of nothing is not
+        by_key = torch.stack([part.sum(-1) for part in given.split(own, dim=2)], dim=-1)  # [heads, N, m]
         for i, rows in enumerate(by_key.split(own, dim=1)):
             if own[i]:
                 sums[:, i] += rows.double().mean(1).cpu()
