@@ -2,52 +2,22 @@
 
 import re
 from copy import deepcopy
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from feature_project import make_project
+from html_page import Page
 from locomt.cli.compare import show
-from locomt.compare import figures
 from locomt.compare.compare import Comparison, compare
 from locomt.compare.report import next_commands, write_report
+from locomt.report import figures
+from locomt.report.drawing import INK, colours
 from locomt.train.recipe_file import load_recipe
 
 pytestmark = pytest.mark.usefixtures("short_timing")
 NASTY = "<script>alert('&')</script>"
-
-
-class Page(HTMLParser):
-    """Tags that are open, attributes and text of a page."""
-
-    VOID = frozenset({"meta", "br", "hr", "img", "link"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +55,9 @@ def test_the_page_fetches_nothing(page: tuple[str, Page]) -> None:
     text, parsed = page
     assert not {"script", "link", "iframe", "img", "object"} & set(parsed.tags)
     assert all(value.startswith("#") for name, value in parsed.attributes if name in ("src", "href", "xlink:href"))
-    assert "http" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "default-src 'none'" in text
     assert "@import" not in text
     assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", text))
 
@@ -130,7 +102,7 @@ def test_command_lines_name_what_is_there(page: tuple[str, Page], document: dict
 def test_figures_take_the_colour_of_the_page(page: tuple[str, Page]) -> None:
     text, _ = page
     assert "currentColor" in text
-    assert figures.INK not in text
+    assert INK not in text
     assert "prefers-color-scheme: dark" in text
 
 
@@ -183,5 +155,5 @@ def test_every_view_of_a_table_is_in_its_picture() -> None:
 
 
 def test_models_have_colours_of_their_own() -> None:
-    shades = figures.colours(["locomt", "selfall", "multiall", "mbt", "video", "audio", "text"])
+    shades = colours(["locomt", "selfall", "multiall", "mbt", "video", "audio", "text"])
     assert len(set(shades.values())) == 7

@@ -6,8 +6,9 @@ import torch
 from locomt import FusionConfig, FusionModel
 from locomt.data import Batch
 from locomt.nn import FeatureSpec
-from locomt.search.attention_mass import measure_mass
 from locomt.search.budget import SearchError
+from locomt.search.methods.mass import need_dense
+from locomt.train.attention_mass import measure_mass
 from locomt.views import MULTI, View, view_set
 
 LENGTHS = {"video": 6, "audio": 3, "text": 4}  # input steps; [CLS] comes on top
@@ -103,4 +104,27 @@ def test_what_is_never_seen_weighs_nothing() -> None:
 
 def test_only_multiall_is_measured() -> None:
     with pytest.raises(SearchError, match="expected a model of fusion 'multiall', got 'selfall'"):
-        measure_mass(make_model("selfall"), [make_batch(draw(1))])
+        need_dense(make_model("selfall"))
+
+
+def test_heads_look_within_their_views() -> None:
+    """A head of views gives all its attention to what it sees; where that is missing, to its own modality."""
+    torch.manual_seed(0)
+    specs = {name: FeatureSpec(dim=5, max_length=length) for name, length in LENGTHS.items()}
+    views = "self:1 video~audio:1\nmulti:1 audio>text:1"
+    model = FusionModel(
+        FusionConfig(modalities=specs, num_outputs=2, dim=8, heads=2, depth=3, fusion_layers=2, views=views)
+    )
+    mass = measure_mass(model, [make_batch(draw(2))])
+    assert model.table is not None
+    for layer, row in enumerate(model.table.layers):
+        for head, view in enumerate(row.heads):
+            for i, query in enumerate(row.modalities):
+                seen = any(view.sees(query, key) for key in row.modalities)
+                assert mass.mean[layer, head, i].sum().item() == pytest.approx(float(seen))
+                for j, key in enumerate(row.modalities):
+                    assert (mass.mean[layer, head, i, j] > 0) == view.sees(query, key)
+    inputs = draw(2)
+    del inputs["audio"]
+    alone = measure_mass(model, [make_batch(inputs)])
+    assert alone.mean[0, 1].diagonal().tolist() == pytest.approx([1.0, 0.0, 0.0])

@@ -37,7 +37,7 @@ def quick() -> Iterator[None]:
     """What is proposed, kept and shared hangs by the scores alone, whatever they come from."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("locomt.train.fitting.fit", quick_fit(LABELS))
-        patch.setattr("locomt.search.plot.plot_front", lambda document, path: None)
+        patch.setattr("locomt.search.report.write_report", lambda *_, **__: None)
         yield
 
 

@@ -60,7 +60,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
     monkeypatch.setattr("locomt.train.fitting.fit", quick_fit(LABELS, clock.tick))
     monkeypatch.setattr(Runner, "do", do_jobs)
-    monkeypatch.setattr("locomt.search.plot.plot_front", lambda document, path: None)
+    monkeypatch.setattr("locomt.search.report.write_report", lambda *_, **__: None)
     studies: dict[str, Memory] = {}
 
     def storage(url: str, **options: Any) -> Memory:

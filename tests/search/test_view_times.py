@@ -19,7 +19,6 @@ from locomt import ViewTable
 from locomt.cli.main import main
 from locomt.data import label_list
 from locomt.search import view_times as device
-from locomt.search.attention_mass import AttentionMass
 from locomt.search.budget import Budget, SearchError
 from locomt.search.ledger import Ledger
 from locomt.search.methods.mass import choose_table
@@ -30,6 +29,7 @@ from locomt.search.tables import draws, strategies
 from locomt.search.view_times import DEVICE, table_times, view_times
 from locomt.search.work import Work
 from locomt.train import load_recipe
+from locomt.train.attention_mass import AttentionMass
 from locomt.train.recipe import Recipe
 from locomt.train.runs import Runner
 from locomt.views import STRATEGIES
@@ -194,7 +194,7 @@ def test_tables_of_a_budget_of_flops_are_on_the_front_of_time(
     assert own["ms"] == 1.0 < cross["ms"]
     assert own["gflops"] > cross["gflops"]
     assert document["front"][0] == document["chosen"] == own
-    assert "attention time" in (tmp_path / "out" / "front.svg").read_text()
+    assert "attention time" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="B",
         help="of an elastic run: the best of its view tables within this budget, as `locomt search` takes it",
     )
+    parser.add_argument(
+        "--report", metavar="FILE", type=Path, help="the page to write (report-SPLIT.html in the run's directory)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
@@ -31,6 +34,9 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from rich.progress import Progress
 
     from locomt.cli.output import console, print_json, print_table
+    from locomt.files import write_text
+    from locomt.report.answers import Answers
+    from locomt.report.run import page_of, page_path
     from locomt.train.evaluation import Run, evaluate
 
     trained = Run.load(args.run_dir, overrides)
@@ -48,7 +54,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
             text = f"skipped row {sample.row}, {sample.file}: {sample.reason}"
             bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-        result = evaluate(trained, args.split, on_step=on_step, on_bad=on_bad)
+        answers = Answers(trained.recipe.data.target)
+        result = evaluate(trained, args.split, on_step=on_step, on_bad=on_bad, on_answers=answers.add)
+    split = args.split or trained.recipe.data.test_split
+    page = page_of(trained, split, result, answers)
     per_class = result["per_class"]
     if lacking := [label for label, values in per_class.items() if values.get("positives") == 0]:
         named = ", ".join(lacking[:FEW]) + (f" and {len(lacking) - FEW} more" if len(lacking) > FEW else "")
@@ -61,11 +70,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     for name, count in result.get("missing", {}).items():
         line = f"{count} of {result['samples']} samples went without {name}: their files lack it"
         console().print(line, markup=False, highlight=False, soft_wrap=True)
+    path = args.report or page_path(args.run_dir, split)
+    write_text(path, page)
     if args.json:
         print_json(result)
         return 0
     counts = {"samples": result["samples"], "skipped": result["skipped"]}
-    split = args.split or trained.recipe.data.test_split
     print_table(
         f"{args.run_dir}, split {split}",
         ("metric", "value"),
@@ -75,6 +85,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         names = list(next(iter(per_class.values())))
         rows = [(label, *(_cell(values[name]) for name in names)) for label, values in per_class.items()]
         print_table("per class", ("label", *names), rows)
+    print(f"report: {path}")
     return 0
 
 

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
     from locomt.search.ledger import RESULTS
     from locomt.search.question import Question
-    from locomt.search.search import ANEW, CHOSEN, PLOT, search
+    from locomt.search.search import ANEW, CHOSEN, REPORT, search
 
     names = ("tables", "seeds", "one_way", "epochs", "finetune", "source", "storage", "final")
     options = {name: getattr(args, name) for name in names}
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     else:
         _show(document)
         print(f"chosen recipe: {out / CHOSEN}\nto train it anew: {out / ANEW}")
-        print(f"front: {out / PLOT}\nresults: {out / RESULTS}")
+        print(f"report: {out / REPORT}\nresults: {out / RESULTS}")
     return 0
 
 

@@ -92,6 +92,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         say(summary["diverged"])
     if summary.get("apart"):
         say(f"the answer is to each modality apart: to look across them tells nothing more, see {PAGE}")
+    page = None if code or was_finished else _write_page(directory.path)
     line = of_run(summary, recipe)
     if args.json:
         print_json(({"below": line} if line else {}) | {"run": str(directory.path), **summary})
@@ -99,7 +100,22 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         if line:
             print(line)
         print_table(str(directory.path), *tabulate(summary))
+        if page:
+            print(f"report: {page}")
     return code
+
+
+def _write_page(folder: Path) -> Path | None:
+    """The page of a run on the split that chose its epoch; None where that has no samples."""
+    from locomt.data import read_manifest
+    from locomt.report.run import write_report
+    from locomt.train.evaluation import Run
+
+    run = Run.load(folder)
+    data = run.recipe.data
+    if all(row.split != data.val_split for row in read_manifest(data.manifest)):
+        return None
+    return write_report(run, split=data.val_split)
 
 
 def describe(row: Mapping[str, float | None], epochs: int, monitor: str) -> str:

@@ -5,42 +5,21 @@ from __future__ import annotations
 import csv
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
-from locomt.compare import figures
+from markupsafe import Markup
+
 from locomt.compare.apart import apart_lines
 from locomt.compare.best_part import below_best_part
 from locomt.compare.score_table import cells_of, rows_of, spread
+from locomt.report import figures
+from locomt.report.page import Section, facts, figure, render, side_by_side, table
+from locomt.report.provenance import data_of, machine, version
+from locomt.report.small_sizes import attention_line
 from locomt.train.run_directory import RunDirectory, write_text
 
 Entry = Mapping[str, Any]
-
-CSS = """
-:root { color-scheme: light dark; --ink: #1c2026; --soft: #5d6672; --line: #d9dde3; --page: #ffffff; --box: #f5f6f8;
-  --mark: #c24f1b; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9aa3af; --line: #343a43; --page: #15181c;
-  --box: #1e2227; --mark: #f0854f; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 66rem; padding: 2.5rem 1.25rem 4rem; background: var(--page); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem; letter-spacing: -.01em; }
-h2 { font-size: 1.2rem; margin: 2.6rem 0 .5rem; }
-h3 { font-size: 1rem; margin: 0 0 .3rem; }
-p { margin: .4rem 0; max-width: 46rem; }
-.lead { font-size: 1.1rem; } .soft, figcaption { color: var(--soft); font-size: .875rem; }
-.scroll { overflow-x: auto; margin-bottom: 1.6rem; }
-table { border-collapse: collapse; width: 100%; margin: .8rem 0; font-size: .9375rem;
-  font-variant-numeric: tabular-nums; }
-th, td { padding: .4rem .5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { color: var(--soft); font-weight: 500; font-size: .875rem; } th:first-child, td:first-child { text-align: left; }
-tr.own td { font-weight: 650; } tr.own td:first-child { color: var(--mark); } tr.blind td { color: var(--soft); }
-.figures { columns: 24rem 2; column-gap: 2rem; }
-figure { margin: 0 0 1.8rem; break-inside: avoid; } figure svg { width: 100%; height: auto; display: block; }
-pre { background: var(--box); padding: .9rem 1rem; border-radius: 6px; overflow-x: auto; font-size: .875rem;
-  line-height: 1.6; } pre .soft { font-size: inherit; }
-"""
 
 
 def write_report(
@@ -63,24 +42,24 @@ def write_report(
     Returns:
         `path`.
     """
-    sections = [_section(recipe, document) for recipe in document["recipes"]]
-    lines = "\n".join(f'<span class="soft"># {escape(what)}</span>\n{escape(line)}' for what, line in commands)
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        *(f'<p class="lead">{escape(finding.line)}</p>' for finding in below_best_part(document)),
-        *(f"<p>{escape(line)}</p>" for line in apart_lines(document)),
-        *(f'<p class="lead">{escape(_headline(recipe, document))}</p>' for recipe in document["recipes"]),
-        *(f"<p>{escape(paragraph)}</p>" for paragraph in about),
-        *sections,
-        f"<h2>Go on from here</h2>\n<pre>{lines}</pre>",
-        f'<p class="soft">{escape(_small_print(document))}</p>',
-    ]
-    page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n" + "\n".join(body)
+    lines = Markup("\n").join(
+        Markup('<span class="soft"># {}</span>\n{}').format(what, line) for what, line in commands
     )
-    write_text(path, page + "\n</body>\n</html>\n")
+    page = render(
+        title,
+        [
+            *(_section(recipe, document) for recipe in document["recipes"]),
+            Section("Go on from here", Markup("<pre>{}</pre>").format(lines)),
+            Section("Where these figures come from", facts(_made(document))),
+        ],
+        lead=[
+            *(finding.line for finding in below_best_part(document)),
+            *(_headline(recipe, document) for recipe in document["recipes"]),
+        ],
+        about=[*apart_lines(document), *about, *_cost_lines(document)],
+        small=_small_print(document),
+    )
+    write_text(path, page)
     return path
 
 
@@ -140,7 +119,7 @@ def _without(overrides: Sequence[str], fields: Collection[str]) -> list[str]:
     return kept
 
 
-def _section(recipe: Entry, document: Entry) -> str:
+def _section(recipe: Entry, document: Entry) -> Section:
     rows = rows_of(recipe, document)
     runs = [run for run in document["runs"] if run["recipe"] == recipe["name"]]
     (blind,) = (entry for entry in document["baselines"] if entry["recipe"] == recipe["name"])
@@ -153,7 +132,7 @@ def _section(recipe: Entry, document: Entry) -> str:
         (
             f"Test {metric} against cost",
             figures.front(rows, "gflops", "GFLOPs a sample", metric, blind["value"]),
-            "Bars: standard deviation over the seeds. Dashed: one answer for all samples.",
+            "Bars: standard deviation over the seeds, shares cut at 0 and 1. Dashed: one answer for all samples.",
         ),
         (
             f"Test {metric} against the cost of attention alone",
@@ -176,19 +155,14 @@ def _section(recipe: Entry, document: Entry) -> str:
             f"Score pairs in all fusion layers for {tokens} tokens. LoCoMT ≤ Selfall < MBT < Multiall {held} here.",
         ),
     ]
-    boxes = "\n".join(
-        f"<figure><h3>{escape(name)}</h3>\n{svg}\n<figcaption>{escape(caption)}</figcaption></figure>"
-        for name, svg, caption in drawn
-    )
     several = len(document["recipes"]) > 1
-    return (
-        f"<h2>{escape(recipe['name']) if several else 'Results'}</h2>\n"
-        f"{_table(rows, blind, metric)}\n{_tuning(recipe, document)}"
-        f'<div class="figures">\n{boxes}\n</div>'
+    body = Markup("{}\n{}\n{}").format(
+        _table(rows, blind, metric), _tuning(recipe, document), side_by_side(figure(*entry) for entry in drawn)
     )
+    return Section(recipe["name"] if several else "Results", body)
 
 
-def _table(rows: Sequence[Entry], blind: Entry, metric: str) -> str:
+def _table(rows: Sequence[Entry], blind: Entry, metric: str) -> Markup:
     columns = (
         "model",
         f"test {metric}",
@@ -199,34 +173,29 @@ def _table(rows: Sequence[Entry], blind: Entry, metric: str) -> str:
         "peak, MiB",
         "parameters",
     )
-    lines = ["".join(f"<th>{escape(name)}</th>" for name in columns)]
-    for row in rows:
-        name, score, *costs = cells_of(row)
-        cells = (name, score, row["seeds"], *costs)
-        lines.append("".join(f"<td>{escape(str(cell))}</td>" for cell in cells))
-    blanks = "<td></td>" * (len(columns) - 2)
-    lines.append(f"<td>without looking: {escape(blind['name'])}</td><td>{spread(blind['value'], None)}</td>{blanks}")
-    kinds = ["", *("own" if row["name"] == "locomt" else "" for row in rows), "blind"]
-    marked = [f'<tr class="{kind}">{line}</tr>' for kind, line in zip(kinds, lines, strict=True)]
+    lines = [(row["name"], score, row["seeds"], *costs) for row in rows for _, score, *costs in [cells_of(row)]]
+    blanks = [""] * (len(columns) - 2)
+    lines.append((f"without looking: {blind['name']}", spread(blind["value"], None), *blanks))
+    marks = [*("own" if row["name"] == "locomt" else "" for row in rows), "blind"]
     skipped = "; ".join(
         f"{row['name']} on {row['samples']}, {row['skipped']} being unreadable or without what it looks at"
         for row in rows
         if row["skipped"]
     )
-    note = f'<p class="soft">Scored on fewer samples: {escape(skipped)}.</p>\n' if skipped else ""
-    return '<div class="scroll"><table>\n' + "\n".join(marked) + "\n</table></div>\n" + note
+    note = Markup('<p class="soft">Scored on fewer samples: {}.</p>').format(skipped) if skipped else Markup()
+    return table(columns, lines, marks) + note
 
 
-def _tuning(recipe: Entry, document: Entry) -> str:
+def _tuning(recipe: Entry, document: Entry) -> Markup:
     tuned = [entry for entry in document["tuning"] if entry["recipe"] == recipe["name"]]
     if not tuned:
-        return ""
+        return Markup()
     count = len(tuned[0]["points"])
     chosen = "; ".join(
         f"{entry['name']}: {', '.join(f'{name} {value}' for name, value in entry['chosen'].items())}" for entry in tuned
     )
     text = f"Every model was tuned over the same {count} points, by {tuned[0]['metric']}. Chosen: {chosen}."
-    return f"<p>{escape(text)}</p>\n"
+    return Markup("<p>{}</p>").format(text)
 
 
 def _headline(recipe: Entry, document: Entry) -> str:
@@ -248,6 +217,24 @@ def _headline(recipe: Entry, document: Entry) -> str:
 
 def _more(ratio: float) -> str:
     return f"{abs(ratio - 1):.0%} {'more' if ratio >= 1 else 'less'}"
+
+
+def _cost_lines(document: Entry) -> list[str]:
+    """Of the first LoCoMT: the share is about the same in all of them."""
+    own = next((row for row in document["models"] if row["name"] == "locomt"), None)
+    return [attention_line(own["gflops"], own["attention_gflops"])] if own else []
+
+
+def _made(document: Entry) -> dict[str, str]:
+    names, rows = [recipe["name"] for recipe in document["recipes"]], document["models"]
+    found = {"locomt": version(), "machine": machine()}
+    for recipe in document["recipes"]:
+        own = next(row for row in rows if row["recipe"] == recipe["name"])
+        seeds = ", ".join(map(str, own["seed_list"]))
+        where = f" of {recipe['name']}" if len(names) > 1 else ""
+        found[f"data{where}"] = data_of(recipe["manifest"])
+        found[f"test{where}"] = f"n = {own['samples']:,}, seeds {seeds}"
+    return found
 
 
 def _small_print(document: Entry) -> str:

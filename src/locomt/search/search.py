@@ -23,7 +23,7 @@ from locomt.search.work import Work
 from locomt.train.runs import Runner
 from locomt.views import ViewTable
 
-CHOSEN, ANEW, PLOT = "chosen.yaml", "anew.yaml", "front.svg"
+CHOSEN, ANEW, REPORT = "chosen.yaml", "anew.yaml", "report.html"
 
 
 def search(question: Question, out: Path, runner: Runner | None = None) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def search(question: Question, out: Path, runner: Runner | None = None) -> dict[
         question: what to search, and how.
         out: the directory to write. It gets `runs/`, with a directory for each run: finished runs are not repeated, and
             stopped ones are resumed. `results.json` is rewritten with every table that is scored. At the end come
-            `front.svg`, `chosen.yaml`, the recipe that trained the chosen table, and `anew.yaml`, which trains that
+            `report.html`, `chosen.yaml`, the recipe that trained the chosen table, and `anew.yaml`, which trains that
             table as the search's recipe says. With a budget in milliseconds, the times of views are read from
             `device.json`; if it is missing, they are measured and written to it.
         runner: trains the models; by default one after the other and without output.
@@ -72,9 +72,12 @@ def _search(question: Question, out: Path, runner: Runner) -> dict[str, Any]:
 
 
 def _write_chosen(document: Mapping[str, Any], ledger: Ledger) -> None:
-    from locomt.search.plot import plot_front
+    from locomt.search.report import write_report
 
     candidate, _ = ledger.found[key(document["chosen"])]
     write_text(ledger.out / CHOSEN, candidate.recipe.to_yaml(ledger.out))
     write_text(ledger.out / ANEW, with_table(ledger.question.recipe, candidate.table).to_yaml(ledger.out))
-    plot_front(document, ledger.out / PLOT)
+    config = ledger.space.config
+    assert config.depth is not None
+    layer = config.depth - ledger.space.layers + 1
+    write_report(document, ledger.question.recipe, ledger.out / REPORT, layer=layer)

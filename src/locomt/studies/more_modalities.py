@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from locomt.compare.figures import colours
 from locomt.nn.config import FUSIONS
+from locomt.report.drawing import colours
 from locomt.studies.arms import baselines, study
 from locomt.studies.baselines import PAIRS
 from locomt.studies.numbers import mean_of

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from locomt.compare.figures import colours
+from locomt.report.drawing import colours
 from locomt.studies.numbers import mean_of
 from locomt.studies.page import Document, arms_of, scale_of, scores
 

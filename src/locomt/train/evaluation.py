@@ -137,6 +137,7 @@ def evaluate(
     device: torch.device | str | None = None,
     on_step: Callable[[int, int], None] | None = None,
     on_bad: Callable[[BadSample], None] | None = None,
+    on_answers: Callable[[Batch, Tensor], None] | None = None,
 ) -> dict[str, Any]:
     """Score a run's model on a split, the logits of each sample averaged over its `data.clips` crops.
 
@@ -146,6 +147,7 @@ def evaluate(
         device: `best_device()` when left out.
         on_step: told the batches done and the batches in all.
         on_bad: told every sample that could not be read.
+        on_answers: told every batch that holds samples, and the logits of each of them.
 
     Returns:
         `{"metrics": {...}, "per_class": {...}, "samples": n, "skipped": n}`; skipped samples could not be read
@@ -167,6 +169,8 @@ def evaluate(
         missing.update({name: len(ids) for name, ids in batch.missing.items()})
         if batch.ids:
             scores.update(logits, batch.labels)
+            if on_answers:
+                on_answers(batch, logits)
             samples += len(batch.ids)
     without = {"missing": dict(missing)} if missing else {}
     return {**scores.compute(), "samples": samples, "skipped": skipped, **without}

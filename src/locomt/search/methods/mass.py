@@ -12,16 +12,17 @@ from locomt.cost.knapsack import choose, need_solver
 from locomt.data import ManifestDataset
 from locomt.files import to_json, write_text
 from locomt.nn.model import FusionModel
-from locomt.search.attention_mass import AttentionMass, measure_mass
+from locomt.search.budget import SearchError
 from locomt.search.candidate import Candidate
 from locomt.search.starting_run import load_fitting
 from locomt.search.work import Work
+from locomt.train.attention_mass import AttentionMass, measure_mass
 from locomt.train.evaluation import Run, evaluate
 from locomt.train.loading import make_loader
 from locomt.train.recipe import Recipe
 from locomt.train.runs import device_of
 from locomt.train.start import fill_from_run
-from locomt.views import LayerViews, ViewTable
+from locomt.views import MULTI, LayerViews, ViewTable
 
 MASS = "mass.json"
 SAMPLES = 1024  # more would hardly change the mean
@@ -46,6 +47,7 @@ def _convert(work: Work, dense: Path, name: str) -> tuple[Candidate, AttentionMa
     """Convert one model. Mass is measured on the training split, since the validation split chooses the table."""
     source = load_fitting(dense, work.space.config)
     samples = _spread(work.recipe, source)
+    need_dense(source.model)
     mass = measure_mass(source.model, make_loader(samples, work.recipe), device_of(work.recipe))
     work.ledger.other_runs += work.in_runs(len(samples) / PASS)
     table = choose_table(work, mass)
@@ -57,6 +59,20 @@ def _convert(work: Work, dense: Path, name: str) -> tuple[Candidate, AttentionMa
     ]
     facts = {"mass_kept": float(np.mean(held)), "before_finetuning": _converted_score(recipe, source, dense)}
     return Candidate(table=table, names=(name,), recipe=recipe, facts=facts), mass
+
+
+def need_dense(model: FusionModel) -> None:
+    """Refuse a model with a head that does not see everything: what it would look at outside of its view, nobody knows.
+
+    Raises:
+        SearchError: the model is not a Multiall.
+    """
+    table = model.table
+    if table is None or any(view != MULTI for layer in table.layers for view in layer.heads):
+        raise SearchError(
+            f"attention mass is measured where every head sees everything: expected a model of fusion 'multiall', got "
+            f"{model.config.fusion!r}"
+        )
 
 
 def choose_table(work: Work, mass: AttentionMass) -> ViewTable:

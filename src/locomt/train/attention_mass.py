@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,19 @@ from torch import Tensor
 from locomt.data import Batch
 from locomt.nn.block import Block
 from locomt.nn.model import FusionModel
-from locomt.search.budget import SearchError
-from locomt.views import MULTI, View
+from locomt.views import LayerViews, View
+from locomt.views.kinds import Part
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
 
 class AttentionMass:
-    """The attention of Multiall's heads between each pair of modalities, summed over samples.
+    """The attention of the heads between each pair of modalities, summed over samples.
 
     A block (i, j) of a head is what its queries of modality i give to keys of modality j: the mean over the queries of
-    the attention probabilities on those keys. A row sums to 1 over j.
+    the attention probabilities on those keys. A row sums to 1 over j, or is 0 where the view gives
+    such queries nothing to see.
 
     Attributes:
         sums: `[layers, heads, m, m]`, float64: the blocks, summed over the samples that have modality i.
@@ -54,28 +56,22 @@ class AttentionMass:
 
 @torch.inference_mode()
 def measure_mass(model: FusionModel, batches: Iterable[Batch], device: torch.device | str = "cpu") -> AttentionMass:
-    """Measure where the heads of a trained Multiall look on a data set.
+    """Measure where the heads of a trained model look on a data set, each within its view.
 
     Queries and keys are recorded while the model runs. The probabilities, `[heads, N, N]` in float32, are computed for
     one sample and layer at a time.
 
     Args:
-        model: its fusion layers must be Multiall's.
+        model: with a table of views; MBT has none.
         batches: samples; the sums leave out padding and missing modalities.
         device: where to run the model.
-
-    Raises:
-        SearchError: the model is not a Multiall.
     """
     table = model.table
-    if table is None or any(view != MULTI for layer in table.layers for view in layer.heads):
-        raise SearchError(
-            f"attention mass is measured where every head sees everything: expected a model of fusion 'multiall', got "
-            f"{model.config.fusion!r}"
-        )
+    assert table is not None
     mass = AttentionMass(len(table.layers), table.num_heads, table.modalities)
     model = model.to(device).eval()
     with _watching(model) as layers:
+        views = [_allowed(layer, model.class_tokens) for layer in table.layers]
         for batch in batches:
             if not batch.ids:
                 continue
@@ -86,7 +82,7 @@ def measure_mass(model: FusionModel, batches: Iterable[Batch], device: torch.dev
             counts = _token_counts(layers[0])
             mass.samples += (counts > 0).sum(0).cpu()
             for place, watched in enumerate(layers):
-                mass.sums[place] += _blocks(watched["qkv"], counts, table.num_heads).cpu()
+                mass.sums[place] += _blocks(watched["qkv"], counts, views[place]).cpu()
     return mass
 
 
@@ -128,16 +124,43 @@ def _token_counts(watched: dict[str, Any]) -> Int[Tensor, "batch m"]:
     return torch.minimum(watched["lengths"].cpu(), full)
 
 
-def _blocks(streams: dict[str, Tensor], counts: Int[Tensor, "batch m"], heads: int) -> Float[Tensor, "heads m m"]:
+Allowed = Callable[[Sequence[int]], "Bool[Tensor, 'heads N N']"]
+"""Which tokens each head's queries see, of a sample with so many tokens of each modality."""
+
+
+def _allowed(layer: LayerViews, class_tokens: Sequence[int]) -> Allowed:
+    names = layer.modalities
+    parts = torch.tensor([[[int(view.part(i, j)) for j in names] for i in names] for view in layer.heads])
+
+    def of(counts: Sequence[int]) -> Bool[Tensor, "heads N N"]:
+        """Queries whose keys are all missing see their own modality; those to which a view gives none see nothing."""
+        lengths = torch.tensor(counts)
+        own = torch.arange(len(counts)).repeat_interleave(lengths)
+        first = torch.cat([torch.arange(count) < most for count, most in zip(counts, class_tokens, strict=True)])
+        part = parts[:, own][:, :, own]
+        sees = (part == Part.ALL) | ((part == Part.CLASS) & first)
+        lost = (parts > Part.NOTHING).any(dim=-1)[:, own] & ~sees.any(dim=-1)
+        return sees | (lost[..., None] & (own[:, None] == own))
+
+    return of
+
+
+def _blocks(streams: dict[str, Tensor], counts: Int[Tensor, "batch m"], allowed: Allowed) -> Float[Tensor, "heads m m"]:
     """The blocks of one layer, summed over the samples of a batch."""
-    m = len(streams)
-    sums = torch.zeros(heads, m, m, dtype=torch.float64)
+    sums: Tensor | None = None
     for sample, own in enumerate(counts.tolist()):
+        seen = allowed(own)
+        heads, m = len(seen), len(streams)
+        sums = torch.zeros(heads, m, m, dtype=torch.float64) if sums is None else sums
         real = [stream[sample, :count] for stream, count in zip(streams.values(), own, strict=True)]
         q, k, _ = torch.cat(real).float().unflatten(1, (3, heads, -1)).unbind(1)  # [N, heads, width]
         scores = torch.einsum("qhd,khd->hqk", q, k) * q.shape[-1] ** -0.5
-        by_key = torch.stack([part.sum(-1) for part in scores.softmax(-1).split(own, dim=2)], dim=-1)  # [heads, N, m]
+        seen = seen.to(scores.device)
+        given = scores.masked_fill(~seen, -math.inf).softmax(-1)
+        given = given.masked_fill(~seen.any(-1, keepdim=True), 0.0)  # which the softmax of nothing is not
+        by_key = torch.stack([part.sum(-1) for part in given.split(own, dim=2)], dim=-1)  # [heads, N, m]
         for i, rows in enumerate(by_key.split(own, dim=1)):
             if own[i]:
                 sums[:, i] += rows.double().mean(1).cpu()
+    assert sums is not None, "a batch has samples"
     return sums
