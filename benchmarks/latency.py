@@ -126,7 +126,7 @@ def compare(size: str, task: str, batch: int, device: str, budget: float) -> lis
                 "task": task,
                 "batch": batch,
                 "model": name,
-                "mode": best[name][1],
+                "mode": best[name],
                 "ms": 1e3 * time[name],
                 "ratio": ratio,
                 "flops": share,
