@@ -15,7 +15,7 @@ from locomt.search.budget import Budget, SearchError
 from locomt.search.front import best, front, merged
 from locomt.search.ledger import RESULTS, read_results
 from locomt.search.question import Question
-from locomt.search.search import CHOSEN, PLOT, search
+from locomt.search.search import CHOSEN, REPORT, search
 from locomt.train import Run, load_recipe
 from locomt.train.recipe import Recipe
 from locomt.train.runs import SCORES, Job, Outcome, Runner
@@ -73,7 +73,7 @@ def test_the_best_is_chosen_and_its_recipe_trains(made: tuple[Question, Path, di
     chosen = load_recipe(out / CHOSEN)
     model = replace(plan.recipe.model, views=document["chosen"]["views"], fusion="locomt")
     assert chosen == replace(plan.recipe, model=model)
-    assert "</svg>" in (out / PLOT).read_text()
+    assert "</svg>" in (out / REPORT).read_text()
 
 
 def test_a_stopped_search_goes_on_and_comes_out_the_same(

@@ -92,7 +92,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         say(summary["diverged"])
     if summary.get("apart"):
         say(f"the answer is to each modality apart: to look across them tells nothing more, see {PAGE}")
-    page = None if code or was_finished else _write_page(directory.path)
+    # Scores are gathered from all processes of a run, of which this one alone is still here.
+    page = None if code or was_finished or ranks.in_use() else _write_page(directory.path)
     line = of_run(summary, recipe)
     if args.json:
         print_json(({"below": line} if line else {}) | {"run": str(directory.path), **summary})

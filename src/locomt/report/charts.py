@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from locomt.hints import printable
 from locomt.report.drawing import COLOURS, CROSS, INK, drawing
 from locomt.report.shares import wilson
 
@@ -139,5 +140,6 @@ def mass(blocks: Float[Tensor, "layers m m"], modalities: Sequence[str], first_l
 
 def shortened(text: str, most: int = 18) -> str:
     """A name as it fits beside a figure. `$` would begin a formula, and `_` a name that legends leave out."""
+    text = printable(text)
     text = (text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")
     return f"\u200b{text}" if text.startswith("_") else text

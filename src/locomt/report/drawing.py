@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,9 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 @contextmanager
 def drawing(width: float, height: float, into: list[str], name: str) -> Iterator[Axes]:
     """Yield axes to draw on. Their SVG is appended to the list `into`. Sizes are in inches."""
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        # The text stays text, so that a letter that matplotlib's font lacks is drawn by the browser.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure.subplots()
