@@ -138,6 +138,8 @@ def mass(blocks: Float[Tensor, "layers m m"], modalities: Sequence[str], first_l
 
 
 def shortened(text: str, most: int = 18) -> str:
-    """A name as it fits beside a figure. `$` would begin a formula, and `_` a name that legends leave out."""
+    """A name as it fits beside a figure. `$` would begin a formula, and `_` a name that legends leave out; what cannot
+    be printed has no place in SVG."""
+    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
     text = (text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")
     return f"\u200b{text}" if text.startswith("_") else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,10 @@ def colours(names: Sequence[str]) -> dict[str, str]:
 @contextmanager
 def drawing(width: float, height: float, into: list[str], name: str) -> Iterator[Axes]:
     """Yield axes to draw on. Their SVG is appended to the list `into`. Sizes are in inches."""
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing from font"
+        )  # text stays text: the browser has its own fonts
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure.subplots()
