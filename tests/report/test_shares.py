@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from html_page import Page
-from locomt.report.charts import precision_recall, reliability_bins
+from locomt.report.charts import ANSWERED, TRUE, precision_recall, reliability_bins, time_line
 from locomt.report.shares import wilson, within_bounds
 
 
@@ -54,3 +54,8 @@ def test_names_stand_beside_figures_whatever_is_in_them(name: str) -> None:
     points = torch.tensor([0.5, 1.0])
     text = Page(precision_recall({name: (points, points)})).text
     assert name.replace("\x1b", "\ufffd") in text
+
+
+def test_the_legend_of_a_time_line_has_the_colours_of_its_bars() -> None:
+    svg = time_line("events", [("dog", 0.0, 1.0)], [("dog", 0.5, 1.0)], seconds=2.0)
+    assert [svg.count(f"fill: {colour}") for colour in (TRUE, ANSWERED)] == [2, 2]
