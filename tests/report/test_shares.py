@@ -1,11 +1,12 @@
-"""Intervals and calibration, by what is known of them."""
+"""Intervals and calibration, by what is known of them; names as they stand beside figures."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locomt.report.charts import reliability_bins
+from html_page import Page
+from locomt.report.charts import ANSWERED, TRUE, precision_recall, reliability_bins, time_line
 from locomt.report.shares import wilson, within_bounds
 
 
@@ -46,3 +47,15 @@ def test_calibration_error_is_the_distance_in_each_bin_weighed_by_its_answers() 
 def test_answers_that_are_no_numbers_are_counted_all_the_same() -> None:
     bins, _ = reliability_bins(torch.tensor([float("nan"), 0.5]), torch.tensor([0.0, 1.0]))
     assert sum(count for *_, count in bins) == 2
+
+
+@pytest.mark.parametrize("name", ["<b>&", "$x$", "_hidden", "猫と犬", "u\x1b[31mp"])
+def test_names_stand_beside_figures_whatever_is_in_them(name: str) -> None:
+    points = torch.tensor([0.5, 1.0])
+    text = Page(precision_recall({name: (points, points)})).text
+    assert name.replace("\x1b", "\ufffd") in text
+
+
+def test_the_legend_of_a_time_line_has_the_colours_of_its_bars() -> None:
+    svg = time_line("events", [("dog", 0.0, 1.0)], [("dog", 0.5, 1.0)], seconds=2.0)
+    assert [svg.count(f"fill: {colour}") for colour in (TRUE, ANSWERED)] == [2, 2]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from matplotlib.patches import Rectangle
 
-from locomt.hints import printable
 from locomt.report.drawing import COLOURS, CROSS, INK, drawing
 from locomt.report.shares import wilson
 
@@ -104,13 +104,14 @@ def time_line(
     rows = list(dict.fromkeys(label for label, *_ in (*truth, *answered)))
     out: list[str] = []
     with drawing(5.0, 1.0 + 0.42 * max(1, len(rows)), out, name) as axes:
-        for events, colour, offset, word in ((truth, TRUE, 0.06, "true"), (answered, ANSWERED, -0.34, "answered")):
-            axes.barh([], [], color=colour, label=word)
+        for events, colour, offset in ((truth, TRUE, 0.06), (answered, ANSWERED, -0.34)):
             for label, start, end in events:
                 axes.barh(-rows.index(label) + offset, end - start, 0.28, left=start, color=colour, align="edge")
         axes.set_yticks([-place for place in range(len(rows))], [shortened(label) for label in rows])
         axes.set(xlim=(0, seconds), ylim=(-len(rows) + 0.4, 0.6), xlabel="seconds")
-        axes.figure.legend(loc="outside upper right", ncols=2, fontsize=9)
+        kinds = {"true": TRUE, "answered": ANSWERED}
+        handles = [Rectangle((0, 0), 1, 1, color=colour, label=word) for word, colour in kinds.items()]
+        axes.figure.legend(handles=handles, loc="outside upper right", ncols=2, fontsize=9)
     return out[0]
 
 
@@ -139,7 +140,8 @@ def mass(blocks: Float[Tensor, "layers m m"], modalities: Sequence[str], first_l
 
 
 def shortened(text: str, most: int = 18) -> str:
-    """A name as it fits beside a figure. `$` would begin a formula, and `_` a name that legends leave out."""
-    text = printable(text)
+    """A name as it fits beside a figure. `$` would begin a formula, and `_` a name that legends leave out; what cannot
+    be printed has no place in SVG."""
+    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
     text = (text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")
     return f"\u200b{text}" if text.startswith("_") else text

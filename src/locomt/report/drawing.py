@@ -23,7 +23,7 @@ INK = "#123456"
 
 # Distinct for colour-blind readers (after Okabe and Ito); of medium lightness, for light and dark pages.
 COLOURS = {"locomt": "#e0662f", "selfall": "#3f8fd0", "multiall": "#2a9d78", "mbt": "#bf6fa5"}
-OTHERS = ("#9a8c3c", "#7d8794", "#7f78c9", "#b5655d", "#4f9aa3", "#d0a02c", "#5f9e4a", "#a0567f", "#4d68b0")
+OTHERS = ("#9a8c3c", "#7d8794", "#7f78c9", "#b5655d", "#4f9aa3", "#5f9e4a", "#d0a02c", "#a0567f", "#4d68b0")
 CROSS = ("#e0662f", "#2a9d78", "#bf6fa5", *OTHERS)
 
 STYLE: dict[Any, Any] = {

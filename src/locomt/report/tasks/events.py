@@ -33,17 +33,20 @@ def sections(material: Material) -> list[Section]:
     losses = sample_loss(binary_cross_entropy_with_logits(logits, truth, reduction="none"), samples, count)
     order = losses.argsort(descending=True).tolist()
 
+    missed = ((logits >= 0) != (truth > 0)).any(dim=1)  # steps with a mistake
+    erring = set(samples[missed].tolist())
+    wrong = [sample for sample in order if sample in erring]
     spans = {
         sample: (_true(material, sample), _answered(material, sample))
-        for sample in (*order[:WORST], *order[-(LINES // 2) :])
+        for sample in (*wrong[:WORST], *order[: LINES // 2], *order[-(LINES // 2) :])
     }
     worst = worst_mistakes(
         material,
         [
             (material.id_of(sample), [f"is {_told(spans[sample][0])}", f"answered {_told(spans[sample][1])}"])
-            for sample in order[:WORST]
+            for sample in wrong[:WORST]
         ],
-        count,
+        len(wrong),
         "by their loss",
     )
     drawn = dict.fromkeys([*order[: LINES // 2], *order[-(LINES // 2) :]])

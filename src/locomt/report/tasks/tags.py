@@ -58,7 +58,7 @@ def sections(material: Material) -> list[Section]:
             held = held[said[held, place].argsort(descending=surest)]
             shown = material.cards.add_all([told(row) for row in held[:OF_A_CELL].tolist()])
             note = "" if len(shown) == len(held) else f"; {len(shown)} are shown"
-            title = f"{names[place]}, {word}: {len(held):,} samples{note}"
+            title = f"{names[place]}, {word}: {len(held):,} of {len(there):,} samples{note}"
             total = max(1, int(there[:, place].sum()))
             depth = 0.75 * min(1.0, len(held) / total)
             cells.append(button(f"{len(held):,}", title, PANEL, shown, hit=hit, depth=depth))
