@@ -23,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "with metadata.csv",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, help="for all that is made (runs/<name of the source>)")
-    parser.add_argument("--minutes", metavar="M", type=float, help="that training may take (10, on a GPU 30)")
+    parser.add_argument(
+        "--minutes",
+        metavar="M",
+        type=float,
+        help="that training may take; of the preset where left out: 3, 10 or 30, on a GPU 10, 30 or 90",
+    )
     parser.add_argument(
         "--preset",
         choices=("quick", "good", "best"),

@@ -266,15 +266,7 @@ def _scores(document: Mapping[str, Any], recipe: Recipe) -> dict[str, dict[str, 
     for row in document["models"]:
         name = row["name"] + (" from its parts" if row["recipe"] == ON_TOP else "")
         runs = [run for run in document["runs"] if (run["recipe"], run["name"]) == (row["recipe"], row["name"])]
-
-        def place(run: Mapping[str, Any]) -> tuple[float, float]:
-            values = run["best_epoch"].get(judge), run["best_epoch"].get("val_loss")
-            return tuple(
-                float("inf") if value is None else factor * value
-                for value, factor in zip(values, (sign, 1), strict=True)
-            )  # type: ignore[return-value]
-
-        places = [place(run) for run in runs]
+        places = [_place(run["best_epoch"], judge, sign) for run in runs]
         values = [run["best_epoch"].get(judge) for run in runs]
         found[name] = {
             "order": tuple(map(statistics.fmean, zip(*places, strict=True))),
