@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from locomt.ops import view_attention
     from locomt.quick.quick_fit import fit
     from locomt.train.evaluation import Run, evaluate, predict
+    from locomt.train.predictor import from_pretrained
     from locomt.train.recipe_file import load_recipe
     from locomt.views import LayerViews, View, ViewTable
 
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "fit",
+    "from_pretrained",
     "load_recipe",
     "predict",
     "view_attention",
@@ -46,6 +48,7 @@ _HOMES = {
     "ViewTable": "locomt.views",
     "evaluate": "locomt.train.evaluation",
     "fit": "locomt.quick.quick_fit",
+    "from_pretrained": "locomt.train.predictor",
     "load_recipe": "locomt.train.recipe_file",
     "predict": "locomt.train.evaluation",
     "view_attention": "locomt.ops",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -80,3 +81,15 @@ def to_json(document: Any, *, indent: int | None = None) -> str:
     """
     text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def fingerprint(path: Path) -> str:
+    """The SHA-256 of a file; of a folder, the SHA-256 of its files' names and sizes."""
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for entry in sorted(path.rglob("*")):
+        if entry.is_file():
+            digest.update(f"{entry.relative_to(path).as_posix()}\0{entry.stat().st_size}\n".encode())
+    return digest.hexdigest()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from locomt.data import BadSample
+    from locomt.report.answers import Answers
+    from locomt.train.evaluation import Run
 
 HELP = "score a run on a split, per class too"
 EXAMPLE = "locomt evaluate runs/digits --split test"
@@ -58,6 +61,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         result = evaluate(trained, args.split, on_step=on_step, on_bad=on_bad, on_answers=answers.add)
     split = args.split or trained.recipe.data.test_split
     page = page_of(trained, split, result, answers)
+    if not overrides and not args.budget:  # else the scores are of other data, or of another table
+        renew(trained, split, result, answers)
     per_class = result["per_class"]
     if lacking := [label for label, values in per_class.items() if values.get("positives") == 0]:
         named = ", ".join(lacking[:FEW]) + (f" and {len(lacking) - FEW} more" if len(lacking) > FEW else "")
@@ -87,6 +92,20 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         print_table("per class", ("label", *names), rows)
     print(f"report: {path}")
     return 0
+
+
+def renew(run: Run, split: str, scores: Mapping[str, Any], answers: Answers) -> None:
+    """Put the scores into the model's card."""
+    from locomt.cli.output import console
+    from locomt.train.bootstrap import intervals
+    from locomt.train.model_card import record
+
+    rows = answers.rows
+    try:
+        record(run, split, scores, intervals(run.recipe.data.target, run.labels, rows.logits, rows.labels))
+    except OSError as error:  # of a run that others keep
+        reason = f"the model's card stays as it is: {error.filename or run.path}: {error.strerror}"
+        console().print(reason, markup=False, highlight=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> Any:

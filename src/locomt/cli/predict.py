@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from locomt.data.dataset import File
-    from locomt.train.evaluation import Run
+    from locomt.train.predictor import Predictor
 
-HELP = "label files, folders or a manifest with a run's model"
+HELP = "label files, folders or a manifest with a run's model, or one from the hub"
 EXAMPLE = "locomt predict runs/digits clip.mp4 another.mp4 --top 3"
 UNREADABLE = 2  # the exit code where a file could not be read; the others' labels are printed all the same
 EVERY = 20.0
@@ -23,7 +23,9 @@ EVERY = 20.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", metavar="RUN", type=Path, help="the directory of a finished run")
+    parser.add_argument(
+        "run_dir", metavar="RUN", help="the directory of a finished run, a model's folder, or its id on the hub"
+    )
     parser.add_argument(
         "files",
         metavar="FILE",
@@ -51,20 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.output import print_json
     from locomt.data.inputs import find_samples
-    from locomt.train.evaluation import Run
 
     if args.out and args.json:
         raise ValueError("--json is of answers on stdout, --out of a file; leave one of them out")
-    trained = Run.load(args.run_dir)
-    if args.budget:
-        from locomt.search.elastic_front import set_budget
-
-        set_budget(trained, args.budget)
-    modalities = trained.recipe.data.modalities
-    items = find_samples([parse_item(text, modalities) for text in args.files], trained.recipe.data)
+    predictor = load(args.run_dir, args.budget)
+    items = find_samples([parse_item(text, predictor.data.modalities) for text in args.files], predictor.data)
     if args.out:
-        return write(trained, items, args.out)
-    answers = list(answered(trained, items, args.top))
+        return write(predictor, items, args.out)
+    answers = list(answered(predictor, items, args.top))
     if args.json:
         print_json(answers)
     else:
@@ -78,24 +74,53 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     return UNREADABLE if failed else 0
 
 
+def load(source: str, budget: str | None) -> Predictor:
+    """The model of a run, one by itself, or one from the hub.
+
+    Raises:
+        ValueError, OSError: it is none of them; a budget is asked of a model that has no run.
+    """
+    from locomt.nn.hub import CONFIG
+    from locomt.train.evaluation import Run
+    from locomt.train.predictor import Predictor
+    from locomt.train.run_directory import RunDirectory
+
+    path = Path(source)
+    by_itself = (path / CONFIG).is_file() and not RunDirectory(path).holds_run
+    if not (by_itself or _is_id(source)):
+        run = Run.load(path)
+        if budget:
+            from locomt.search.elastic_front import set_budget
+
+            set_budget(run, budget)
+        return run.predictor
+    if budget:
+        raise ValueError(f"--budget chooses among the tables of a run, and {source} is a model by itself")
+    return Predictor.from_pretrained(source)
+
+
+def _is_id(source: str) -> bool:
+    """Whether it can only be an id on the hub: a slip in the name of a run asks no network."""
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", source)) and not Path(source).parent.exists()
+
+
 def say(text: str) -> None:
     from locomt.cli.output import console
 
     console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def answered(run: Run, items: Mapping[str, File], top: int) -> Iterator[dict[str, Any]]:
+def answered(predictor: Predictor, items: Mapping[str, File], top: int) -> Iterator[dict[str, Any]]:
     """The answers under the names of the samples, with what is done shown: a bar on a terminal, else a line now and
     then."""
     from rich.progress import Progress
 
     from locomt.cli.output import console
-    from locomt.train.evaluation import predictions
 
     begun = told = time.monotonic()
     with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
         task = bar.add_task("predicting", total=len(items))
-        found = predictions(run, items.values(), top=top)
+        found = predictor.predictions(items.values(), top=top)
         for done, (name, answer) in enumerate(zip(items, found, strict=True), start=1):
             yield answer | {"file": name}
             bar.update(task, completed=done)
@@ -104,17 +129,17 @@ def answered(run: Run, items: Mapping[str, File], top: int) -> Iterator[dict[str
                 told = now
 
 
-def write(run: Run, items: Mapping[str, File], path: Path) -> int:
+def write(predictor: Predictor, items: Mapping[str, File], path: Path) -> int:
     """The answers to a file, and what is to be said of them as a whole."""
     from locomt.train.prediction_file import PredictionFile
 
-    out, failed, missing = PredictionFile(path, run), 0, Counter[str]()
+    out, failed, missing = PredictionFile(path, predictor), 0, Counter[str]()
     try:
         with out.open() as done:
             if done:
                 say(f"{len(done)} samples are in {out.part} already")
             left = {name: item for name, item in items.items() if name not in done}
-            for answer in answered(run, left, max(1, len(run.labels))):
+            for answer in answered(predictor, left, max(1, len(predictor.labels))):
                 out.add([answer])
                 missing.update(answer.get("missing", ()))
                 failed += "error" in answer

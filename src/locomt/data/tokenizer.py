@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from locomt.data.errors import DataError
+from locomt.files import to_json
 from locomt.nn.config import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +60,20 @@ def tokenize(text: str, tokenizer: str = BYTES) -> Int[Tensor, " time"]:
         if not _is_theirs(error):
             raise
         raise DataError("text", f"tokenizer {tokenizer!r} makes nothing of {text!r:.60}: {error!s:.100}") from None
+
+
+def save_tokenizer(tokenizer: str, folder: Path) -> None:
+    """Write a tokenizer of Hugging Face into a folder, which then serves as its name; where it was, is not told.
+
+    Raises:
+        ConfigError: there is no such tokenizer, or transformers is not installed.
+    """
+    _pretrained(tokenizer).save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    if path.is_file():
+        values = json.loads(path.read_text(encoding="utf-8"))
+        kept = {name: value for name, value in values.items() if name not in ("name_or_path", "_name_or_path")}
+        path.write_text(to_json(kept, indent=2) + "\n", encoding="utf-8")
 
 
 @lru_cache(maxsize=8)

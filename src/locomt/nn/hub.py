@@ -14,7 +14,7 @@ from locomt.nn.config import ConfigError, FusionConfig, own_parameters
 from locomt.nn.encoder import encoder_parameters
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelHubMixin
+    from huggingface_hub import ModelCard, ModelHubMixin
 else:
     try:
         from huggingface_hub import ModelHubMixin
@@ -33,9 +33,19 @@ else:
 
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+CARD = """
+A multimodal transformer of {modalities} with {outputs} outputs, saved by [locomt](https://arxiv.org/abs/2402.15096).
+What it was trained on, what its outputs mean and how its inputs are made, nobody has written down here.
+
+```python
+from locomt import FusionModel
+
+model = FusionModel.from_pretrained("this folder, or its id on the hub")
+```
+"""
 
 
-class Pretrained(ModelHubMixin, library_name="locomt", license="apache-2.0", tags=["multimodal", "locomt"]):
+class Pretrained(ModelHubMixin, library_name="locomt", tags=["multimodal", "locomt"]):
     """`save_pretrained(dir)`, `push_to_hub(repo)` and `from_pretrained(dir_or_repo)` for a model with a config.
 
     `from_pretrained(..., config=other)` builds the model from another configuration, with positions resized to it.
@@ -50,6 +60,14 @@ class Pretrained(ModelHubMixin, library_name="locomt", license="apache-2.0", tag
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         save_file(weights, save_directory / WEIGHTS, metadata={"format": "pt"})
         (save_directory / CONFIG).write_text(json.dumps(self.config.to_dict(), indent=2) + "\n")
+
+    def generate_model_card(self, *_: Any, **__: Any) -> ModelCard:
+        """What is so of any model: of those that were trained here a run writes more."""
+        from huggingface_hub import ModelCard
+
+        modalities = ", ".join(f"{name} ({spec.kind})" for name, spec in self.config.modalities.items())
+        text = CARD.format(modalities=modalities, outputs=self.config.num_outputs)
+        return ModelCard(f"---\n{self._hub_mixin_info.model_card_data.to_yaml()}\n---\n{text}")
 
     @classmethod
     def from_pretrained(
@@ -77,20 +95,55 @@ class Pretrained(ModelHubMixin, library_name="locomt", license="apache-2.0", tag
             ConfigError: it is no saved model, or not whole; nothing is allocated that the weights do not fill.
             OSError: there is no such folder and no such id on the hub.
         """
-        from huggingface_hub import snapshot_download
-
         if unknown:
             raise ConfigError(f"from_pretrained: unknown argument {next(iter(unknown))!r}")
         source = str(pretrained_model_name_or_path)
-        folder = Path(source)
-        if not folder.is_dir():
-            options: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "token": token}
-            options |= {"force_download": force_download, "local_files_only": local_files_only}
-            folder = Path(snapshot_download(source, allow_patterns=[CONFIG, WEIGHTS], **options))
+        options: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "token": token}
+        options |= {"force_download": force_download, "local_files_only": local_files_only}
+        folder = folder_of(source, CONFIG, WEIGHTS, **options)
         for name in (CONFIG, WEIGHTS):
             if not (folder / name).is_file():
                 raise ConfigError(f"{source}: expected a saved model, found no {name}")
         return _load(cls, folder, config).to(map_location).eval()
+
+
+def folder_of(source: str, *patterns: str, **options: Any) -> Path:
+    """The folder that is meant, or one with what fits the patterns of that id on the hub.
+
+    Args:
+        source: a folder, or an id on the hub.
+        patterns: of the files that are wanted.
+        options: as `huggingface_hub.snapshot_download` takes them.
+
+    Raises:
+        OSError: there is neither, or the hub cannot be reached.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    here, hub = f"expected a folder or an id on the hub, got {source!r}: there is no such folder", constants.ENDPOINT
+    try:
+        return Path(snapshot_download(source, allow_patterns=list(patterns), **options))
+    except HFValidationError:
+        raise FileNotFoundError(f"{here}, and an id is owner/name") from None
+    except RevisionNotFoundError:
+        raise FileNotFoundError(f"{source} on {hub} has no revision {options.get('revision')!r}") from None
+    except RepositoryNotFoundError:
+        raise FileNotFoundError(
+            f"{here}, and no such model on {hub} that you may see; of a private one: `hf auth login`, or set HF_TOKEN"
+        ) from None
+    except LocalEntryNotFoundError:
+        raise FileNotFoundError(f"{here}, it was not downloaded before, and {hub} cannot be reached") from None
+    except HfHubHTTPError as error:
+        raise OSError(f"{source}: {hub} says {' '.join(str(error).split())[:200]}") from None
 
 
 def _load(kind: Any, folder: Path, config: FusionConfig | None) -> Any:

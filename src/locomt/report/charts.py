@@ -9,7 +9,7 @@ import torch
 from matplotlib.patches import Rectangle
 
 from locomt.report.drawing import COLOURS, CROSS, INK, drawing
-from locomt.report.shares import wilson
+from locomt.tasks.shares import wilson
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from locomt.report.drawing import COLOURS, CROSS, INK, colours, drawing, is_shares, name_of, show_whole_scale
-from locomt.report.shares import within_bounds
+from locomt.tasks.shares import within_bounds
 from locomt.views import ViewTable
 
 Entry = Mapping[str, Any]

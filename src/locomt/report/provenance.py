@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 
 import locomt
+from locomt.files import fingerprint
 from locomt.train.evaluation import Run
-
-BLOCK = 2**20
 
 
 def provenance(run: Run, split: str, samples: int) -> dict[str, str]:
@@ -47,20 +46,6 @@ def machine() -> str:
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
     system = f"{platform.system()} {platform.machine()}"
     return f"{device}, {system}, torch {torch.__version__}, Python {platform.python_version()}"
-
-
-def fingerprint(path: Path) -> str:
-    """The SHA-256 of a manifest; of a folder, the SHA-256 of its files' names and sizes."""
-    digest = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.is_file():
-                digest.update(f"{file.relative_to(path).as_posix()}\0{file.stat().st_size}\n".encode())
-        return digest.hexdigest()
-    with path.open("rb") as content:
-        while block := content.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _commit() -> str:

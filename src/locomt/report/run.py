@@ -17,10 +17,10 @@ from locomt.report.answers import Answers
 from locomt.report.cards import Cards
 from locomt.report.page import Section, facts, figure, render, side_by_side, table
 from locomt.report.provenance import provenance
-from locomt.report.shares import wilson
 from locomt.report.small_sizes import attention_line
 from locomt.report.tasks import SECTIONS
 from locomt.report.tasks.material import Material
+from locomt.tasks.shares import wilson
 from locomt.train.attention_mass import measure_mass
 from locomt.train.below_its_part import of_run
 from locomt.train.evaluation import Run, best_device, evaluate

@@ -7,13 +7,15 @@ if TYPE_CHECKING:
     from locomt.train.config import TrainConfig
     from locomt.train.evaluation import Run, evaluate, predict
     from locomt.train.fitting import fit
+    from locomt.train.predictor import Predictor
     from locomt.train.recipe import Recipe
     from locomt.train.recipe_file import load_recipe
 
-__all__ = ["Recipe", "Run", "TrainConfig", "evaluate", "fit", "load_recipe", "predict"]
+__all__ = ["Predictor", "Recipe", "Run", "TrainConfig", "evaluate", "fit", "load_recipe", "predict"]
 
 # Imported when first asked for: a recipe is read without Lightning, a run is used without it.
 _HOMES = {
+    "Predictor": "locomt.train.predictor",
     "Recipe": "locomt.train.recipe",
     "Run": "locomt.train.evaluation",
     "TrainConfig": "locomt.train.config",

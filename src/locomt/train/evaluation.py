@@ -10,21 +10,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from locomt.data import BadSample, Batch, FileDataset, ManifestDataset, average_clips, collate, read_manifest
-from locomt.data.batch import Sample, time_reached
+from locomt.data import BadSample, Batch, ManifestDataset, average_clips, read_manifest
 from locomt.data.dataset import File
 from locomt.data.splits import others_there
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
 from locomt.train.loading import make_loader
 from locomt.train.origin import refusal, trusting
+from locomt.train.predictor import Predictor, best_device
 from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import read_recipe
 from locomt.train.run_directory import RunDirectory, RunError, flatten
 
-NOT_GIVEN = "nothing was given of it"
+__all__ = ["Run", "answers", "best_device", "evaluate", "predict"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,12 @@ class Run:
     model: FusionModel
     labels: tuple[str, ...]
     reaching: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model with what it takes to answer files."""
+        train = self.recipe.train
+        return Predictor(RunDirectory(self.path).model, self.model, self.recipe.data, self.labels, train.batch_size)
 
     def check_data(self) -> None:
         """Raises `RunError` where a run of somebody else would have data read that lie outside of its folder."""
@@ -85,11 +90,6 @@ class Run:
                     f"{asked.get(name)!r}; a trained model is used as it was trained"
                 )
         return cls(run.path, recipe, model.eval(), labels, reaching)
-
-
-def best_device() -> torch.device:
-    """A CUDA device where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @torch.inference_mode()
@@ -183,76 +183,5 @@ def predict(
     top: int = 5,
     device: torch.device | str | None = None,
 ) -> list[dict[str, Any]]:
-    """Labels for files, the logits of each sample averaged over its `data.clips` crops.
-
-    Args:
-        run: the run.
-        items: a sample each: a file, or a mapping from modality to file where a sample takes several (see
-            `locomt.data.FileDataset`); or one of them by itself.
-        top: how many labels to give, the likeliest first; of a temporal task all events are given.
-
-    Returns:
-        For each item `{"file": name, "predictions": [{"label":, "score":}, ...]}`; the score is a probability
-        (of the label among all for `multiclass` and `ordinal`, of the label being there for `multilabel`) or, with
-        label "value", the number of a regression. An `ordinal` answer, the class whose threshold is the last one
-        passed, comes before the likeliest of the others. Where labels belong to steps, each prediction names its
-        `step`. Of a temporal task, `events` in place of `predictions`: `{"label":, "start":, "end":, "score":}` each,
-        in seconds, in the order of their starts, the score being the mean probability over the event. Where a sample
-        lacks a modality (its file has no such stream, nothing is heard of its sound, or nothing was given of it), the
-        model answers without: `missing` lists those, and `why` maps each to the reason. An item that cannot be read
-        has `error`.
-
-    Raises:
-        ValueError: `top` is below 1, or a mapping names a modality that the run lacks.
-    """
-    return list(predictions(run, items, top=top, device=device))
-
-
-def predictions(
-    run: Run,
-    items: File | Iterable[File],
-    *,
-    top: int = 5,
-    device: torch.device | str | None = None,
-) -> Iterator[dict[str, Any]]:
-    """What `predict` answers, one after the other; it holds no more than batches of `train.batch_size` in memory."""
-    if top < 1:
-        raise ValueError(f"expected to give the top 1 or more labels, got {top}")
-    data, device = run.recipe.data, device or best_device()
-    dataset = FileDataset(data, items, clips=data.clips)
-    model = run.model.to(device).eval()
-    loader = DataLoader(
-        dataset,
-        batch_size=run.recipe.train.batch_size,
-        num_workers=data.workers,
-        collate_fn=list,
-        generator=torch.Generator(),  # or making the iterator would draw from the global one
-    )
-    for samples in loader:
-        batch = collate(samples, config=data).to(device)
-        told = iter(_answers_of(run, batch, [s for s in samples if isinstance(s, Sample)], model, top))
-        for sample in samples:
-            yield {"file": sample.id, "error": sample.reason} if isinstance(sample, BadSample) else next(told)
-
-
-@torch.inference_mode()
-def _answers_of(
-    run: Run, batch: Batch, samples: Sequence[Sample], model: FusionModel, top: int
-) -> list[dict[str, Any]]:
-    """What the model says of the samples of a batch."""
-    data = run.recipe.data
-    if not samples:
-        return []
-    logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips).cpu()
-    told: list[dict[str, Any]] = []
-    reached = time_reached(batch.lengths, data).sum(dim=1) if data.time_steps else None
-    for index, sample in enumerate(samples):
-        own = logits[index]
-        if reached is not None:
-            own = own[: int(reached[index])]
-        elif data.steps:  # those of longer samples in the batch are none of its
-            own = own[: max((len(sample.inputs[name]) for name in data.steps if name in sample.inputs), default=0)]
-        answer = {"file": sample.id, **data.target.answer(own, run.labels, top)}
-        lacking = {n: sample.missing.get(n, NOT_GIVEN) for n in data.modalities if n not in sample.inputs}
-        told.append(answer | ({"missing": list(lacking), "why": lacking} if lacking else {}))
-    return told
+    """Labels for files, as `Predictor.predict` gives them."""
+    return run.predictor.predict(items, top=top, device=device)

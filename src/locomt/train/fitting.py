@@ -30,12 +30,15 @@ from locomt.nn.own_towers import is_own
 from locomt.nn.pretrained import fill_towers
 from locomt.train.averaging import Averaging
 from locomt.train.bad import BadSampleLog
+from locomt.train.card_facts import Facts
 from locomt.train.datamodule import SplitsModule
 from locomt.train.divergence import blind_loss, divergence
 from locomt.train.epoch_keeper import AtomicCheckpointIO, EpochKeeper
 from locomt.train.memory import estimate, shortage
+from locomt.train.model_card import write_card
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
+from locomt.train.predictor import Predictor
 from locomt.train.pretrained_input import differences
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory
@@ -200,7 +203,14 @@ def _fit(
     check_weights(run.best, weights, model.state_dict())
     model.cpu().load_state_dict(weights)
     model.set_answer(best.get("shares", {}), apart=best.get("apart", False))  # which older checkpoints do not have
-    run.export(summary, model.save_pretrained)
+    predictor = Predictor(run.model, model, recipe.data, tuple(labels), recipe.train.batch_size)
+    facts = Facts.of_training(recipe, summary, len(splits.val))
+
+    def save(folder: Path) -> None:
+        predictor.save(folder)
+        write_card(run, folder, predictor, recipe, facts)
+
+    run.export(summary, save)
     return summary
 
 

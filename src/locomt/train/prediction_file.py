@@ -16,8 +16,8 @@ from typing import IO, Any
 
 from locomt.files import remove, replacing, to_json
 from locomt.lock import locked
-from locomt.train.evaluation import Run
-from locomt.train.run_directory import RunDirectory
+from locomt.nn.hub import WEIGHTS
+from locomt.train.predictor import Predictor
 
 AT_ONCE = 10_000
 """Rows of a Parquet file that are held in memory."""
@@ -35,13 +35,13 @@ class PredictionFile:
 
     Args:
         path: a file that ends in .csv, .jsonl or .parquet, and is not there yet.
-        run: whose predictions they are.
+        predictor: whose predictions they are.
 
     Raises:
         ValueError: it is there, ends otherwise, or is Parquet without pyarrow.
     """
 
-    def __init__(self, path: Path, run: Run) -> None:
+    def __init__(self, path: Path, predictor: Predictor) -> None:
         writers = {".csv": self._write_csv, ".jsonl": self._write_json_lines, ".parquet": self._write_parquet}
         if path.suffix not in writers:
             raise ValueError(f"expected a file that ends in {', '.join(writers)}, got {path}")
@@ -49,10 +49,10 @@ class PredictionFile:
             raise ValueError(f"{path} is there already; remove it, or name another file")
         if path.suffix == ".parquet":
             _pyarrow(path)
-        self.path, self.labels, self.target = path, run.labels, run.recipe.data.target
+        self.path, self.labels, self.target = path, predictor.labels, predictor.data.target
         self.part = path.with_name(f"{path.name}.part")
         self._rows, self._write = self.part / "rows.jsonl", writers[path.suffix]
-        self._mark = {"model": _mark(run)}
+        self._mark = {"model": _mark(predictor)}
         self._file: IO[bytes] | None = None
 
     @contextmanager
@@ -172,12 +172,11 @@ def _whole(line: bytes) -> dict[str, Any] | None:
     return entry if isinstance(entry, dict) else None
 
 
-def _mark(run: Run) -> str:
+def _mark(predictor: Predictor) -> str:
     """By which a model is known again: its weights, and how it is run."""
-    weights = RunDirectory(run.path).model / "model.safetensors"
-    with weights.open("rb") as file:
+    with (predictor.folder / WEIGHTS).open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-    digest.update(to_json(run.model.config.to_dict()).encode())
+    digest.update(to_json(predictor.model.config.to_dict()).encode())
     return digest.hexdigest()
 
 

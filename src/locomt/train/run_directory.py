@@ -61,6 +61,11 @@ class RunDirectory:
         return self.path / "summary.json"
 
     @property
+    def card(self) -> Path:
+        """What the model's card tells of data and scores."""
+        return self.path / "card.json"
+
+    @property
     def views(self) -> Path:
         """How often each layer held each view, epoch by epoch, where views were learned."""
         return self.path / "views.json"
@@ -210,7 +215,7 @@ class RunDirectory:
         write_text(self.summary, json.dumps(dict(summary), indent=2) + "\n")
         with replacing(self.model) as temporary:
             save(temporary)
-            for file in temporary.iterdir():
+            for file in filter(Path.is_file, temporary.rglob("*")):
                 flush(file)
 
 

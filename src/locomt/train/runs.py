@@ -98,6 +98,7 @@ def do(job: Job) -> Outcome:
     """
     from locomt.train.evaluation import Run, evaluate
     from locomt.train.fitting import fit
+    from locomt.train.model_card import record
 
     found, start = job.found, time.monotonic()
     if (row := _given_up(job)) is not None:
@@ -115,7 +116,9 @@ def do(job: Job) -> Outcome:
     if job.test:
         path = job.directory / SCORES
         if not path.is_file():
-            scored = evaluate(Run.load(job.directory), device=device_of(job.recipe))
+            run = Run.load(job.directory)
+            scored = evaluate(run, device=device_of(job.recipe))
+            record(run, job.recipe.data.test_split, scored)
             write_text(path, json.dumps(scored, indent=2) + "\n")
         scores = json.loads(path.read_text(encoding="utf-8"))
     return Outcome(summary=summary, scores=scores, seconds=0.0 if found else time.monotonic() - start)

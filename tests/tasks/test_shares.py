@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from html_page import Page
 from locomt.report.charts import ANSWERED, TRUE, precision_recall, reliability_bins, time_line
-from locomt.report.shares import wilson, within_bounds
+from locomt.tasks.shares import wilson, within_bounds
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
