@@ -195,11 +195,9 @@ def test_a_pipe_is_told_now_and_then(ask: Ask, monkeypatch: pytest.MonkeyPatch) 
 
 def test_batches_hold_no_more_than_one_at_a_time(trained: Path, tmp_path: Path, stopping: list[int]) -> None:
     """An answer is there before the samples of the next batch are read."""
-    from locomt.train.evaluation import predictions
-
     np.save(tmp_path / "a.npy", np.ones((3, 6), dtype=np.float32))
     run = Run.load(trained / "run")
-    found = predictions(run, [tmp_path / "a.npy"] * 17)
+    found = run.predictor.predictions([tmp_path / "a.npy"] * 17)
     next(found)
     assert len(stopping) - 1 == run.recipe.train.batch_size == 5
     assert len(list(found)) == 16
