@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 HELP = "put a run's model on the Hugging Face hub, with its card and all that it takes to predict"
 EXAMPLE = "locomt push runs/digits owner/digits --private --license mit"
@@ -50,16 +51,17 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 @contextmanager
 def bars(shown: bool) -> Iterator[None]:
     """The bars of huggingface_hub, which knows no difference between a terminal and a pipe."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub import utils
 
-    if shown or are_progress_bars_disabled():
+    switches: Any = utils  # whose names for this are documented, but not typed
+    if shown or switches.are_progress_bars_disabled():
         yield
         return
-    disable_progress_bars()
+    switches.disable_progress_bars()
     try:
         yield
     finally:
-        enable_progress_bars()
+        switches.enable_progress_bars()
 
 
 def _total(files: Mapping[str, int]) -> str:
