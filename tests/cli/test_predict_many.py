@@ -66,7 +66,7 @@ def test_a_folder_in_all_forms(ask: Ask, trained: Path) -> None:
     Path("clips", "notes.txt").write_text("not asked")
     Path("clips", ".hidden.npy").touch()
     for form in ("csv", "jsonl", "parquet"):
-        code, err = ask("clips", "--out", f"preds.{form}")
+        code, err = ask("motion=clips", "--out", f"preds.{form}")
         assert code == 2
         assert f"1 of 6 samples could not be read; column error of preds.{form} says why" in err
     rows = table("preds.jsonl")
@@ -76,7 +76,7 @@ def test_a_folder_in_all_forms(ask: Ask, trained: Path) -> None:
     assert broken["label"] is None
     assert "broken.npy" in broken["file"]
     assert broken["error"]
-    expected = predict(Run.load(trained / "run"), [row["file"] for row in whole])
+    expected = predict(Run.load(trained / "run"), [{"motion": row["file"]} for row in whole])
     for row, answer in zip(whole, expected, strict=True):
         scores = {guess["label"]: guess["score"] for guess in answer["predictions"]}
         assert row["probabilities"] == pytest.approx(scores)
@@ -86,7 +86,12 @@ def test_a_folder_in_all_forms(ask: Ask, trained: Path) -> None:
 
 
 def test_patterns_and_what_none_fits(ask: Ask) -> None:
-    assert ask("clips/*.npy", "clips/test0_motion.npy", "clips/**/*4_*.npy", "--out", "preds.jsonl")[0] == 0
+    assert (
+        ask("motion=clips/*.npy", "motion=clips/test0_motion.npy", "motion=clips/**/*4_*.npy", "--out", "preds.jsonl")[
+            0
+        ]
+        == 0
+    )
     names = [row["file"] for row in table("preds.jsonl")]
     assert names == [*(f"clips/test{n}_motion.npy" for n in range(4)), "clips/more/test4_motion.npy"]
     assert ask("clips/*.mp4") == (2, "locomt predict: expected files, but none fits 'clips/*.mp4'")
@@ -121,6 +126,33 @@ def test_a_manifest_needs_no_labels_and_says_what_is_missing(ask: Ask, trained: 
     )
 
 
+def test_files_of_one_name_belong_together(ask: Ask, trained: Path) -> None:
+    for modality in ("motion", "sound"):
+        Path(modality).mkdir()
+        for number in range(3):
+            shutil.copy(trained / "project" / f"test{number + 1}_{modality}.npy", f"{modality}/{number}.npy")
+    Path("sound", "1.npy").unlink()
+    code, err = ask("motion=motion/,sound=sound/*.npy", "--out", "preds.jsonl")
+    assert code == 0
+    assert "1 of 3 samples were answered without sound" in err
+    rows = table("preds.jsonl")
+    assert [(row["file"], row["missing"]) for row in rows] == [
+        ("0", {}), ("1", {"sound": "nothing was given of it"}), ("2", {})
+    ]  # fmt: skip
+    items = [{name: f"{name}/{n}.npy" for name in ("motion", "sound") if (n, name) != (1, "sound")} for n in range(3)]
+    for row, answer in zip(rows, predict(Run.load(trained / "run"), items), strict=True):
+        assert row["probabilities"] == {guess["label"]: guess["score"] for guess in answer["predictions"]}
+    assert "expected folders or patterns of all" in ask("motion=motion/,sound=sound/0.npy")[1]
+    np.savez("motion/0.npz", np.zeros((2, 6)))
+    assert "motion/0.npy and motion/0.npz have one name, 0" in ask("motion=motion/,sound=sound/")[1]
+
+
+def test_one_file_does_not_stand_for_two_modalities_of_a_kind(ask: Ask) -> None:
+    code, err = ask("clips/test0_motion.npy")
+    assert code == 2
+    assert "it may be of motion or of sound: say which, as motion=clips/test0_motion.npy" in err
+
+
 def test_manifests_that_cannot_serve(ask: Ask) -> None:
     manifest = Path("new.csv")
     manifest.write_text("id,clip\na,b.npy\n")
@@ -151,17 +183,17 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 def test_a_stopped_run_goes_on_and_ends_alike(ask: Ask, stopping: list[int], tail: bytes) -> None:
     for number in range(12):
         shutil.copy("clips/test0_motion.npy", f"clips/x{number:02}.npy")
-    assert ask("clips", "--out", "whole.csv")[0] == 0
+    assert ask("motion=clips", "--out", "whole.csv")[0] == 0
     assert len(stopping) == 1 + 17
     stopping[:] = [12]  # batches are of five
-    code, err = ask("clips", "--out", "preds.csv")
+    code, err = ask("motion=clips", "--out", "preds.csv")
     assert code == 130
     assert "stopped; the same command goes on with what is in preds.csv.part" in err
     assert not Path("preds.csv").exists()
     with Path("preds.csv.part", "rows.jsonl").open("ab") as file:
         file.write(tail)
     stopping[:] = [10**9]
-    code, err = ask("clips", "--out", "preds.csv")
+    code, err = ask("motion=clips", "--out", "preds.csv")
     assert code == 0
     assert "10 samples are in preds.csv.part already" in err
     assert len(stopping) == 1 + 7
@@ -171,24 +203,24 @@ def test_a_stopped_run_goes_on_and_ends_alike(ask: Ask, stopping: list[int], tai
 
 
 def test_what_is_there_is_not_overwritten(ask: Ask, trained: Path, stopping: list[int]) -> None:
-    assert ask("clips", "--out", "preds.jsonl")[0] == 0
-    assert ask("clips", "--out", "preds.jsonl") == (
+    assert ask("motion=clips", "--out", "preds.jsonl")[0] == 0
+    assert ask("motion=clips", "--out", "preds.jsonl") == (
         2, "locomt predict: preds.jsonl is there already; remove it, or name another file",
     )  # fmt: skip
-    assert ask("clips", "--out", "preds.txt")[1].endswith(
+    assert ask("motion=clips", "--out", "preds.txt")[1].endswith(
         "expected a file that ends in .csv, .jsonl, .parquet, got preds.txt"
     )
     stopping[:] = [1]
-    assert ask("clips", "--out", "other.csv")[0] == 130
+    assert ask("motion=clips", "--out", "other.csv")[0] == 130
     rows = Path("other.csv.part", "rows.jsonl")
     rows.write_text('{"model": "of another"}\n')
-    assert "other.csv.part has predictions of another model" in ask("clips", "--out", "other.csv")[1]
+    assert "other.csv.part has predictions of another model" in ask("motion=clips", "--out", "other.csv")[1]
     assert rows.exists()
 
 
 def test_a_pipe_is_told_now_and_then(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("locomt.cli.predict.EVERY", 0)
-    err = ask("clips", "--out", "preds.csv")[1]
+    err = ask("motion=clips", "--out", "preds.csv")[1]
     assert "1 of 5 samples, " in err
     assert err.endswith("5 rows in preds.csv")
 

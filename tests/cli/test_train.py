@@ -244,8 +244,11 @@ def test_evaluate_mistakes(locomt: Command, recipe: Path, tmp_path: Path, words:
 def test_predict(locomt: Command, recipe: Path) -> None:
     locomt("train", recipe, "--run", "run", "--train.epochs", "12", "--model.dropout", "0", "--model.drop_path", "0")
     files = [f"project/test{i}_motion.npy" for i in range(3)]
-    code, out, err = locomt("predict", "run", *files, "--top", "2", "--json")
-    assert (code, err) == (0, "")
+    code, out, err = locomt("predict", "run", *(f"motion={file}" for file in files), "--top", "2", "--json")
+    assert code == 0
+    assert err.splitlines() == [
+        f"locomt predict: {file}: answered without sound: nothing was given of it" for file in files
+    ]
     answers = json.loads(out)
     assert [answer["file"] for answer in answers] == files
     assert [answer["predictions"][0]["label"] for answer in answers] == ["left", "right", "up"]

@@ -122,7 +122,7 @@ def test_labels_are_ranked_by_logits(run: Run, project: Path) -> None:
     with torch.no_grad():
         run.model.head.weight.zero_()
         run.model.head.bias.copy_(torch.tensor([-900.0, 500.0, -800.0]))
-    (answer,) = predict(run, project.parent / "test1_motion.npy", device="cpu")
+    (answer,) = predict(run, {"motion": project.parent / "test1_motion.npy"}, device="cpu")
     assert [guess["label"] for guess in answer["predictions"]] == ["right", "up", "left"]
     assert [guess["score"] for guess in answer["predictions"]] == [1, 0, 0]
 
@@ -150,7 +150,7 @@ def test_labels_for_steps(make_project: Callable[..., Path], tmp_path: Path, tas
     steps = sum(row["label"].count(";") + 1 for row in rows if row["split"] == "test")
     trained = Run.load(tmp_path / "run")
     result = evaluate(trained)
-    (answer,) = predict(trained, [recipe.parent / rows[2]["motion"]], top=1)
+    (answer,) = predict(trained, [{"motion": recipe.parent / rows[2]["motion"]}], top=1)
     assert [guess["step"] for guess in answer["predictions"]] == list(range(rows[2]["label"].count(";") + 1))
     if task == "multiclass":
         assert summary["val_accuracy"] > 0.9

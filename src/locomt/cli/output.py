@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,22 @@ def console() -> Console:
             super().print(*(shown(part) if isinstance(part, str) else part for part in texts), **options)
 
     return Shown(stderr=True)
+
+
+@contextmanager
+def hub_bars() -> Iterator[None]:
+    """The bars of huggingface_hub on a terminal alone: by itself it knows no difference to a pipe."""
+    from huggingface_hub import utils
+
+    switches: Any = utils  # whose names for this are documented, but not typed
+    if console().is_terminal or switches.are_progress_bars_disabled():
+        yield
+        return
+    switches.disable_progress_bars()
+    try:
+        yield
+    finally:
+        switches.enable_progress_bars()
 
 
 def print_json(document: Any) -> None:

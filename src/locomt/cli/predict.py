@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="+",
         help="a sample each: a clip, a recording, a feature file; or, where a sample takes several files, "
-        "MODALITY=FILE,MODALITY=FILE; many of them: a folder, a pattern in quotes, a manifest (CSV, JSON lines, "
-        "Parquet) with the columns of the run's",
+        "MODALITY=FILE,MODALITY=FILE; many of them: a folder or a pattern in quotes (one for each modality, too: files "
+        "of one name belong together), a manifest (CSV, JSON lines, Parquet) with the columns of the run's",
     )
     parser.add_argument("--top", metavar="N", type=int, default=5, help="how many labels to give (5)")
     parser.add_argument(
@@ -80,6 +80,7 @@ def load(source: str, budget: str | None) -> Predictor:
     Raises:
         ValueError, OSError: it is none of them; a budget is asked of a model that has no run.
     """
+    from locomt.cli.output import hub_bars
     from locomt.nn.hub import CONFIG
     from locomt.train.evaluation import Run
     from locomt.train.predictor import Predictor
@@ -96,7 +97,8 @@ def load(source: str, budget: str | None) -> Predictor:
         return run.predictor
     if budget:
         raise ValueError(f"--budget chooses among the tables of a run, and {source} is a model by itself")
-    return Predictor.from_pretrained(source)
+    with hub_bars():
+        return Predictor.from_pretrained(source)
 
 
 def _is_id(source: str) -> bool:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 HELP = "put a run's model on the Hugging Face hub, with its card and all that it takes to predict"
 EXAMPLE = "locomt push runs/digits owner/digits --private --license mit"
@@ -24,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
-    from locomt.cli.output import console, print_json, print_table
+    from locomt.cli.output import console, hub_bars, print_json, print_table
     from locomt.train.evaluation import Run
     from locomt.train.upload import prepare, push
 
@@ -37,7 +35,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         print_table(f"{upload.folder} to {args.repo}", ("file", "bytes"), [*rows, ("all", _total(upload.files))])
     if upload.left:
         say(f"stays here: {', '.join(upload.left)}")
-    with bars(console().is_terminal):
+    with hub_bars():
         url = None if args.dry_run else push(upload, private=args.private)
     if args.json:
         print_json({"repo": args.repo, "files": dict(upload.files), "left": list(upload.left), "url": url})
@@ -46,22 +44,6 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     else:
         print(f"nothing was sent; its card is {upload.folder / 'README.md'}")
     return 0
-
-
-@contextmanager
-def bars(shown: bool) -> Iterator[None]:
-    """The bars of huggingface_hub, which knows no difference between a terminal and a pipe."""
-    from huggingface_hub import utils
-
-    switches: Any = utils  # whose names for this are documented, but not typed
-    if shown or switches.are_progress_bars_disabled():
-        yield
-        return
-    switches.disable_progress_bars()
-    try:
-        yield
-    finally:
-        switches.enable_progress_bars()
 
 
 def _total(files: Mapping[str, int]) -> str:

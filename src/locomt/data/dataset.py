@@ -211,9 +211,10 @@ class FileDataset(Dataset[Sample | BadSample]):
     """Samples without labels from files, each of which stands for one sample.
 
     All modalities that media files hold are read from the same one. Those that it has no stream for, and sound of
-    which nothing is heard, are missing, whatever their sources say of it; `Sample.missing` tells why. All feature
-    modalities are read from a .npy, .npz or .safetensors file. Several files, or a text, make one sample where an item
-    is a mapping from modality to file (to the text itself for kind text).
+    which nothing is heard, are missing, whatever their sources say of it; `Sample.missing` tells why. A feature
+    modality is read from a .npy, .npz or .safetensors file. Several files, or a text, make one sample where an item is
+    a mapping from modality to file (to the text itself for kind text); it has to be one where several modalities of one
+    kind have columns of their own.
 
     Args:
         config: what to read.
@@ -245,6 +246,9 @@ class FileDataset(Dataset[Sample | BadSample]):
         else:
             parts = {n: item for n, source in self.config.modalities.items() if source.takes(Path(item))}
             name = str(item)
+            if rivals := self._rivals(parts):
+                told = f"it may be of {' or of '.join(rivals)}: say which, as {rivals[0]}={item}, or name a manifest"
+                return BadSample(name, index + 1, name, told)
         excerpt = Excerpt(self.config.crop, self.crops, self.config.seconds)
         read: dict[str, Sequence[Tensor]] = {}
         missing: dict[str, str] = {}
@@ -275,3 +279,11 @@ class FileDataset(Dataset[Sample | BadSample]):
             return BadSample(name, index + 1, name, reason)
         inputs, *more = _clips(read, len(self.crops))
         return Sample(name, inputs, None, tuple(more), missing)
+
+    def _rivals(self, modalities: Iterable[str]) -> list[str]:
+        """Those of one kind that manifests have in columns of their own: one file cannot stand for all of them."""
+        sources = {name: self.config.modalities[name] for name in modalities}
+        columns: dict[str, dict[str, str]] = {}
+        for name, source in sources.items():
+            columns.setdefault(source.kind, {}).setdefault(source.column, name)
+        return next((list(names.values()) for names in columns.values() if len(names) > 1), [])

@@ -22,32 +22,68 @@ def find_samples(named: Iterable[File], config: DataConfig) -> dict[str, File]:
 
     A folder stands for the media and feature files below it. A pattern such as `clips/*.mp4` stands for what it fits,
     unless there is a file of that name. A manifest stands for its rows: it needs the column of one modality or more,
-    and no label; a row's name is its `id`, where there is that column, else what its cells say. All else is a sample,
-    under the name of its file, as `FileDataset` takes it.
+    and no label; a row's name is its `id`, where there is that column, else what its cells say. A mapping may have
+    folders or patterns in place of files: files of one name, but for its ending, are then one sample. All else is a
+    sample, under the name of its file, as `FileDataset` takes it.
 
     Raises:
-        ValueError: nothing is found in a folder or by a pattern, a manifest cannot be read or has no such column, or
-            two of its rows have one id.
+        ValueError: nothing is found in a folder or by a pattern, a manifest cannot be read or has no such column, two
+            of its rows have one id, or two files of one modality one name.
         OSError: a folder or a manifest cannot be read.
     """
     found: dict[str, File] = {}
     for item in named:
         if isinstance(item, Mapping):
-            found[", ".join(map(str, item.values()))] = item
+            found |= _of_modalities(item, config)
             continue
         path = Path(item)
-        if path.is_dir():
-            found |= {str(file): file for file in _files_below(path)}
-        elif path.suffix.lower() in READERS and path.is_file():
+        if path.suffix.lower() in READERS and path.is_file():
             found |= _rows(path, config)
-        elif has_magic(str(item)) and not path.exists():
-            files = [name for name in sorted(glob(str(item), recursive=True)) if Path(name).is_file()]
-            if not files:
-                raise FileNotFoundError(f"expected files, but none fits {str(item)!r}")
-            found |= dict(zip(files, files, strict=True))
+        elif (files := _several(item)) is not None:
+            found |= {str(file): file for _, file in files}
         else:
             found[str(item)] = item
     return found
+
+
+def _several(item: str | Path) -> list[tuple[str, Path]] | None:
+    """What a folder or a pattern stands for, each beside its name there without its ending; None of all else."""
+    path = Path(item)
+    if path.is_dir():
+        return [(file.relative_to(path).with_suffix("").as_posix(), file) for file in _files_below(path)]
+    if not has_magic(str(item)) or path.exists():
+        return None
+    files = [file for file in map(Path, sorted(glob(str(item), recursive=True))) if file.is_file()]
+    if not files:
+        raise FileNotFoundError(f"expected files, but none fits {str(item)!r}")
+    return [(file.stem, file) for file in files]
+
+
+def _of_modalities(item: Mapping[str, str | Path], config: DataConfig) -> dict[str, File]:
+    """One sample, or those that folders and patterns stand for: by the file, where there is one modality, else by the
+    name that its files have in common."""
+    sources = config.modalities
+    several = {
+        name: files
+        for name, value in item.items()
+        if name in sources and sources[name].names_file and (files := _several(value)) is not None
+    }
+    if not several:
+        return {", ".join(map(str, item.values())): item}
+    if alone := [name for name in item if name not in several]:
+        raise ValueError(
+            f"expected folders or patterns of all modalities, got one of {', '.join(several)} and "
+            f"{alone[0]}={item[alone[0]]}"
+        )
+    if len(several) == 1:
+        return {str(file): {name: file} for name, files in several.items() for _, file in files}
+    paired: dict[str, dict[str, str | Path]] = {}
+    for name, files in several.items():
+        for stem, file in files:
+            if name in (sample := paired.setdefault(stem, {})):
+                raise ValueError(f"{name}={item[name]}: {sample[name]} and {file} have one name, {stem}")
+            sample[name] = file
+    return dict(sorted(paired.items()))
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
