@@ -11,6 +11,7 @@ import feature_project
 from locomt import FusionConfig, FusionModel
 from locomt.cli.main import main
 from locomt.cost import flops, parameters
+from locomt.data import DataConfig
 from locomt.nn import FeatureSpec
 from locomt.tasks.shares import wilson
 from locomt.train import Run, evaluate, fit, load_recipe
@@ -125,3 +126,9 @@ def test_the_example_is_a_sample(trained: Path) -> None:
     data = load_recipe(trained / "project" / "clips.yaml").data
     assert example_item(data) == '{"motion": "features.npy", "sound": "features.npy"}'
     assert example_item(load_recipe(trained / "project" / "clips.yaml").only("motion").data) == '"features.npy"'
+    video, audio = ({"kind": kind, "column": "clip"} for kind in ("video", "audio"))
+    title = {"kind": "text", "column": "title", "max_length": 8}
+    both = DataConfig(manifest="m.csv", modalities={"video": video, "audio": audio})
+    assert example_item(both) == '"clip.mp4"'
+    three = DataConfig(manifest="m.csv", modalities={"video": video, "audio": audio, "title": title})
+    assert example_item(three) == '{"video": "clip.mp4", "audio": "clip.mp4", "title": "some text"}'
