@@ -23,6 +23,7 @@ MOST = {"epochs": 10**6, "patience": 10**6, "batch_size": 2**20, "accumulate": 2
 """What a slip of the key may not ask for."""
 HIGHEST = 1e30
 """Of rates, norms and decays: what is far beyond use, and still a number where weights are kept in float32."""
+LOGGERS, NO_LOGGER = ("tensorboard", "csv", "wandb", "mlflow"), "none"
 ACCELERATORS = ("auto", "cpu", "cuda")
 
 
@@ -95,7 +96,8 @@ class TrainConfig:
         checkpoint_minutes: time from one checkpoint to the next within a long epoch; 0 for none.
         deterministic: the same result again on the same GPU, with torch's and our own deterministic kernels, some of
             which are slower; a CPU gives the same result again either way.
-        tensorboard: write TensorBoard logs; `metrics.csv` is always written.
+        logger: where the numbers of every epoch go besides `metrics.csv`: `tensorboard`, `csv`, `wandb`, `mlflow`, or a
+            list of these, or `none`. The last two are packages of their own. See `locomt.train.loggers`.
         compile: run the model's layers through `torch.compile`.
     """
 
@@ -131,7 +133,7 @@ class TrainConfig:
     checkpointing: bool = False
     checkpoint_minutes: float = 10.0
     deterministic: bool = False
-    tensorboard: bool = True
+    logger: str | tuple[str, ...] = ("tensorboard",)
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -146,6 +148,11 @@ class TrainConfig:
         for name in ("frozen", "elastic_tables"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        wanted = (self.logger,) if isinstance(self.logger, str) else tuple(dict.fromkeys(self.logger))
+        object.__setattr__(self, "logger", () if wanted == (NO_LOGGER,) else wanted)
+        known = f"{', '.join(LOGGERS)}, {NO_LOGGER}"
+        for name in self.logger:
+            require(name in LOGGERS, f"train.logger: expected one or more of {known}, got {name!r}")
         for name, choices in (
             ("optimizer", OPTIMIZERS),
             ("inflation", INFLATIONS),

@@ -17,7 +17,7 @@ from locomt.hints import unknown_name
 from locomt.nn.config import FUSIONS, HEAD_INITS, INFLATIONS, ON_MISSING, PRESETS
 from locomt.tasks import TASKS
 from locomt.train.augment_config import AugmentConfig
-from locomt.train.config import ACCELERATORS, OPTIMIZERS, PRECISIONS, SAMPLINGS, TABLES
+from locomt.train.config import ACCELERATORS, LOGGERS, NO_LOGGER, OPTIMIZERS, PRECISIONS, SAMPLINGS, TABLES
 from locomt.train.recipe import SECTIONS
 from locomt.train.views import VIEWS
 from locomt.train.views.learned_config import LearnViews
@@ -43,6 +43,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.elastic_tables": TABLES,
     "train.precision": PRECISIONS,
     "train.sampling": SAMPLINGS,
+    "train.logger": (*LOGGERS, NO_LOGGER),
     "train.accelerator": ACCELERATORS,
 }
 """Fields that take one of a few words, or a list of such; those of modalities whatever their kind."""

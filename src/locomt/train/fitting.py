@@ -16,7 +16,6 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -33,6 +32,7 @@ from locomt.train.bad import BadSampleLog
 from locomt.train.datamodule import SplitsModule
 from locomt.train.divergence import blind_loss, divergence
 from locomt.train.epoch_keeper import AtomicCheckpointIO, EpochKeeper
+from locomt.train.loggers import check_loggers, open_loggers
 from locomt.train.memory import estimate, shortage
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
@@ -53,6 +53,7 @@ NOISE = (
     "It is recommended to use .*sync_dist=True",  # losses and scores are those of all processes already
     "Grad strides do not match bucket view strides",  # of [CLS] tokens, whose outer axes have one entry
     "The .grad attribute of a Tensor that is not a leaf",  # the compiler looks at what goes into a layer
+    "Experiment logs directory .* exists and is not empty",  # which `open_loggers` has taken in
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between Lightning 2.6 and torch 2.13 or later
 )
 """Warnings of Lightning and torch that tell the user nothing to act upon."""
@@ -101,6 +102,7 @@ def fit(
         KeyboardInterrupt: it was interrupted; the run can be resumed. (SIGTERM: SystemExit with code 143.)
     """
     ranks.check_launch(recipe.train.devices)
+    check_loggers(recipe.train.logger)
     run, labels = RunDirectory(Path(run_dir)), label_list(recipe.data)
     config = recipe.fusion_config(labels)
     kept = "what was done is kept: resuming goes on after the last checkpoint"
@@ -161,7 +163,12 @@ def _fit(
         run.begin(recipe, labels)
     if on_start:
         on_start()
-    with _quiet(recipe.train.devices), _deterministic(recipe.train.deterministic), _compiling(recipe.train.compile):
+    with (
+        _quiet(recipe.train.devices),
+        _deterministic(recipe.train.deterministic),
+        _compiling(recipe.train.compile),
+        open_loggers(recipe, run, recipe.train.logger if first else ()) as loggers,
+    ):
         trainer = pl.Trainer(
             accelerator=accelerator,
             devices=recipe.train.devices,
@@ -172,7 +179,7 @@ def _fit(
             gradient_clip_val=recipe.train.clip_norm or None,
             # The averages take a step in before the keeper saves it.
             callbacks=[c for c in (averaging, keeper, on_step and _Steps(on_step)) if c],
-            logger=_tensorboard(run) if recipe.train.tensorboard else False,
+            logger=loggers or False,
             plugins=[AtomicCheckpointIO(), _launcher()],
             default_root_dir=run.path,
             num_sanity_val_steps=0,
@@ -233,14 +240,6 @@ def _trained(recipe: Recipe, config: FusionConfig) -> int | None:
         model = FusionModel(config)
     freeze(model, recipe.train.frozen)
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-def _tensorboard(run: RunDirectory) -> TensorBoardLogger:
-    """The logger; the steps of an epoch that was begun and not finished are taken back when resuming."""
-    step = None
-    if run.last.exists():
-        step = torch.load(run.last, map_location="cpu", weights_only=True)["global_step"]
-    return TensorBoardLogger(run.path, name="", version="tensorboard", purge_step=step)
 
 
 class _Steps(pl.Callback):

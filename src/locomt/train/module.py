@@ -190,15 +190,11 @@ class FusionModule(pl.LightningModule):
         self._tell(found)
 
     def _tell(self, found: Mapping[str, float]) -> None:
-        """Take in numbers of the epoch, which are those of all processes, for its row and for TensorBoard.
+        """Take in numbers of the epoch, which are those of all processes, for its row and for loggers.
 
         Lightning's own `log` gathers and averages numbers of batches; that takes longer than an epoch of few steps.
         """
-        told = dict(zip(found, torch.tensor(list(found.values())).tolist(), strict=True))  # in float32
-        self.told |= told
-        for logger in self.loggers:
-            logger.log_metrics({**told, "epoch": self.current_epoch}, max(0, self.trainer.global_step - 1))
-            logger.save()
+        self.told |= dict(zip(found, torch.tensor(list(found.values())).tolist(), strict=True))  # in float32
 
     def _check_finite(self, loss: float) -> None:
         """Stop before an epoch that came to no numbers is kept."""

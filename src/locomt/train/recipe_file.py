@@ -85,7 +85,15 @@ def _written(path: Path, overrides: str | Sequence[str]) -> tuple[dict[str, Any]
     pairs = parse_overrides(overrides)
     for name, value in pairs:
         override(values, name, value)
+    _rename(values.get("train", {}))
     return values, frozenset(name for name, _ in pairs)
+
+
+def _rename(train: dict[str, Any]) -> None:
+    """Read `tensorboard: true` or `false` of older recipes and runs as the `logger` that came after it."""
+    if "tensorboard" in train:
+        wanted = train.pop("tensorboard")
+        train.setdefault("logger", "tensorboard" if wanted else "none")
 
 
 def _fill_labels(values: dict[str, Any], place: Place) -> None:

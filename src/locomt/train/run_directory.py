@@ -21,7 +21,7 @@ __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_te
 
 FREE = (
     *("data.workers", "data.cache", "data.max_bad", "data.allow_outside"),
-    *("train.accelerator", "train.devices", "train.checkpoint_minutes", "train.tensorboard"),
+    *("train.accelerator", "train.devices", "train.checkpoint_minutes", "train.logger"),
 )
 """What may differ when a run is resumed: it changes how the work is done and not what comes out."""
 
@@ -59,6 +59,11 @@ class RunDirectory:
     def summary(self) -> Path:
         """The row of the epoch whose weights were exported."""
         return self.path / "summary.json"
+
+    @property
+    def loggers(self) -> Path:
+        """What loggers call this run."""
+        return self.path / "loggers.json"
 
     @property
     def views(self) -> Path:

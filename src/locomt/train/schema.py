@@ -76,7 +76,10 @@ def _form(field: Field) -> dict[str, Any]:
         return {"enum": [*field.choices, 32]}
     if field.choices:
         words = {"enum": list(field.choices)}
-        return {"type": "array", "items": words} if field.type.startswith("tuple") else words
+        several = {"type": "array", "items": words}
+        if field.type.startswith("str | tuple"):
+            return {"anyOf": [words, several]}
+        return several if field.type.startswith("tuple") else words
     forms = [TYPES[kind] for kind in field.type.split(" | ")]
     if field.kind and field.name != "column" and TYPES["str"] not in forms:
         forms.append(AUTO)
