@@ -108,13 +108,13 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
 def _write_page(folder: Path) -> Path | None:
     """The page of a run on the split that chose its epoch; None where that has no samples."""
-    from locomt.data import read_manifest
+    from locomt.data.dealing import read_rows
     from locomt.report.run import write_report
     from locomt.train.evaluation import Run
 
     run = Run.load(folder)
     data = run.recipe.data
-    if all(row.split != data.val_split for row in read_manifest(data.manifest)):
+    if all(row.split != data.val_split for row in read_rows(data)):
         return None
     return write_report(run, split=data.val_split)
 

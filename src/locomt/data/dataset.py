@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 
 from locomt.data.batch import BadSample, Sample
 from locomt.data.config import DataConfig
+from locomt.data.dealing import read_rows
 from locomt.data.errors import DataError, NoStreamError, SilentError
 from locomt.data.kinds.source import WHOLE, Excerpt
-from locomt.data.manifest import is_shards, read_manifest
+from locomt.data.manifest import is_shards
 from locomt.data.manifest_files import ManifestFiles
 from locomt.data.media.read import MediaFiles, file_class
 from locomt.data.row import Row
@@ -50,7 +51,7 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         require_list(labels, "labels")
         self.config, self.crops = config, evenly_spaced(clips)
         self.manifest = Path(config.manifest)
-        self.rows = [row for row in read_manifest(self.manifest, config.columns) if row.split == split]
+        self.rows = [row for row in read_rows(config) if row.split == split]
         self.shards = Shards(self.manifest, config) if is_shards(self.manifest) else None
         if self.shards is None:
             file_class(config.decoder)  # that it cannot be had is no fault of the samples

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from locomt.data.subsection import make_section
 from locomt.nn.config import INFLATIONS
 from locomt.nn.fields import LARGEST
 from locomt.require import require as _require
 from locomt.train.augment_config import AugmentConfig
-from locomt.train.subsection import make_section
 from locomt.train.views import VIEWS, ViewTraining
 from locomt.train.views.learned_config import LearnViews
 

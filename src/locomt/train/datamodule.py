@@ -8,7 +8,8 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
-from locomt.data import Batch, ManifestDataset, read_manifest
+from locomt.data import Batch, ManifestDataset
+from locomt.data.dealing import read_rows
 from locomt.data.splits import others_there
 from locomt.train.loading import CropSampler, make_loader
 from locomt.train.recipe import Recipe
@@ -42,7 +43,7 @@ class SplitsModule(pl.LightningDataModule):
 
     def _none(self, split: str, field: str) -> str:
         data = self.recipe.data
-        there = others_there(split, (row.split for row in read_manifest(data.manifest, data.columns)))
+        there = others_there(split, (row.split for row in read_rows(data)))
         return f"{data.manifest}: no row has split {split!r} ({field}); {there}"
 
     @property

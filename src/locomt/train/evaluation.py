@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from locomt.data import BadSample, Batch, FileDataset, ManifestDataset, average_clips, collate, read_manifest
+from locomt.data import BadSample, Batch, FileDataset, ManifestDataset, average_clips, collate
 from locomt.data.batch import Sample, time_reached
 from locomt.data.dataset import File
+from locomt.data.dealing import read_rows
 from locomt.data.splits import others_there
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
 from locomt.train.loading import make_loader
 from locomt.train.origin import refusal, trusting
+from locomt.train.overrides import parse_overrides
 from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import read_recipe
 from locomt.train.run_directory import RunDirectory, RunError, flatten
@@ -74,6 +76,7 @@ class Run:
         for name, value in reaching.items():
             if name.startswith("data.modalities."):
                 raise RunError(refusal(run.config, name, value))
+        recipe = _as_dealt(run, recipe, overrides)
         model, labels = FusionModel.from_pretrained(run.model), run.read_labels()
         if recipe.train.view_training.changes:  # training set the table that the model has
             recipe = replace(recipe, model=replace(recipe.model, views=model.config.views))
@@ -85,6 +88,23 @@ class Run:
                     f"{asked.get(name)!r}; a trained model is used as it was trained"
                 )
         return cls(run.path, recipe, model.eval(), labels, reaching)
+
+
+def _as_dealt(run: RunDirectory, recipe: Recipe, overrides: str | Sequence[str]) -> Recipe:
+    """The recipe with each sample in the split that it had in training, whatever the manifest has become since. Of
+    another manifest, its column `split` says it.
+
+    Raises:
+        RunError: the overrides would have samples dealt out anew.
+    """
+    split, given = recipe.data.split, [name for name, _ in parse_overrides(overrides)]
+    if split is None:
+        return recipe
+    if anew := [name for name in given if f"{name}.".startswith(("data.split.", "data.group."))]:
+        raise RunError(f"--{anew[0]}: {run.path} keeps the splits that it was trained with, in {run.splits.name}")
+    if "data.manifest" in given:
+        return replace(recipe, data=replace(recipe.data, split=None))
+    return replace(recipe, data=replace(recipe.data, split=replace(split, table=str(run.splits))))
 
 
 def best_device() -> torch.device:
@@ -109,7 +129,7 @@ def answers(
     split = split or data.test_split
     dataset = ManifestDataset(data, split, run.labels, clips=data.clips)
     if not len(dataset):
-        there = others_there(split, (row.split for row in read_manifest(data.manifest)))
+        there = others_there(split, (row.split for row in read_rows(data)))
         raise ValueError(f"{data.manifest}: no row has split {split!r}; {there}")
     bad = BadSampleLog({split: len(dataset)}, data.max_bad)
     model = run.model.to(device).eval()

@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from locomt import ranks
 from locomt.data import label_list
+from locomt.data.dealing import read_rows
 from locomt.faults import telling
 from locomt.lock import locked
 from locomt.nn.config import FusionConfig
@@ -129,7 +130,7 @@ def _fit(
     """What `fit` does in a run directory of its own."""
     if resume and run.holds_run:
         if first:
-            run.resume(recipe, labels)
+            run.resume(recipe, labels, _splits(recipe))
         if run.finished:
             return run.read_summary()
     accelerator = _accelerator(recipe.train.accelerator, recipe.train.devices)
@@ -160,7 +161,7 @@ def _fit(
     if run.last.exists():
         check_last(run.last, module.state_dict())
     if first and not (resume and run.holds_run):
-        run.begin(recipe, labels)
+        run.begin(recipe, labels, _splits(recipe))
     if on_start:
         on_start()
     with (
@@ -209,6 +210,11 @@ def _fit(
     model.set_answer(best.get("shares", {}), apart=best.get("apart", False))  # which older checkpoints do not have
     run.export(summary, model.save_pretrained)
     return summary
+
+
+def _splits(recipe: Recipe) -> dict[str, str] | None:
+    """The split of each sample, where the recipe says it and not the manifest."""
+    return None if recipe.data.split is None else {row.id: row.split for row in read_rows(recipe.data)}
 
 
 def _strategy(devices: int) -> str | DDPStrategy:

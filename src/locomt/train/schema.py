@@ -62,6 +62,8 @@ def _object(fields: list[Field], nested: dict[str, dict[str, Any]] | None = None
 
 
 def _property(field: Field, form: dict[str, Any] | None) -> dict[str, Any]:
+    if form and not field.required and field.default is None:
+        form = {"anyOf": [form, TYPES["None"]]}
     return {
         "description": field.text,
         **(form or _form(field)),
