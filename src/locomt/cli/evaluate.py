@@ -70,6 +70,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     for name, count in result.get("missing", {}).items():
         line = f"{count} of {result['samples']} samples went without {name}: their files lack it"
         console().print(line, markup=False, highlight=False, soft_wrap=True)
+    if "caution" in result:
+        console().print(f"caution: {result['caution']}", markup=False, highlight=False, soft_wrap=True)
     path = args.report or page_path(args.run_dir, split)
     write_text(path, page)
     if args.json:

@@ -71,6 +71,10 @@ class Question:
             raise SearchError(f"final: expected 2 training runs or more, to choose among tables, got {self.final}")
         if not 0 < self.option("finetune") <= 1:
             raise SearchError(f"finetune: expected a share of the recipe's training in (0, 1], got {self.finetune}")
+        if self.recipe.train.refit:
+            raise SearchError(
+                "train.refit: tables are told apart by validation; set it to false, and refit what is found"
+            )
         data = self.recipe.data
         splits = Counter(row.split for row in read_rows(data))
         if not splits[data.val_split]:

@@ -47,6 +47,8 @@ class TrainConfig:
             so many. For large data: validation and the best weights come once an epoch.
         patience: stop where so many epochs in a row were none better than the best before them; 0 never stops. Which is
             the best is told as for the weights that are kept, see `monitor`. The schedule stays that of all `epochs`.
+        refit: train once more, on the training and validation splits together, for as many epochs as validation chose,
+            and keep that model. See `locomt.train.refit`.
         batch_size: samples a step, or of each of its batches where `accumulate` is above 1.
         accumulate: batches a step, one after the other: the gradient is that of one batch of so many times the samples,
             up to rounding, in the memory of one. An epoch's last step has the batches that are left. What is drawn
@@ -104,6 +106,7 @@ class TrainConfig:
     epochs: int = 20
     epoch_samples: int | None = None
     patience: int = 0
+    refit: bool = False
     batch_size: int = 64
     accumulate: int = 1
     optimizer: str = "sgd"
@@ -198,6 +201,10 @@ class TrainConfig:
             f"train.warmup_epochs {self.warmup_epochs} is longer than train.epochs {self.epochs}",
         )
         self.view_training.check(self)
+        require(
+            not (self.refit and self.view_training.changes),
+            f"train.refit is for views that stay, and train.views is {self.views!r}; refit the table that it finds",
+        )
         require(self.seed < 2**32, f"train.seed: expected below 2**32, got {self.seed}")
 
     @property

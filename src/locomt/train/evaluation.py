@@ -24,6 +24,7 @@ from locomt.train.origin import refusal, trusting
 from locomt.train.overrides import parse_overrides
 from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import read_recipe
+from locomt.train.refit import caution
 from locomt.train.run_directory import RunDirectory, RunError, flatten
 
 NOT_GIVEN = "nothing was given of it"
@@ -172,7 +173,7 @@ def evaluate(
     Returns:
         `{"metrics": {...}, "per_class": {...}, "samples": n, "skipped": n}`; skipped samples could not be read
         and are not among the samples. Where samples went without a modality because their files lack it and the recipe
-        says so, `missing` maps it to their number.
+        says so, `missing` maps it to their number. Where `train.refit` has trained on the split, `caution` says so.
 
     Raises:
         ValueError: the split has no rows, or more of them are bad than `data.max_bad` allows.
@@ -192,8 +193,10 @@ def evaluate(
             if on_answers:
                 on_answers(batch, logits)
             samples += len(batch.ids)
-    without = {"missing": dict(missing)} if missing else {}
-    return {**scores.compute(), "samples": samples, "skipped": skipped, **without}
+    more: dict[str, Any] = {"missing": dict(missing)} if missing else {}
+    if line := caution(run.recipe, split or run.recipe.data.test_split):
+        more["caution"] = line
+    return {**scores.compute(), "samples": samples, "skipped": skipped, **more}
 
 
 def predict(
