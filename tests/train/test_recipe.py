@@ -154,6 +154,8 @@ def test_only_needs_the_modality_whose_steps_are_labelled(project: Path) -> None
         (["--model.heads", "5"], "model.dim 16 is no multiple of model.heads 5"),
         (["--data.modalities.sond.dim", "4"], "unknown name 'sond'; did you mean 'sound'?"),
         (["--data.modalities.sound.dmi", "4"], "did you mean 'dim'?"),
+        (["--train.standardize", "true"], "train.standardize: set standardise: true in the modalities"),
+        (["--data.modalities.sound.standardize", "true"], "did you mean 'standardise'?"),
         (["--data.modalities.sound.kind", "featrues"], "did you mean 'features'?"),
         (["--train.epochs"], "override --train.epochs: expected a value after it, got none"),
         (["train.epochs", "3"], "expected an override such as '--model.depth 4', got 'train.epochs'"),

@@ -22,6 +22,7 @@ FIELDS = recipe_fields()
 TABLES = {
     "model": ("training.md", "### `model`"),
     "data": ("training.md", "### `data`"),
+    "data.split": ("data.md", "## Splits"),
     "train": ("training.md", "### `train`"),
     "train.augment": ("training.md", "### Augmentation"),
     "train.learn_views": ("training.md", "### Learned views"),

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         result = evaluate(trained, args.split, on_step=on_step, on_bad=on_bad, on_answers=answers.add)
     split = args.split or trained.recipe.data.test_split
     page = page_of(trained, split, result, answers)
-    if not overrides and not args.budget:  # else the scores are of other data, or of another table
+    if not overrides and not args.budget and "caution" not in result:  # else they are of other data, or another table
         renew(trained, split, result, answers)
     per_class = result["per_class"]
     if lacking := [label for label, values in per_class.items() if values.get("positives") == 0]:
@@ -75,6 +75,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     for name, count in result.get("missing", {}).items():
         line = f"{count} of {result['samples']} samples went without {name}: their files lack it"
         console().print(line, markup=False, highlight=False, soft_wrap=True)
+    if "caution" in result:
+        console().print(f"caution: {result['caution']}", markup=False, highlight=False, soft_wrap=True)
     path = args.report or page_path(args.run_dir, split)
     write_text(path, page)
     if args.json:

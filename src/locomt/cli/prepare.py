@@ -128,7 +128,8 @@ def on_shards(recipe: Recipe, out: Path) -> Recipe:
 
     from locomt.data.shards.index import INDEX
 
-    return replace(recipe, data=replace(recipe.data, manifest=os.path.abspath(out / INDEX)))
+    # What was dealt out to splits is written down in the shards, with all other columns.
+    return replace(recipe, data=replace(recipe.data, manifest=os.path.abspath(out / INDEX), split=None))
 
 
 def summary(report: dict[str, Any], out: Path, data: DataConfig) -> list[str]:

@@ -70,6 +70,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
                 on_start=lambda: say_notes(recipe.data) if first else None,
                 on_epoch=lambda row: say(describe(row, epochs, recipe.monitor)),
                 on_step=on_step,
+                on_refit=lambda row, count: say(f"refit, {describe(row, count, recipe.monitor)}"),
             )
         except (KeyboardInterrupt, SystemExit):
             say("stopped; the same command with --resume goes on after the last checkpoint")
@@ -86,6 +87,11 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if "stopped" in summary:
         patience = "an epoch was" if recipe.train.patience == 1 else f"{recipe.train.patience} epochs were"
         say(f"stopped after epoch {summary['stopped']} of {epochs}: {patience} no better than epoch {summary['epoch']}")
+    if "refit" in summary:
+        say(
+            f"the model was trained once more, on {recipe.data.train_split} and {recipe.data.val_split} together, for "
+            f"{summary['refit']} epochs; the scores are those of the training before: `locomt evaluate` has others"
+        )
     if summary["monitor"] != f"val_{recipe.monitor}":
         say(f"val_{recipe.monitor} was undefined in every epoch: the epoch with the lowest val_loss was taken")
     if code:
@@ -93,7 +99,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if summary.get("apart"):
         say(f"the answer is to each modality apart: to look across them tells nothing more, see {PAGE}")
     # Scores are gathered from all processes of a run, of which this one alone is still here.
-    page = None if code or was_finished or ranks.in_use() else _write_page(directory.path)
+    # Of a refitted run nothing on the validation split is worth a page.
+    page = None if code or was_finished or ranks.in_use() or "refit" in summary else _write_page(directory.path)
     line = of_run(summary, recipe)
     if args.json:
         print_json(({"below": line} if line else {}) | {"run": str(directory.path), **summary})
@@ -108,13 +115,13 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
 
 def _write_page(folder: Path) -> Path | None:
     """The page of a run on the split that chose its epoch; None where that has no samples."""
-    from locomt.data import read_manifest
+    from locomt.data.dealing import read_rows
     from locomt.report.run import write_report
     from locomt.train.evaluation import Run
 
     run = Run.load(folder)
     data = run.recipe.data
-    if all(row.split != data.val_split for row in read_manifest(data.manifest)):
+    if all(row.split != data.val_split for row in read_rows(data)):
         return None
     return write_report(run, split=data.val_split)
 
@@ -134,7 +141,7 @@ def describe(row: Mapping[str, float | None], epochs: int, monitor: str) -> str:
 
 def tabulate(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The best epoch's row as a table, a column for each modality alone: the heads of its columns, and its rows."""
-    left_out = ("learning_rate", "step", "seconds", "diverged", "missing", "apart", "stopped")
+    left_out = ("learning_rate", "step", "seconds", "diverged", "missing", "apart", "stopped", "refit")
     cells = {tuple(name.split("/", 1)): _number(value) for name, value in summary.items() if name not in left_out}
     parts = dict.fromkeys(part for _, *rest in cells for part in rest)
     rows = [

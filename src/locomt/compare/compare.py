@@ -15,7 +15,8 @@ from locomt.compare.models import Model, Point, best_values, tune
 from locomt.compare.results import average_row, baseline_entry, model_rows, recipe_entry, run_entry
 from locomt.compare.tuning import Grid, Values, points, with_values
 from locomt.cost import CONVENTION
-from locomt.data import label_list, read_manifest
+from locomt.data import label_list
+from locomt.data.dealing import read_rows
 from locomt.hints import did_you_mean, require_list
 from locomt.nn.config import FUSIONS
 from locomt.train.evaluation import Run
@@ -117,7 +118,7 @@ def _let_lack(recipe: Recipe) -> Recipe:
     data = recipe.data
     columns = {source.column for source in data.modalities.values()}
     lacking: dict[str, list[bool]] = {}
-    for row in read_manifest(data.manifest, data.columns):
+    for row in read_rows(data):
         lacking.setdefault(row.split, []).append(not any(row.cells[column].strip() for column in columns))
     most = max((sum(rows) / len(rows) for rows in lacking.values()), default=0.0)
     return replace(recipe, data=replace(data, max_bad=min(1.0, data.max_bad + most)))

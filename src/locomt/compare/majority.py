@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from locomt.data import DataConfig
-from locomt.data.manifest import read_manifest
+from locomt.data.dealing import read_rows
 from locomt.tasks import LabelError
 from locomt.tasks.class_names import places_of
 
@@ -33,7 +33,7 @@ def _labels(data: DataConfig, split: str, labels: Sequence[str]) -> Tensor:
     """The labels of a split, those of steps one after the other. Invalid labels are left out."""
     places = places_of(labels)
     found = []
-    for row in read_manifest(data.manifest, data.columns):
+    for row in read_rows(data):
         if row.split != split:
             continue
         try:

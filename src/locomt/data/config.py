@@ -10,6 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from locomt.data.kinds import KINDS, AudioSource, Source, TextSource, VideoSource
+from locomt.data.split_config import SplitConfig
+from locomt.data.subsection import make_section
 from locomt.hints import did_you_mean
 from locomt.nn.config import ConfigError
 from locomt.require import require
@@ -52,6 +54,10 @@ class DataConfig:
         step: seconds from one of its answers to the next.
         smooth: seconds of the median filter over a class's on and off, from which its events are read; 0 for none.
         train_split, val_split, test_split: what the manifest calls them.
+        split: how samples are dealt out to these splits. A mapping such as `{"val": 0.2, "test": 0.2}` is turned into a
+            `SplitConfig`; left out, the manifest's column `split` says it.
+        group: the manifest's column of what belongs together (a speaker, a recording): `split` never parts it, and
+            where splits that are given do, that is said. Left out, it is the column `group`, if there is one.
         crop: seconds of a media file that the model sees at once: in training from a random place, the same for all
             modalities, in evaluation from the middle. Left out: pictures from the whole file, sound from its middle.
         clips: evaluate this many crops, evenly spaced from the first to the last, and average the model's outputs.
@@ -74,6 +80,8 @@ class DataConfig:
     train_split: str = "train"
     val_split: str = "val"
     test_split: str = "test"
+    split: Any = None
+    group: str | None = None
     crop: float | None = None
     clips: int = 1
     max_bad: float = 0.05
@@ -108,6 +116,15 @@ class DataConfig:
         for name in ("train_split", "val_split", "test_split"):
             object.__setattr__(self, name, clean(getattr(self, name)))
             require(bool(getattr(self, name)), f"data.{name}: expected the name of a split, got nothing")
+        self._check_split()
+
+    def _check_split(self) -> None:
+        require(self.group != "", "data.group: expected the name of a column, got nothing; leave it out")
+        if self.split is None:
+            return
+        object.__setattr__(self, "split", make_section(SplitConfig, self.split, "data.split", "{val: 0.2, test: 0.2}"))
+        names = (self.train_split, self.val_split, self.test_split)
+        require(len(set(names)) == 3, f"data.split: expected splits of three names to deal to, got {', '.join(names)}")
 
     def _check_labels(self) -> None:
         if self.labels is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 
 from locomt.data.batch import BadSample, Sample
 from locomt.data.config import DataConfig
+from locomt.data.dealing import read_rows
 from locomt.data.errors import DataError, NoStreamError, SilentError
 from locomt.data.kinds.source import WHOLE, Excerpt
-from locomt.data.manifest import is_shards, read_manifest
+from locomt.data.manifest import is_shards
 from locomt.data.manifest_files import ManifestFiles
 from locomt.data.media.read import MediaFiles, file_class
 from locomt.data.row import Row
@@ -30,14 +31,14 @@ Change = Callable[[str, Tensor], Tensor]
 
 
 class ManifestDataset(Dataset[Sample | BadSample]):
-    """The samples of one split, in the manifest's order.
+    """The samples of a split, or of several together, in the manifest's order.
 
     An item that cannot be read is a `BadSample`: nothing that is wrong with a single row or file raises. Where the
     manifest is the `shards.json` of prepared data, samples come from the shards.
 
     Args:
         config: what to read.
-        split: as the manifest names it; it may have no rows.
+        split: as the manifest names it, or several of them; there may be no rows.
         labels: what `label_list` says.
         clips: with `config.crop`, how many crops of each sample, evenly spaced; one is that in the middle.
 
@@ -46,11 +47,14 @@ class ManifestDataset(Dataset[Sample | BadSample]):
         OSError: it cannot be read.
     """
 
-    def __init__(self, config: DataConfig, split: str, labels: Sequence[str] = (), *, clips: int = 1) -> None:
+    def __init__(
+        self, config: DataConfig, split: str | Collection[str], labels: Sequence[str] = (), *, clips: int = 1
+    ) -> None:
         require_list(labels, "labels")
         self.config, self.crops = config, evenly_spaced(clips)
         self.manifest = Path(config.manifest)
-        self.rows = [row for row in read_manifest(self.manifest, config.columns) if row.split == split]
+        splits = (split,) if isinstance(split, str) else split
+        self.rows = [row for row in read_rows(config) if row.split in splits]
         self.shards = Shards(self.manifest, config) if is_shards(self.manifest) else None
         if self.shards is None:
             file_class(config.decoder)  # that it cannot be had is no fault of the samples

@@ -13,13 +13,15 @@ COLUMN = "group"
 """The column that says which rows belong together, where a manifest has it."""
 PIECE = re.compile(r"(?:[_\-.#:/ ]\d+(?:\.\d+)?)+$")
 """What tells the pieces of a recording apart at the end of an id: `_07`, `-12.5-22.5`."""
+USUAL = ("speaker", "subject", "patient", "person", "actor", "recording", "video", "session")
+"""What columns of groups are called otherwise, with or without `_id`."""
 FEWEST = 3
 """Stems of ids in several splits from which on they are no accident."""
 
 
-def group_note(rows: Sequence[Row], splits: Collection[str]) -> str | None:
-    """A line on groups that lie in several splits, if any: those of the column `group`, or, without it, those that the
-    ids suggest.
+def group_note(rows: Sequence[Row], splits: Collection[str], column: str | None = None) -> str | None:
+    """A line on groups that lie in several splits, if any: those of the column that is named, or of `group`; without
+    either, those of a column that is called as groups usually are, or that the ids suggest.
 
     Ids suggest groups where what is left of them without a number at their end is there more than once, and there are
     more of those than twice the classes: fewer are names of classes or of the data set.
@@ -27,10 +29,20 @@ def group_note(rows: Sequence[Row], splits: Collection[str]) -> str | None:
     used = [row for row in rows if row.split in splits]
     if not used:
         return None
-    if COLUMN in used[0].cells:
-        torn = _torn((row.cells[COLUMN].strip(), row.split) for row in used)
-        kind, advice = f"groups (column {COLUMN!r})", "scores say little of new groups; keep each in one split"
-        return f"{len(torn)} {kind} lie in several splits, such as {_shown(torn)}: {advice}" if torn else None
+    cells = used[0].cells
+    told = next((name for name in (column, COLUMN) if name in cells), None)
+    for name in [told] if told else [name for name in cells if name.strip().casefold().removesuffix("_id") in USUAL]:
+        torn = _torn((row.cells[name].strip(), row.split) for row in used)
+        if torn:
+            advice = (
+                "keep each in one split" if told else f"if these are groups, data.group {name} deals them out whole"
+            )
+            return (
+                f"{len(torn)} groups (column {name!r}) lie in several splits, such as {_shown(torn)}: scores say "
+                f"little of new groups; {advice}"
+            )
+    if told:
+        return None
     stems = [(row.id[: found.start()], row.split) for row in used if (found := PIECE.search(row.id))]
     several = {stem for stem, _ in stems}
     torn = _torn(stems)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from locomt.data.config import DataConfig
+from locomt.data.dealing import read_rows
 from locomt.data.errors import ManifestError
-from locomt.data.manifest import read_manifest
 from locomt.data.row import Row
 from locomt.data.splits import others_there
 from locomt.tasks import LabelError
@@ -26,7 +26,7 @@ def label_list(config: DataConfig) -> list[str]:
         return []
     if config.labels is not None:
         return list(config.labels)
-    rows = read_manifest(config.manifest, config.columns)
+    rows = read_rows(config)
     training = [row for row in rows if row.split == config.train_split]
     _check_form(config, training)
     found = {name for cell in {row.label for row in training} for name in config.target.names(cell)}

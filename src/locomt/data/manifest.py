@@ -32,12 +32,12 @@ def read_manifest(path: str | Path, columns: Iterable[str] = ("id", "split", "la
             there twice. Names the line.
         OSError: it cannot be read.
     """
-    path = Path(path)
+    path, columns = Path(path), tuple(columns)
     rows = read_table(path)
     for name in columns:
         if name not in rows[0].cells:
             raise ManifestError(path, _missing_column(name, list(rows[0].cells)))
-    _check_ids(path, rows)
+    _check_ids(path, rows, splits="split" in columns)
     return rows
 
 
@@ -67,11 +67,12 @@ def read_table(path: Path) -> list[Row]:
 
 
 def _missing_column(name: str, known: Sequence[str]) -> str:
-    hint = did_you_mean(name, known, "name it in the recipe or add it")
+    way = "add it, or have samples dealt out by data.split" if name == "split" else "name it in the recipe or add it"
+    hint = did_you_mean(name, known, way)
     return f"expected a column {name!r}, got {', '.join(map(repr, known))}; {hint}"
 
 
-def _check_ids(path: Path, rows: Iterable[Row]) -> None:
+def _check_ids(path: Path, rows: Iterable[Row], *, splits: bool) -> None:
     lines: dict[str, int] = {}
     for row in rows:
         if not row.id:
@@ -79,7 +80,7 @@ def _check_ids(path: Path, rows: Iterable[Row]) -> None:
         if row.id in lines:
             raise ManifestError(path, f"line {row.number}: id {row.id!r} is that of line {lines[row.id]} already")
         lines[row.id] = row.number
-        if not row.split:
+        if splits and not row.split:
             raise ManifestError(path, f"line {row.number}: expected the name of a split, got an empty cell")
 
 

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from locomt.data.config import DataConfig
-from locomt.data.groups import group_note
-from locomt.data.manifest import read_manifest
+from locomt.data.dealing import read_rows
+from locomt.data.groups import COLUMN, group_note
+from locomt.data.row import Row
 from locomt.data.splits import meant_split
 from locomt.hints import listed
 from locomt.tasks.class_names import near_names
@@ -44,7 +45,7 @@ def overview(config: DataConfig) -> Overview:
     Raises:
         ValueError: the manifest cannot be read.
     """
-    cells = Counter((row.split, row.label) for row in read_manifest(config.manifest, config.columns))
+    cells = Counter((row.split, row.label) for row in read_rows(config))
     samples: Counter[str] = Counter()
     classes: dict[str, Counter[str]] = {name: Counter() for name in config.labels or ()}
     used = _splits_in_use(config)
@@ -70,8 +71,24 @@ def manifest_notes(config: DataConfig) -> list[str]:
     notes = _split_notes(config, found.samples)
     if config.target.has_classes:
         notes += _class_notes(config, found)
-    group = group_note(read_manifest(config.manifest, config.columns), _splits_in_use(config))
-    return [*notes, *([group] if group else [])]
+    rows = read_rows(config)
+    group = group_note(rows, _splits_in_use(config), config.group)
+    return [*notes, *_dealt(config, rows), *([group] if group else [])]
+
+
+def _dealt(config: DataConfig, rows: Sequence[Row]) -> list[str]:
+    """How many samples, and groups, the recipe has dealt out to each split."""
+    split = config.split
+    if split is None or split.table is not None:
+        return []
+    column = config.group or COLUMN
+    parts = []
+    for name in _splits_in_use(config):
+        own = [row for row in rows if row.split == name]
+        groups = {row.cells[column].strip() for row in own if row.cells.get(column, "").strip()}
+        parts.append(f"{name!r} {len(own)}" + (f" ({listed(sorted(groups), most=4)})" if groups else ""))
+    whole = f", groups of column {column!r} whole" if column in rows[0].cells else ""
+    return [f"samples are dealt out by data.split, seed {split.seed}{whole}: {', '.join(parts)}"]
 
 
 def _splits_in_use(config: DataConfig) -> tuple[str, ...]:

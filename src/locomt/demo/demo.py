@@ -41,7 +41,7 @@ train:
   learning_rate: 0.001
   weight_decay: 0.05
   warmup_epochs: {warmup}
-  tensorboard: false
+  logger: none
 """
 
 

@@ -199,7 +199,7 @@ def _recipe(
         warmup_epochs=epochs / 10,
         monitor="loss" if counts["val"] < FEW else None,
         seed=seed,
-        tensorboard=False,
+        logger="none",
     )
     model = Architecture(**size.model(), fusion="locomt" if several else "selfall", dropout=0.1)
     return Recipe(model=model, data=data, train=train)

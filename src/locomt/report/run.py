@@ -120,7 +120,7 @@ def _headline(split: str, scores: Mapping[str, Any]) -> str:
 
 
 def _warnings(scores: Mapping[str, Any]) -> list[str]:
-    lines = []
+    lines = [f"Caution: {line}."] if (line := scores.get("caution")) else []
     if (count := scores["samples"]) < FEW:
         lines.append(f"{count} samples say little: with fewer than {FEW} a few answers decide.")
     if scores["skipped"]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from locomt.cost import CONVENTION
-from locomt.data import DataConfig, read_manifest
+from locomt.data import DataConfig
+from locomt.data.dealing import read_rows
 from locomt.files import to_json, write_text
 from locomt.search.budget import SearchError
 from locomt.search.candidate import Candidate
@@ -153,7 +154,7 @@ def read_tables(path: Path, recipe: Recipe) -> list[Entry]:
 
 def samples_of(data: DataConfig, *splits: str) -> str:
     """A hash of the samples of these splits and of their labels."""
-    rows = [row for row in read_manifest(data.manifest, data.columns) if row.split in splits]
+    rows = [row for row in read_rows(data) if row.split in splits]
     return hashlib.sha256(repr([(row.id, row.split, row.label) for row in rows]).encode()).hexdigest()[:16]
 
 

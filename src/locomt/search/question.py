@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from locomt.data import read_manifest
+from locomt.data.dealing import read_rows
 from locomt.data.splits import others_there
 from locomt.search.budget import Budget, SearchError
 from locomt.search.methods import METHODS
@@ -71,8 +71,12 @@ class Question:
             raise SearchError(f"final: expected 2 training runs or more, to choose among tables, got {self.final}")
         if not 0 < self.option("finetune") <= 1:
             raise SearchError(f"finetune: expected a share of the recipe's training in (0, 1], got {self.finetune}")
+        if self.recipe.train.refit:
+            raise SearchError(
+                "train.refit: tables are told apart by validation; set it to false, and refit what is found"
+            )
         data = self.recipe.data
-        splits = Counter(row.split for row in read_manifest(data.manifest, data.columns))
+        splits = Counter(row.split for row in read_rows(data))
         if not splits[data.val_split]:
             raise SearchError(
                 f"{data.manifest}: no row has split {data.val_split!r} (data.val_split), by which to choose; "

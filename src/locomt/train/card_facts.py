@@ -63,7 +63,9 @@ class Facts:
                 found.setdefault(part, {})[metric] = value
         metrics, data = found.pop(""), recipe.data
         facts = cls(_data(data))
-        return facts.scored(data.val_split, metrics, samples, alone=found) if metrics else facts
+        if not metrics or recipe.train.refit:  # the model is of a second training, on that split too
+            return facts
+        return facts.scored(data.val_split, metrics, samples, alone=found)
 
     @classmethod
     def read(cls, path: Path, data: DataConfig) -> Facts:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from locomt.data.subsection import make_section
 from locomt.nn.config import INFLATIONS
 from locomt.nn.fields import LARGEST
 from locomt.require import require as _require
 from locomt.train.augment_config import AugmentConfig
-from locomt.train.subsection import make_section
 from locomt.train.views import VIEWS, ViewTraining
 from locomt.train.views.learned_config import LearnViews
 
@@ -23,6 +23,7 @@ MOST = {"epochs": 10**6, "patience": 10**6, "batch_size": 2**20, "accumulate": 2
 """What a slip of the key may not ask for."""
 HIGHEST = 1e30
 """Of rates, norms and decays: what is far beyond use, and still a number where weights are kept in float32."""
+LOGGERS, NO_LOGGER = ("tensorboard", "csv", "wandb", "mlflow"), "none"
 ACCELERATORS = ("auto", "cpu", "cuda")
 
 
@@ -46,6 +47,8 @@ class TrainConfig:
             so many. For large data: validation and the best weights come once an epoch.
         patience: stop where so many epochs in a row were none better than the best before them; 0 never stops. Which is
             the best is told as for the weights that are kept, see `monitor`. The schedule stays that of all `epochs`.
+        refit: train once more, on the training and validation splits together, for as many epochs as validation chose,
+            and keep that model. See `locomt.train.refit`.
         batch_size: samples a step, or of each of its batches where `accumulate` is above 1.
         accumulate: batches a step, one after the other: the gradient is that of one batch of so many times the samples,
             up to rounding, in the memory of one. An epoch's last step has the batches that are left. What is drawn
@@ -95,13 +98,15 @@ class TrainConfig:
         checkpoint_minutes: time from one checkpoint to the next within a long epoch; 0 for none.
         deterministic: the same result again on the same GPU, with torch's and our own deterministic kernels, some of
             which are slower; a CPU gives the same result again either way.
-        tensorboard: write TensorBoard logs; `metrics.csv` is always written.
+        logger: where the numbers of every epoch go besides `metrics.csv`: `tensorboard`, `csv`, `wandb`, `mlflow`, or a
+            list of these, or `none`. The last two are packages of their own. See `locomt.train.loggers`.
         compile: run the model's layers through `torch.compile`.
     """
 
     epochs: int = 20
     epoch_samples: int | None = None
     patience: int = 0
+    refit: bool = False
     batch_size: int = 64
     accumulate: int = 1
     optimizer: str = "sgd"
@@ -131,7 +136,7 @@ class TrainConfig:
     checkpointing: bool = False
     checkpoint_minutes: float = 10.0
     deterministic: bool = False
-    tensorboard: bool = True
+    logger: str | tuple[str, ...] = ("tensorboard",)
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -146,6 +151,11 @@ class TrainConfig:
         for name in ("frozen", "elastic_tables"):
             value = getattr(self, name)
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        wanted = (self.logger,) if isinstance(self.logger, str) else tuple(dict.fromkeys(self.logger))
+        object.__setattr__(self, "logger", () if wanted == (NO_LOGGER,) else wanted)
+        known = f"{', '.join(LOGGERS)}, {NO_LOGGER}"
+        for name in self.logger:
+            require(name in LOGGERS, f"train.logger: expected one or more of {known}, got {name!r}")
         for name, choices in (
             ("optimizer", OPTIMIZERS),
             ("inflation", INFLATIONS),
@@ -191,6 +201,10 @@ class TrainConfig:
             f"train.warmup_epochs {self.warmup_epochs} is longer than train.epochs {self.epochs}",
         )
         self.view_training.check(self)
+        require(
+            not (self.refit and self.view_training.changes),
+            f"train.refit is for views that stay, and train.views is {self.views!r}; refit the table that it finds",
+        )
         require(self.seed < 2**32, f"train.seed: expected below 2**32, got {self.seed}")
 
     @property

@@ -8,7 +8,8 @@ from typing import Any
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
-from locomt.data import Batch, ManifestDataset, read_manifest
+from locomt.data import Batch, ManifestDataset
+from locomt.data.dealing import read_rows
 from locomt.data.splits import others_there
 from locomt.train.loading import CropSampler, make_loader
 from locomt.train.recipe import Recipe
@@ -20,20 +21,27 @@ from locomt.train.sound_augment import ChangedSound, NumberedSampler
 class SplitsModule(pl.LightningDataModule):
     """Opens both splits when made, so that what is wrong with a manifest shows before a model is built.
 
+    Args:
+        recipe: says what is read.
+        labels: the names of the classes.
+        together: train on both, and validate by none.
+
     Raises:
         ValueError: the manifest cannot serve or has no training samples, or no validation samples that are needed.
     """
 
-    def __init__(self, recipe: Recipe, labels: Sequence[str]) -> None:
+    def __init__(self, recipe: Recipe, labels: Sequence[str], *, together: bool = False) -> None:
         super().__init__()
         self.recipe = recipe
         data = recipe.data
-        self.train = ManifestDataset(data, data.train_split, labels)
-        self.val = ManifestDataset(data, data.val_split, labels)
+        both = (data.train_split, data.val_split)
+        self.train = ManifestDataset(data, both if together else data.train_split, labels)
+        self.val = ManifestDataset(data, () if together else data.val_split, labels)
         if not len(self.train):
             raise ValueError(self._none(data.train_split, "data.train_split"))
-        if recipe.train.patience and not len(self.val):
-            raise ValueError(self._none(data.val_split, "data.val_split, which train.patience goes by"))
+        for field in ("patience", "refit"):
+            if getattr(recipe.train, field) and not len(self.val):
+                raise ValueError(self._none(data.val_split, f"data.val_split, which train.{field} goes by"))
         augment = recipe.train.augment
         self.changed = ChangedSound(self.train, augment, recipe.train.seed) if augment.changes_sound else None
         balanced = recipe.train.sampling == "balanced"
@@ -42,7 +50,7 @@ class SplitsModule(pl.LightningDataModule):
 
     def _none(self, split: str, field: str) -> str:
         data = self.recipe.data
-        there = others_there(split, (row.split for row in read_manifest(data.manifest, data.columns)))
+        there = others_there(split, (row.split for row in read_rows(data)))
         return f"{data.manifest}: no row has split {split!r} ({field}); {there}"
 
     @property

@@ -48,7 +48,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class EpochKeeper(Checkpoint):
-    """After every epoch: a row in `metrics.csv`, `last.ckpt`, and `best.ckpt` where the epoch is the best so far.
+    """After every epoch: a row in `metrics.csv` and for loggers, `last.ckpt`, and, of the best so far, `best.ckpt`.
 
     Amid an epoch: `last.ckpt` every `train.checkpoint_minutes`, after a step. A checkpoint also has what the row of an
     epoch that was begun is made of: the seconds spent, and the samples met so far that are bad or lack a modality (the
@@ -153,6 +153,11 @@ class EpochKeeper(Checkpoint):
         row["skipped"] = self.bad.total
         row["seconds"] = round(time.monotonic() - self.started, 3)
         self.rows.append(row)
+        for logger in trainer.loggers:
+            numbers = {name: math.nan if value is None else value for name, value in row.items() if name != "step"}
+            # Epochs and steps count from 0 there.
+            logger.log_metrics({**numbers, "epoch": trainer.current_epoch}, max(0, trainer.global_step - 1))
+            logger.save()
         if trainer.is_global_zero:
             write_text(self.run.history, as_csv(self.rows))
         if self.best is row:

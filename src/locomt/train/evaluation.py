@@ -11,16 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from locomt.data import BadSample, Batch, ManifestDataset, average_clips, read_manifest
+from locomt.data import BadSample, Batch, ManifestDataset, average_clips
 from locomt.data.dataset import File
+from locomt.data.dealing import read_rows
 from locomt.data.splits import others_there
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
 from locomt.train.loading import make_loader
 from locomt.train.origin import refusal, trusting
+from locomt.train.overrides import parse_overrides
 from locomt.train.predictor import Predictor, best_device
 from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import read_recipe
+from locomt.train.refit import caution
 from locomt.train.run_directory import RunDirectory, RunError, flatten
 
 __all__ = ["Run", "answers", "best_device", "evaluate", "predict"]
@@ -79,6 +82,7 @@ class Run:
         for name, value in reaching.items():
             if name.startswith("data.modalities."):
                 raise RunError(refusal(run.config, name, value))
+        recipe = _as_dealt(run, recipe, overrides)
         model, labels = FusionModel.from_pretrained(run.model), run.read_labels()
         if recipe.train.view_training.changes:  # training set the table that the model has
             recipe = replace(recipe, model=replace(recipe.model, views=model.config.views))
@@ -90,6 +94,23 @@ class Run:
                     f"{asked.get(name)!r}; a trained model is used as it was trained"
                 )
         return cls(run.path, recipe, model.eval(), labels, reaching)
+
+
+def _as_dealt(run: RunDirectory, recipe: Recipe, overrides: str | Sequence[str]) -> Recipe:
+    """The recipe with each sample in the split that it had in training, whatever the manifest has become since. Of
+    another manifest, its column `split` says it.
+
+    Raises:
+        RunError: the overrides would have samples dealt out anew.
+    """
+    split, given = recipe.data.split, [name for name, _ in parse_overrides(overrides)]
+    if split is None:
+        return recipe
+    if anew := [name for name in given if f"{name}.".startswith(("data.split.", "data.group."))]:
+        raise RunError(f"--{anew[0]}: {run.path} keeps the splits that it was trained with, in {run.splits.name}")
+    if "data.manifest" in given:
+        return replace(recipe, data=replace(recipe.data, split=None))
+    return replace(recipe, data=replace(recipe.data, split=replace(split, table=str(run.splits))))
 
 
 @torch.inference_mode()
@@ -109,7 +130,7 @@ def answers(
     split = split or data.test_split
     dataset = ManifestDataset(data, split, run.labels, clips=data.clips)
     if not len(dataset):
-        there = others_there(split, (row.split for row in read_manifest(data.manifest)))
+        there = others_there(split, (row.split for row in read_rows(data)))
         raise ValueError(f"{data.manifest}: no row has split {split!r}; {there}")
     bad = BadSampleLog({split: len(dataset)}, data.max_bad)
     model = run.model.to(device).eval()
@@ -152,7 +173,7 @@ def evaluate(
     Returns:
         `{"metrics": {...}, "per_class": {...}, "samples": n, "skipped": n}`; skipped samples could not be read
         and are not among the samples. Where samples went without a modality because their files lack it and the recipe
-        says so, `missing` maps it to their number.
+        says so, `missing` maps it to their number. Where `train.refit` has trained on the split, `caution` says so.
 
     Raises:
         ValueError: the split has no rows, or more of them are bad than `data.max_bad` allows.
@@ -172,8 +193,10 @@ def evaluate(
             if on_answers:
                 on_answers(batch, logits)
             samples += len(batch.ids)
-    without = {"missing": dict(missing)} if missing else {}
-    return {**scores.compute(), "samples": samples, "skipped": skipped, **without}
+    more: dict[str, Any] = {"missing": dict(missing)} if missing else {}
+    if line := caution(run.recipe, split or run.recipe.data.test_split):
+        more["caution"] = line
+    return {**scores.compute(), "samples": samples, "skipped": skipped, **more}
 
 
 def predict(

@@ -13,19 +13,20 @@ from locomt.data.config import DECODERS
 from locomt.data.kinds import KINDS
 from locomt.data.kinds.audio import FILTERBANKS
 from locomt.data.kinds.source import LACKING
+from locomt.data.split_config import SplitConfig
 from locomt.hints import unknown_name
 from locomt.nn.config import FUSIONS, HEAD_INITS, INFLATIONS, ON_MISSING, PRESETS
 from locomt.tasks import TASKS
 from locomt.train.augment_config import AugmentConfig
-from locomt.train.config import ACCELERATORS, OPTIMIZERS, PRECISIONS, SAMPLINGS, TABLES
+from locomt.train.config import ACCELERATORS, LOGGERS, NO_LOGGER, OPTIMIZERS, PRECISIONS, SAMPLINGS, TABLES
 from locomt.train.recipe import SECTIONS
 from locomt.train.views import VIEWS
 from locomt.train.views.learned_config import LearnViews
 from locomt.views import STRATEGIES
 
 MODALITIES = "data.modalities"
-PARTS = {"train.augment": AugmentConfig, "train.learn_views": LearnViews}
-"""Fields of `train` that have fields of their own."""
+PARTS = {"data.split": SplitConfig, "train.augment": AugmentConfig, "train.learn_views": LearnViews}
+"""Fields that have fields of their own."""
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.preset": tuple(PRESETS),
     "model.fusion": FUSIONS,
@@ -43,6 +44,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.elastic_tables": TABLES,
     "train.precision": PRECISIONS,
     "train.sampling": SAMPLINGS,
+    "train.logger": (*LOGGERS, NO_LOGGER),
     "train.accelerator": ACCELERATORS,
 }
 """Fields that take one of a few words, or a list of such; those of modalities whatever their kind."""
@@ -53,7 +55,7 @@ class Field:
     """A field of a recipe.
 
     Attributes:
-        section: `model`, `data`, `data.modalities`, `train`, `train.augment` or `train.learn_views`.
+        section: `model`, `data`, `data.modalities`, `data.split`, `train`, `train.augment` or `train.learn_views`.
         kind: of the modalities that have it; empty outside of `data.modalities`.
         name: within the section.
         type: as it is annotated.
@@ -96,8 +98,9 @@ def recipe_fields() -> list[Field]:
         found += _fields(section, owner)
         if section == "data":
             found += [field for kind, source in KINDS.items() for field in _fields(MODALITIES, source, kind)]
-        if section == "train":
-            found += [field for part, kind in PARTS.items() for field in _fields(part, kind)]
+        for part, kind in PARTS.items():
+            if part.startswith(f"{section}."):
+                found += _fields(part, kind)
     return found
 
 

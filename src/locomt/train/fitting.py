@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from locomt import ranks
 from locomt.data import label_list
+from locomt.data.dealing import read_rows
 from locomt.faults import telling
+from locomt.files import make_directory
 from locomt.lock import locked
 from locomt.nn.config import FusionConfig
 from locomt.nn.model import FusionModel
@@ -34,6 +35,7 @@ from locomt.train.card_facts import Facts
 from locomt.train.datamodule import SplitsModule
 from locomt.train.divergence import blind_loss, divergence
 from locomt.train.epoch_keeper import AtomicCheckpointIO, EpochKeeper
+from locomt.train.loggers import check_loggers, open_loggers
 from locomt.train.memory import estimate, shortage
 from locomt.train.model_card import write_card
 from locomt.train.module import FusionModule, TrainingError, seed_all
@@ -41,6 +43,7 @@ from locomt.train.optim import freeze
 from locomt.train.predictor import Predictor
 from locomt.train.pretrained_input import differences
 from locomt.train.recipe import Recipe
+from locomt.train.refit import refit_directory, refit_recipe
 from locomt.train.run_directory import RunDirectory
 from locomt.train.saved import check_last, check_weights, load_checkpoint
 from locomt.train.standards import fill_standards
@@ -56,6 +59,7 @@ NOISE = (
     "It is recommended to use .*sync_dist=True",  # losses and scores are those of all processes already
     "Grad strides do not match bucket view strides",  # of [CLS] tokens, whose outer axes have one entry
     "The .grad attribute of a Tensor that is not a leaf",  # the compiler looks at what goes into a layer
+    "Experiment logs directory .* exists and is not empty",  # which `open_loggers` has taken in
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # between Lightning 2.6 and torch 2.13 or later
 )
 """Warnings of Lightning and torch that tell the user nothing to act upon."""
@@ -71,6 +75,7 @@ def fit(
     on_start: Callable[[], None] | None = None,
     on_epoch: Callable[[Mapping[str, float | None]], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    on_refit: Callable[[Mapping[str, float | None], int], object] | None = None,
 ) -> dict[str, Any]:
     """Train a recipe.
 
@@ -87,6 +92,8 @@ def fit(
         on_start: called once nothing speaks against training any more, before its first step.
         on_epoch: told the row of every epoch, as `metrics.csv` has it; in the first of several processes alone.
         on_step: told the steps done and the steps in all, in every process.
+        on_refit: told the rows of the second training of `train.refit`, which have no validation, and how many epochs
+            it takes; in the first process alone.
 
     Returns:
         The row of the epoch that was exported to `model/` (the best, or the last where there is no validation
@@ -94,7 +101,8 @@ def fit(
         `val_loss` where what the recipe monitors is undefined in every epoch. Where samples went without a modality
         because their files lack it and the recipe says so, `missing` maps it to their number. Where
         `train.patience` ended training before `train.epochs`, `stopped` is the last epoch. Where training ended with a
-        loss beyond all reason, `diverged` says so in a line.
+        loss beyond all reason, `diverged` says so in a line. With `train.refit`, which exports the model of a second
+        training, the row is still that of the first, and `refit` is how many epochs the second had.
 
     Raises:
         ValueError: the recipe, the manifest or the run directory cannot serve, another process writes in the
@@ -104,6 +112,7 @@ def fit(
         KeyboardInterrupt: it was interrupted; the run can be resumed. (SIGTERM: SystemExit with code 143.)
     """
     ranks.check_launch(recipe.train.devices)
+    check_loggers(recipe.train.logger)
     run, labels = RunDirectory(Path(run_dir)), label_list(recipe.data)
     config = recipe.fusion_config(labels)
     kept = "what was done is kept: resuming goes on after the last checkpoint"
@@ -113,7 +122,7 @@ def fit(
         telling(run.path, need=lambda: str(estimate(recipe, config)), then=kept),
         locked(run.path, run.last.parent.name) if writes else nullcontext(),
     ):
-        return _fit(recipe, run, first, labels, config, resume, on_start, on_epoch, on_step)
+        return _fit(recipe, run, first, labels, config, resume, on_start, on_epoch, on_step, on_refit)
 
 
 def _fit(
@@ -126,11 +135,12 @@ def _fit(
     on_start: Callable[[], None] | None,
     on_epoch: Callable[[Mapping[str, float | None]], None] | None,
     on_step: Callable[[int, int], None] | None,
+    on_refit: Callable[[Mapping[str, float | None], int], object] | None,
 ) -> dict[str, Any]:
     """What `fit` does in a run directory of its own."""
     if resume and run.holds_run:
         if first:
-            run.resume(recipe, labels)
+            run.resume(recipe, labels, _splits(recipe))
         if run.finished:
             return run.read_summary()
     accelerator = _accelerator(recipe.train.accelerator, recipe.train.devices)
@@ -138,6 +148,91 @@ def _fit(
     need = estimate(recipe, config, _trained(recipe, config))
     if first and (line := shortage(need, accelerator, recipe.train.devices)):
         LOG.warning(line)
+
+    def begin() -> None:
+        if first and not (resume and run.holds_run):
+            run.begin(recipe, labels, _splits(recipe))
+        if on_start:
+            on_start()
+
+    model, keeper = _train(recipe, run, first, splits, labels, config, begin, on_epoch, on_step)
+    assert keeper.best is not None
+    summary: dict[str, Any] = {"monitor": keeper.judge, **keeper.best}
+    if keeper.bad.missing:
+        summary["missing"] = keeper.bad.missing
+    if (last := len(keeper.rows)) < recipe.train.epochs:
+        summary["stopped"] = last
+    kept, ends = run, [keeper.best, keeper.rows[-1]]
+    if recipe.train.refit:
+        again = refit_recipe(recipe, int(keeper.best["epoch"] or 0))
+        summary["refit"] = again.train.epochs
+        kept = refit_directory(run)
+        both = SplitsModule(again, labels, together=True)
+
+        def begin_again() -> None:
+            if first:
+                make_directory(kept.path)
+
+        def tell_again(row: Mapping[str, float | None]) -> None:
+            if on_refit:
+                on_refit(row, again.train.epochs)
+
+        model, later = _train(
+            again,
+            kept,
+            first,
+            both,
+            labels,
+            config,
+            begin_again,
+            tell_again,
+            on_step,
+            keeper.rows,
+        )
+        ends.append(later.rows[-1])
+    blind = {"train": blind_loss(splits.train, len(labels)), "val": blind_loss(splits.val, len(labels))}
+    if line := divergence(ends, blind, recipe.train.learning_rate):
+        summary["diverged"] = line
+    if not first:
+        return summary
+    best = load_checkpoint(run.best, weights=True)
+    states = (best if kept is run else load_checkpoint(kept.best, weights=True))["state_dict"].items()
+    weights = {name.removeprefix("model."): value for name, value in states if name.startswith("model.")}
+    check_weights(kept.best, weights, model.state_dict())
+    model.cpu().load_state_dict(weights)
+    model.set_answer(best.get("shares", {}), apart=best.get("apart", False))  # which older checkpoints do not have
+    predictor = Predictor(run.model, model, recipe.data, tuple(labels), recipe.train.batch_size)
+    facts = Facts.of_training(recipe, summary, len(splits.val))
+
+    def save(folder: Path) -> None:
+        predictor.save(folder)
+        write_card(run, folder, predictor, recipe, facts)
+
+    run.export(summary, save)
+    return summary
+
+
+def _train(
+    recipe: Recipe,
+    run: RunDirectory,
+    first: bool,
+    splits: SplitsModule,
+    labels: list[str],
+    config: FusionConfig,
+    begin: Callable[[], None],
+    on_epoch: Callable[[Mapping[str, float | None]], None] | None,
+    on_step: Callable[[int, int], None] | None,
+    earlier: Sequence[Mapping[str, float | None]] = (),
+) -> tuple[FusionModel, EpochKeeper]:
+    """Train a model to its last epoch, from the start or from the last checkpoint in a directory.
+
+    Args:
+        begin: called once nothing speaks against it any more.
+        earlier: the rows of the training that this one repeats on more samples.
+
+    Returns:
+        The model as training left it, and what knows its epochs.
+    """
     seed_all(recipe.train.seed, 0)
     model = FusionModel(config)
     if not run.last.exists():  # a run that goes on has its weights, and needs the pretrained ones no more
@@ -156,17 +251,20 @@ def _fit(
     averaging = Averaging(model, recipe.train.ema) if recipe.train.ema else None
     keeper = EpochKeeper(run, recipe, bad, on_epoch if first else None, averaging)
     module: FusionModule = recipe.train.view_training.module(recipe, model, labels, bad)
+    module.earlier = earlier
     if recipe.train.compile:
         model.compile_layers()
     if run.last.exists():
         check_last(run.last, module.state_dict())
-    if first and not (resume and run.holds_run):
-        run.begin(recipe, labels)
-    if on_start:
-        on_start()
-    with _quiet(recipe.train.devices), _deterministic(recipe.train.deterministic), _compiling(recipe.train.compile):
+    begin()
+    with (
+        _quiet(recipe.train.devices),
+        _deterministic(recipe.train.deterministic),
+        _compiling(recipe.train.compile),
+        open_loggers(recipe, run, recipe.train.logger if first else ()) as loggers,
+    ):
         trainer = pl.Trainer(
-            accelerator=accelerator,
+            accelerator=_accelerator(recipe.train.accelerator, recipe.train.devices),
             devices=recipe.train.devices,
             strategy=_strategy(recipe.train.devices),
             precision="bf16-mixed" if recipe.train.precision == "bf16-mixed" else "32-true",
@@ -175,7 +273,7 @@ def _fit(
             gradient_clip_val=recipe.train.clip_norm or None,
             # The averages take a step in before the keeper saves it.
             callbacks=[c for c in (averaging, keeper, on_step and _Steps(on_step)) if c],
-            logger=_tensorboard(run) if recipe.train.tensorboard else False,
+            logger=loggers or False,
             plugins=[AtomicCheckpointIO(), _launcher()],
             default_root_dir=run.path,
             num_sanity_val_steps=0,
@@ -186,32 +284,12 @@ def _fit(
             enable_model_summary=False,
         )
         trainer.fit(module, splits, ckpt_path=run.last if run.last.exists() else None, weights_only=True)
-    assert keeper.best is not None
-    summary: dict[str, Any] = {"monitor": keeper.judge, **keeper.best}
-    if bad.missing:
-        summary["missing"] = bad.missing
-    if (last := len(keeper.rows)) < recipe.train.epochs:
-        summary["stopped"] = last
-    blind = {"train": blind_loss(splits.train, len(labels)), "val": blind_loss(splits.val, len(labels))}
-    if line := divergence((keeper.best, keeper.rows[-1]), blind, recipe.train.learning_rate):
-        summary["diverged"] = line
-    if not first:
-        return summary
-    best = load_checkpoint(run.best, weights=True)
-    states = best["state_dict"].items()
-    weights = {name.removeprefix("model."): value for name, value in states if name.startswith("model.")}
-    check_weights(run.best, weights, model.state_dict())
-    model.cpu().load_state_dict(weights)
-    model.set_answer(best.get("shares", {}), apart=best.get("apart", False))  # which older checkpoints do not have
-    predictor = Predictor(run.model, model, recipe.data, tuple(labels), recipe.train.batch_size)
-    facts = Facts.of_training(recipe, summary, len(splits.val))
+    return model, keeper
 
-    def save(folder: Path) -> None:
-        predictor.save(folder)
-        write_card(run, folder, predictor, recipe, facts)
 
-    run.export(summary, save)
-    return summary
+def _splits(recipe: Recipe) -> dict[str, str] | None:
+    """The split of each sample, where the recipe says it and not the manifest."""
+    return None if recipe.data.split is None else {row.id: row.split for row in read_rows(recipe.data)}
 
 
 def _strategy(devices: int) -> str | DDPStrategy:
@@ -243,14 +321,6 @@ def _trained(recipe: Recipe, config: FusionConfig) -> int | None:
         model = FusionModel(config)
     freeze(model, recipe.train.frozen)
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-
-
-def _tensorboard(run: RunDirectory) -> TensorBoardLogger:
-    """The logger; the steps of an epoch that was begun and not finished are taken back when resuming."""
-    step = None
-    if run.last.exists():
-        step = torch.load(run.last, map_location="cpu", weights_only=True)["global_step"]
-    return TensorBoardLogger(run.path, name="", version="tensorboard", purge_step=step)
 
 
 class _Steps(pl.Callback):

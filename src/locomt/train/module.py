@@ -22,6 +22,7 @@ from locomt.train.by_modality import ByModality
 from locomt.train.mean_loss import MeanLoss
 from locomt.train.optim import make_optimizer, make_schedule
 from locomt.train.recipe import Recipe
+from locomt.train.refit import skills_in
 from locomt.train.standards import standards_of
 
 TRIAL = 0.1
@@ -52,6 +53,8 @@ class FusionModule(pl.LightningModule):
 
     Attributes:
         told: what the epoch came to: name -> number, NaN where it is undefined.
+        earlier: the rows of a training that this one repeats without a validation split: what single modalities count
+            in an epoch goes by them.
         taken: how many samples each batch of the step has so far, in all processes; batches without any are left out.
     """
 
@@ -62,6 +65,7 @@ class FusionModule(pl.LightningModule):
         self.train_loss, self.val_loss = MeanLoss(), MeanLoss()
         self.validated: float | None = None
         self.told: dict[str, float] = {}
+        self.earlier: Sequence[Mapping[str, float | None]] = ()
         self.taken: list[int] = []
         self.total_steps = 0
         self.parts: ByModality | None = None
@@ -69,6 +73,10 @@ class FusionModule(pl.LightningModule):
             fixed = not recipe.train.view_training.changes  # else it is about what the tables do
             self.parts = ByModality(recipe.data.target, labels, model, may_be_apart=fixed)
         self.augment = Augment(recipe.train.augment, recipe.data, len(labels), recipe.train.seed, standards_of(model))
+
+    def on_train_epoch_start(self) -> None:
+        if self.parts is not None and self.earlier and self.current_epoch:
+            self.parts.skills, self.parts.together = skills_in(self.earlier[self.current_epoch - 1])
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         seed_all(self.recipe.train.seed, self.current_epoch + 1, index + 1, self.global_rank + 1)
@@ -116,7 +124,7 @@ class FusionModule(pl.LightningModule):
     @property
     def _weighs(self) -> bool:
         """Whether single modalities have losses: validation has to say what they are worth."""
-        return self.recipe.train.unimodal_loss > 0 and self.trainer.limit_val_batches > 0
+        return self.recipe.train.unimodal_loss > 0 and (self.trainer.limit_val_batches > 0 or bool(self.earlier))
 
     def _mixture(self) -> ViewMixture | None:
         """Of views, in place of the model's table."""
@@ -190,15 +198,11 @@ class FusionModule(pl.LightningModule):
         self._tell(found)
 
     def _tell(self, found: Mapping[str, float]) -> None:
-        """Take in numbers of the epoch, which are those of all processes, for its row and for TensorBoard.
+        """Take in numbers of the epoch, which are those of all processes, for its row and for loggers.
 
         Lightning's own `log` gathers and averages numbers of batches; that takes longer than an epoch of few steps.
         """
-        told = dict(zip(found, torch.tensor(list(found.values())).tolist(), strict=True))  # in float32
-        self.told |= told
-        for logger in self.loggers:
-            logger.log_metrics({**told, "epoch": self.current_epoch}, max(0, self.trainer.global_step - 1))
-            logger.save()
+        self.told |= dict(zip(found, torch.tensor(list(found.values())).tolist(), strict=True))  # in float32
 
     def _check_finite(self, loss: float) -> None:
         """Stop before an epoch that came to no numbers is kept."""

@@ -11,7 +11,7 @@ from locomt.train.config import RecipeError, require
 from locomt.train.recipe import SECTIONS
 from locomt.train.yaml_text import parse_yaml
 
-OPEN = ("train.augment.", "train.learn_views.", "train.learning_rates.", "train.pretrained.")
+OPEN = ("data.split.", "train.augment.", "train.learn_views.", "train.learning_rates.", "train.pretrained.")
 """What lies in these may be new; elsewhere only what lies directly in a section."""
 
 

@@ -172,6 +172,8 @@ class Recipe:
         """The resolved recipe as text, its manifest and `train.start` relative to `folder`, where it is to be kept."""
         values = self.to_dict()
         values["data"]["manifest"] = os.path.relpath(self.data.manifest, folder)
+        if self.data.split is not None and self.data.split.table:
+            values["data"]["split"]["table"] = os.path.relpath(self.data.split.table, folder)
         if self.train.start:
             values["train"]["start"] = os.path.relpath(self.train.start, folder)
         if folder_of_noise := self.train.augment.noise_folder:

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 
+STANDARDISE = "standardise: true in the modalities that are to be, under data.modalities"
+ELSEWHERE = {
+    f"{section}.{name}": STANDARDISE for section in ("data", "train") for name in ("standardise", "standardize")
+}
+"""Fields that are looked for where they are not -> where they are."""
 EARLIER = {"unimodal_loss": 0.0}
 """Fields of `train` that older runs lack, and the value that they were trained by, where that is not the default."""
 
@@ -85,7 +90,15 @@ def _written(path: Path, overrides: str | Sequence[str]) -> tuple[dict[str, Any]
     pairs = parse_overrides(overrides)
     for name, value in pairs:
         override(values, name, value)
+    _rename(values.get("train", {}))
     return values, frozenset(name for name, _ in pairs)
+
+
+def _rename(train: dict[str, Any]) -> None:
+    """Read `tensorboard: true` or `false` of older recipes and runs as the `logger` that came after it."""
+    if "tensorboard" in train:
+        wanted = train.pop("tensorboard")
+        train.setdefault("logger", "tensorboard" if wanted else "none")
 
 
 def _fill_labels(values: dict[str, Any], place: Place) -> None:
@@ -127,6 +140,8 @@ def build_recipe(values: Mapping[str, Any], where: str) -> Recipe:
             raise RecipeError(f"{where}: {unknown_name(section, SECTIONS)}")
         known = [f.name for f in fields(SECTIONS[section])]
         if unknown := [name for name in content if name not in known]:
+            if f"{section}.{unknown[0]}" in ELSEWHERE:
+                raise RecipeError(f"{where}: {section}.{unknown[0]}: set {ELSEWHERE[f'{section}.{unknown[0]}']}")
             raise RecipeError(f"{where}: section {section!r}: {unknown_name(unknown[0], known)}")
     checked = _check_types({section: dict(values.get(section, {})) for section in SECTIONS}, where)
     try:

@@ -52,9 +52,12 @@ class Place:
         if augment.noise_folder:
             field = "train.augment.noise"
             augment = replace(augment, noise=os.path.abspath(self.file(field, augment.noise)))
+        split = data.split
+        if split is not None and split.table:
+            split = replace(split, table=os.path.abspath(self.file("data.split.table", split.table)))
         return replace(
             recipe,
-            data=replace(data, manifest=manifest, modalities=modalities),
+            data=replace(data, manifest=manifest, modalities=modalities, split=split),
             train=replace(train, pretrained=pretrained, start=start, augment=augment),
         )
 
@@ -65,6 +68,8 @@ class Place:
             recipe: of absolute names.
         """
         named = {"data.manifest": recipe.data.manifest}
+        if recipe.data.split is not None and recipe.data.split.table:
+            named["data.split.table"] = recipe.data.split.table
         named |= {f"train.pretrained.{name}": source for name, source in recipe.train.pretrained.items()}
         if recipe.train.start:
             named["train.start"] = recipe.train.start

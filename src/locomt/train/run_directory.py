@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from locomt.data.dealing import read_splits
 from locomt.files import flush, make_directory, replacing, write_text
 from locomt.hints import in_short
 from locomt.lock import is_lock
@@ -21,7 +23,7 @@ __all__ = ["FREE", "RunDirectory", "RunError", "flatten", "replacing", "write_te
 
 FREE = (
     *("data.workers", "data.cache", "data.max_bad", "data.allow_outside"),
-    *("train.accelerator", "train.devices", "train.checkpoint_minutes", "train.tensorboard"),
+    *("train.accelerator", "train.devices", "train.checkpoint_minutes", "train.logger"),
 )
 """What may differ when a run is resumed: it changes how the work is done and not what comes out."""
 
@@ -66,6 +68,16 @@ class RunDirectory:
         return self.path / "card.json"
 
     @property
+    def splits(self) -> Path:
+        """Where the recipe dealt out samples: the split of each."""
+        return self.path / "splits.csv"
+
+    @property
+    def loggers(self) -> Path:
+        """What loggers call this run."""
+        return self.path / "loggers.json"
+
+    @property
     def views(self) -> Path:
         """How often each layer held each view, epoch by epoch, where views were learned."""
         return self.path / "views.json"
@@ -97,8 +109,8 @@ class RunDirectory:
     def finished(self) -> bool:
         return self.holds_run and self.model.is_dir()
 
-    def begin(self, recipe: Recipe, labels: Sequence[str]) -> None:
-        """Make the directory and put down the recipe and the labels.
+    def begin(self, recipe: Recipe, labels: Sequence[str], splits: Mapping[str, str] | None = None) -> None:
+        """Make the directory and put down the recipe, the labels, and the split of each sample where it was dealt.
 
         Raises:
             RunError: there is a run already, or files that belong to none.
@@ -114,22 +126,25 @@ class RunDirectory:
         make_directory(self.path)
         try:
             self.write_labels(labels)
+            self._write_splits(splits)
             self._write_config(recipe)  # last: from here on there is a run
         except OSError:
-            self.labels.unlink(missing_ok=True)  # by itself it would be taken for somebody else's
+            for path in (self.labels, self.splits):
+                path.unlink(missing_ok=True)  # by itself it would be taken for somebody else's
             raise
 
-    def resume(self, recipe: Recipe, labels: Sequence[str]) -> None:
+    def resume(self, recipe: Recipe, labels: Sequence[str], splits: Mapping[str, str] | None = None) -> None:
         """Check that this is the run that the recipe describes.
 
         A run that was stopped before its first checkpoint takes over the recipe and labels given: it holds
         nothing yet that they could contradict.
 
         Raises:
-            RunError: it is another one; names the first field or label that differs.
+            RunError: it is another one; names the first field, label or sample that differs.
         """
         if not self.last.exists() and not self.finished:
             self.write_labels(labels)
+            self._write_splits(splits)
             self._write_config(recipe)
             return
         before, now = flatten(read_recipe(self.config)[0].to_dict()), flatten(recipe.to_dict())
@@ -147,8 +162,30 @@ class RunDirectory:
                 f"{self.path} was begun with {len(known)} labels, the manifest now gives {len(labels)}, and they "
                 f"differ in {differing[0]!r}; name another directory"
             )
+        if splits is not None and (moved := self._moved(splits)):
+            name, was = moved[0]
+            raise RunError(
+                f"{self.path} was begun with sample {name!r:.60} in split {was!r:.60}, which is now in "
+                f"{splits.get(name, 'none')!r:.60} ({len(moved)} differ): data.split deals out anew when rows are "
+                "added or removed; put them back, or name another directory"
+            )
         if before == now:  # the user's own word, wherever the run is from
             self._write_mark(self.config.read_bytes())
+
+    def _write_splits(self, splits: Mapping[str, str] | None) -> None:
+        if splits is None:
+            self.splits.unlink(missing_ok=True)
+            return
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([("id", "split"), *splits.items()])
+        write_text(self.splits, text.getvalue())
+
+    def _moved(self, splits: Mapping[str, str]) -> list[tuple[str, str]]:
+        """The samples that were in another split when the run was begun, or are there no more, and those splits."""
+        known = read_splits(self.splits) if self.splits.is_file() else dict(splits)
+        gone = [(name, split) for name, split in known.items() if splits.get(name) != split]
+        return gone or [(name, "none") for name in splits if name not in known]
 
     def _write_config(self, recipe: Recipe) -> None:
         text = recipe.to_yaml(self.path)

@@ -62,6 +62,8 @@ def _object(fields: list[Field], nested: dict[str, dict[str, Any]] | None = None
 
 
 def _property(field: Field, form: dict[str, Any] | None) -> dict[str, Any]:
+    if form and not field.required and field.default is None:
+        form = {"anyOf": [form, TYPES["None"]]}
     return {
         "description": field.text,
         **(form or _form(field)),
@@ -76,7 +78,10 @@ def _form(field: Field) -> dict[str, Any]:
         return {"enum": [*field.choices, 32]}
     if field.choices:
         words = {"enum": list(field.choices)}
-        return {"type": "array", "items": words} if field.type.startswith("tuple") else words
+        several = {"type": "array", "items": words}
+        if field.type.startswith("str | tuple"):
+            return {"anyOf": [words, several]}
+        return several if field.type.startswith("tuple") else words
     forms = [TYPES[kind] for kind in field.type.split(" | ")]
     if field.kind and field.name != "column" and TYPES["str"] not in forms:
         forms.append(AUTO)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from locomt.data.config import DataConfig
+from locomt.data.dealing import read_rows
 from locomt.data.labels import label_list
-from locomt.data.manifest import is_shards, read_manifest
+from locomt.data.manifest import is_shards
 from locomt.data.row import Row
 from locomt.data.shards.index import INDEX, SAMPLES, VERSION, stored_fields
 from locomt.data.shards.plan import PlannedShard, PrepareError, begin, begun_in, lay_out
@@ -75,7 +76,7 @@ def prepare(
         raise ConfigError(
             f"data.{config.cut} takes frames from anywhere in a clip: say by --fps how many a second to store, 0: all"
         )
-    rows = read_manifest(manifest, config.columns)
+    rows = read_rows(config)
     if out.resolve() == manifest.resolve() or (manifest.is_dir() and out.resolve().is_relative_to(manifest.resolve())):
         raise PrepareError(f"{out} lies within the folder of clips, where its shards would be taken for a class")
     labels = _labels(config)  # now: a manifest whose labels cannot serve is not decoded first

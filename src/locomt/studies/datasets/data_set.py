@@ -108,7 +108,7 @@ def training(full: bool, *, epochs: int, batch_size: int) -> dict[str, Any]:
         "warmup_epochs": 0.5 if full else 0.0,
         "unimodal_loss": 0.0,  # as all results of the studies were made: tables are compared by the joint loss alone
         "accelerator": "cpu",
-        "tensorboard": False,
+        "logger": "none",
     }
 
 

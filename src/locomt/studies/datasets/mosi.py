@@ -141,7 +141,7 @@ def recipe(full: bool) -> dict[str, Any]:
             "unimodal_loss": 0.0,
             "monitor": "loss",
             "accelerator": "cpu",
-            "tensorboard": False,
+            "logger": "none",
         },
     }
 

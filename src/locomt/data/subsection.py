@@ -1,4 +1,4 @@
-"""Parts of the section `train` that have fields of their own: dataclasses of numbers and switches."""
+"""Parts of a section of a recipe that have fields of their own: dataclasses of numbers and switches."""
 
 from __future__ import annotations
 
