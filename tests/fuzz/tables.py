@@ -213,6 +213,8 @@ def make_recipes(folder: Path) -> None:
             "labels": "labels.txt",
             "crop": 2.0,
             "clips": 2,
+            "split": {"val": 0.25, "test": None, "seed": 3},
+            "group": "speaker",
             "modalities": {
                 "video": {"kind": "video", "column": "clip", "frames": 8, "size": 224},
                 "audio": {"kind": "audio", "column": "clip", "seconds": 8},

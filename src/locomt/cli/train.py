@@ -90,7 +90,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if "refit" in summary:
         say(
             f"the model was trained once more, on {recipe.data.train_split} and {recipe.data.val_split} together, for "
-            f"{summary['refit']} epochs; the scores are those of the training before: `locomt evaluate` has others"
+            f"{summary['refit']} epochs; the scores are those of the training before. On the test split it is scored "
+            f"by: locomt evaluate {shlex.quote(str(directory.path))}"
         )
     if summary["monitor"] != f"val_{recipe.monitor}":
         say(f"val_{recipe.monitor} was undefined in every epoch: the epoch with the lowest val_loss was taken")
