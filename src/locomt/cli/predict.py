@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 HELP = "label files, folders or a manifest with a run's model"
 EXAMPLE = "locomt predict runs/digits clip.mp4 another.mp4 --top 3"
 UNREADABLE = 2  # the exit code where a file could not be read; the others' labels are printed all the same
-EVERY = 20.0
-"""Seconds between lines on what is done, where no bar shows it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    from locomt.cli.notes import say
     from locomt.cli.output import print_json
     from locomt.data.inputs import find_samples
     from locomt.train.evaluation import Run
@@ -78,34 +76,17 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     return UNREADABLE if failed else 0
 
 
-def say(text: str) -> None:
-    from locomt.cli.output import console
-
-    console().print(text, markup=False, highlight=False, soft_wrap=True)
-
-
 def answered(run: Run, items: Mapping[str, File], top: int) -> Iterator[dict[str, Any]]:
-    """The answers under the names of the samples, with what is done shown: a bar on a terminal, else a line now and
-    then."""
-    from rich.progress import Progress
-
-    from locomt.cli.output import console
+    """The answers under the names of the samples."""
     from locomt.train.evaluation import predictions
 
-    begun = told = time.monotonic()
-    with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
-        task = bar.add_task("predicting", total=len(items))
-        found = predictions(run, items.values(), top=top)
-        for done, (name, answer) in enumerate(zip(items, found, strict=True), start=1):
-            yield answer | {"file": name}
-            bar.update(task, completed=done)
-            if bar.disable and (now := time.monotonic()) - told >= EVERY:
-                say(f"{done} of {len(items)} samples, {done / (now - begun):.3g} a second")
-                told = now
+    for name, answer in zip(items, predictions(run, items.values(), top=top), strict=True):
+        yield answer | {"file": name}
 
 
 def write(run: Run, items: Mapping[str, File], path: Path) -> int:
     """The answers to a file, and what is to be said of them as a whole."""
+    from locomt.cli.notes import say
     from locomt.train.prediction_file import PredictionFile
 
     out, failed, missing = PredictionFile(path, run), 0, Counter[str]()
@@ -131,6 +112,7 @@ def write(run: Run, items: Mapping[str, File], path: Path) -> int:
 
 def show(answers: Sequence[Mapping[str, Any]]) -> None:
     """The answers as a table on stdout."""
+    from locomt.cli.notes import say
     from locomt.cli.output import print_table
 
     guesses = [(a["file"], guess) for a in answers for guess in a.get("predictions", a.get("events", ()))]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from locomt import progress
 from locomt.data import BadSample, Batch, FileDataset, ManifestDataset, average_clips, collate, read_manifest
 from locomt.data.batch import Sample, time_reached
 from locomt.data.dataset import File
@@ -115,16 +116,18 @@ def answers(
     model = run.model.to(device).eval()
     loader = make_loader(dataset, run.recipe)
     samples = 0
-    for step, batch in enumerate(loader, start=1):
-        logits = torch.empty(0)
-        if batch.ids:
-            batch = batch.to(device)
-            logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)
-        samples += len(batch.ids)
-        yield batch, logits
-        bad.add(split, batch.bad)  # once they have been told: it may be one too many
-        if on_step:
-            on_step(step, len(loader))
+    with progress.stage(f"scoring {split}", "samples", len(dataset)) as seen:
+        for step, batch in enumerate(loader, start=1):
+            logits = torch.empty(0)
+            if batch.ids:
+                batch = batch.to(device)
+                logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)
+            samples += len(batch.ids)
+            yield batch, logits
+            bad.add(split, batch.bad)  # once they have been told: it may be one too many
+            seen.add(len(batch.ids) + len(batch.bad))
+            if on_step:
+                on_step(step, len(loader))
     if not samples:
         raise ValueError(f"not one sample of split {split!r} could be read")
 
@@ -228,11 +231,13 @@ def predictions(
         collate_fn=list,
         generator=torch.Generator(),  # or making the iterator would draw from the global one
     )
-    for samples in loader:
-        batch = collate(samples, config=data).to(device)
-        told = iter(_answers_of(run, batch, [s for s in samples if isinstance(s, Sample)], model, top))
-        for sample in samples:
-            yield {"file": sample.id, "error": sample.reason} if isinstance(sample, BadSample) else next(told)
+    with progress.stage("predicting", "samples", len(dataset)) as seen:
+        for samples in loader:
+            batch = collate(samples, config=data).to(device)
+            told = iter(_answers_of(run, batch, [s for s in samples if isinstance(s, Sample)], model, top))
+            for sample in samples:
+                yield {"file": sample.id, "error": sample.reason} if isinstance(sample, BadSample) else next(told)
+            seen.add(len(samples))
 
 
 @torch.inference_mode()

@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from locomt import ranks
+from locomt import progress, ranks
 from locomt.data import label_list
 from locomt.faults import telling
 from locomt.lock import locked
@@ -33,9 +33,11 @@ from locomt.train.bad import BadSampleLog
 from locomt.train.datamodule import SplitsModule
 from locomt.train.divergence import blind_loss, divergence
 from locomt.train.epoch_keeper import AtomicCheckpointIO, EpochKeeper
+from locomt.train.header import header
 from locomt.train.memory import estimate, shortage
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
+from locomt.train.pace import Pace
 from locomt.train.pretrained_input import differences
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory
@@ -109,8 +111,9 @@ def fit(
     with (
         telling(run.path, need=lambda: str(estimate(recipe, config)), then=kept),
         locked(run.path, run.last.parent.name) if writes else nullcontext(),
+        progress.stage("training", "steps") as seen,
     ):
-        return _fit(recipe, run, first, labels, config, resume, on_start, on_epoch, on_step)
+        return _fit(recipe, run, first, labels, config, resume, on_start, on_epoch, on_step, seen)
 
 
 def _fit(
@@ -123,6 +126,7 @@ def _fit(
     on_start: Callable[[], None] | None,
     on_epoch: Callable[[Mapping[str, float | None]], None] | None,
     on_step: Callable[[int, int], None] | None,
+    seen: progress.Stage,
 ) -> dict[str, Any]:
     """What `fit` does in a run directory of its own."""
     if resume and run.holds_run:
@@ -159,6 +163,9 @@ def _fit(
         check_last(run.last, module.state_dict())
     if first and not (resume and run.holds_run):
         run.begin(recipe, labels)
+    if progress.is_heard():
+        for line in header(recipe, config, len(labels), accelerator):
+            seen.note(line)
     if on_start:
         on_start()
     with _quiet(recipe.train.devices), _deterministic(recipe.train.deterministic), _compiling(recipe.train.compile):
@@ -171,7 +178,10 @@ def _fit(
             accumulate_grad_batches=recipe.train.accumulate,
             gradient_clip_val=recipe.train.clip_norm or None,
             # The averages take a step in before the keeper saves it.
-            callbacks=[c for c in (averaging, keeper, on_step and _Steps(on_step)) if c],
+            callbacks=[
+                *([Pace(seen, recipe.train.epochs)] if progress.is_heard() else []),
+                *(c for c in (averaging, keeper, on_step and _Steps(on_step)) if c),
+            ],
             logger=_tensorboard(run) if recipe.train.tensorboard else False,
             plugins=[AtomicCheckpointIO(), _launcher()],
             default_root_dir=run.path,
