@@ -45,6 +45,12 @@ def test_what_is_left_follows_from_what_was_done_here(monkeypatch: pytest.Monkey
         now = 106.0
         seen.at(13)
         assert (seen.spent, seen.left) == (6.0, 14.0)
-        now = 120.0
+        now = 108.0
+        assert (seen.spent, seen.left) == (8.0, 12.0)
+        seen.at(13)  # nothing more is done
+        assert seen.left == 12.0
+        now = 130.0
+        assert seen.left == 0.0
+        now = 140.0
         seen.at(20)
         assert seen.left == 0.0

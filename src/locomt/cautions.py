@@ -78,7 +78,7 @@ def of_ties(
     near = 1 / samples - 1e-9 if samples and shares else 0.0
     level = [model for model, score in known.items() if model != first and abs(score - known[first]) <= near]
     apart = f", less than one of {samples:,} samples apart" if near else ""
-    return [f"a tie: {first} is level with {', '.join(level)}{apart}"] if level else []
+    return [f"a tie: {first} is level with {listed(level, show=str)}{apart}"] if level else []
 
 
 def of_losses(runs: Mapping[str, Sequence[History]]) -> list[str]:

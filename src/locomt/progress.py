@@ -48,6 +48,7 @@ class Stage:
         facts: what else there is to say, such as "loss 0.512"; asked only when it is shown.
         first: how many were done when it began.
         begun: when that was, in seconds of `time.monotonic`.
+        last: when the last of those that are done was.
     """
 
     what: str
@@ -58,6 +59,7 @@ class Stage:
     facts: Callable[[], Sequence[str]] = _nothing
     first: int = 0
     begun: float = field(default_factory=lambda: time.monotonic())
+    last: float = 0.0
 
     def begin(self, total: int, done: int = 0) -> None:
         """Say how much there is, of which so much was done before: the clock starts here."""
@@ -66,6 +68,8 @@ class Stage:
 
     def at(self, done: int, facts: Callable[[], Sequence[str]] | None = None) -> None:
         """Say how many are done."""
+        if done != self.done:
+            self.last = time.monotonic()
         self.done, self.facts = done, facts or self.facts
         self.listener.moved(self)
 
@@ -88,7 +92,8 @@ class Stage:
         """Seconds that the rest takes, if it goes on as it did; None where that cannot be told yet."""
         if self.total is None or self.done <= self.first:
             return None
-        return self.spent / (self.done - self.first) * max(0, self.total - self.done)
+        each = (self.last - self.begun) / (self.done - self.first)
+        return max(0.0, each * (self.total - self.done) - (time.monotonic() - self.last))
 
 
 class Listener(Protocol):

@@ -190,7 +190,7 @@ def test_a_pipe_is_told_now_and_then(ask: Ask, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("locomt.cli.seen.FIRST", 0)
     monkeypatch.setattr("locomt.cli.seen.EVERY", 0)
     err = ask("clips", "--out", "preds.csv")[1]
-    assert "predicting: 5 of 5 samples, " in err
+    assert "predicting: 5 of 5 samples in " in err
     assert err.endswith("5 rows in preds.csv")
 
 

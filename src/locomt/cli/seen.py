@@ -17,8 +17,8 @@ FIRST, EVERY = 10.0, 30.0
 """Seconds until the first line, and between the others."""
 LOOK = 0.2
 """Seconds between two looks at the numbers of a bar: a GPU is waited for at each."""
-WIDE, BAR = 100, 16
-"""Columns of a terminal from which on bars are so long; else half as long."""
+WIDE, LONG, SHORT = 100, 16, 5
+"""Columns of a terminal from which on bars are long, and how long they are: the numbers come first."""
 
 
 @contextmanager
@@ -39,7 +39,8 @@ def counted(stage: Stage) -> str:
     """`12 of 40 samples`."""
     if stage.total is None and not stage.done:
         return "begun"
-    return f"{stage.done:,} {stage.unit}" if stage.total is None else f"{stage.done:,} of {stage.total:,} {stage.unit}"
+    count = f"{stage.done:,}" if stage.total is None else f"{stage.done:,} of {stage.total:,}"
+    return count if stage.unit == stage.what else f"{count} {stage.unit}"
 
 
 class OnStderr:
@@ -103,9 +104,11 @@ class Lines(Spoken):
         self.told: set[Stage] = set()
 
     def moved(self, stage: Stage) -> None:
-        if time.monotonic() >= self.due:
+        if time.monotonic() < self.due:
+            return
+        self.told |= set(self.stages)
+        if self.stages[0] is not stage or stage.done != stage.total:  # or else it is said when that ends
             self.say("; ".join(map(self.line, self.stages)))
-            self.told |= set(self.stages)
 
     def ended(self, stage: Stage) -> None:
         super().ended(stage)
@@ -135,7 +138,7 @@ class Bars(Spoken):
         super().__init__()
         self.bars: Progress | None = None
         self.tasks: dict[Stage, TaskID] = {}
-        self.due = 0.0
+        self.due: dict[Stage, float] = {}
 
     def began(self, stage: Stage) -> None:
         super().began(stage)
@@ -145,9 +148,9 @@ class Bars(Spoken):
         self.tasks[stage] = self.bars.add_task(stage.what, total=stage.total, stage=stage, facts="")
 
     def moved(self, stage: Stage) -> None:
-        if (now := time.monotonic()) < self.due and stage.done != stage.total:
+        if (now := time.monotonic()) < self.due.get(stage, 0.0) and stage.done != stage.total:
             return
-        self.due = now + LOOK
+        self.due[stage] = now + LOOK
         assert self.bars is not None
         facts = "".join(f" · {fact}" for fact in stage.facts())
         self.bars.update(self.tasks[stage], completed=stage.done, total=stage.total, facts=facts)
@@ -156,6 +159,7 @@ class Bars(Spoken):
         super().ended(stage)
         assert self.bars is not None
         self.bars.remove_task(self.tasks.pop(stage))
+        self.due.pop(stage, None)
         if not self.stages:
             self.bars.stop()
             self.bars = None
@@ -180,7 +184,7 @@ def _bars() -> Progress:
 
     return Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(BAR if console().width >= WIDE else BAR // 2),
+        BarColumn(LONG if console().width >= WIDE else SHORT),
         Numbers(),
         console=console(),
         transient=True,

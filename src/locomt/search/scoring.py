@@ -34,7 +34,7 @@ def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.de
     scores = [recipe.data.target.scores(run.labels).to(device) for _ in tables]
     losses = [MeanLoss() for _ in tables]
     loader = make_loader(dataset, recipe)
-    for batch in each(f"scoring {len(tables)} tables", "batches", loader):
+    for batch in each(f"scoring {len(tables)} {'table' if len(tables) == 1 else 'tables'}", "batches", loader):
         bad.add(recipe.data.val_split, batch.bad)
         if not batch.ids:
             continue
