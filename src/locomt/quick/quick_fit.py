@@ -253,7 +253,7 @@ def _cautions(
     better = recipe.data.target.monitors[metric]
     return [
         *manifest_cautions(recipe.data),
-        *cautions.of_seeds(first["seeds"]),
+        *(cautions.of_seeds(first["seeds"]) if len(scores) > 1 else []),
         *cautions.of_ties(scores, samples=first["samples"], better=better, name=chosen),
         *(line for entry in document["recipes"] for line in of_runs(document, entry["name"])),
     ]
