@@ -20,14 +20,17 @@ MODULES = {
 
 # From the lowest room to the highest: a module imports from its own room and from lower ones alone.
 ROOMS = (
-    ("hints", "require", "faults", "files", "processes", "ranks"), ("lock", "views"), ("layout",), ("ops",),
+    ("hints", "require", "faults", "files", "processes", "ranks", "progress"), ("lock", "views", "cautions"),
+    ("layout",), ("ops",),
     ("nn", "tasks"), ("cost", "data"), ("train",), ("report",), ("search",), ("compare",),
     ("demo", "quick"), ("studies",), ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 # What may be imported where, at whatever depth of the code: everything else is free to all.
-TORCH_ONLY = {"hints", "require", "faults", "files", "ranks", "views", "layout", "ops", "nn"}
+TORCH_ONLY = {
+    "hints", "require", "faults", "files", "ranks", "progress", "cautions", "views", "layout", "ops", "nn"
+}  # fmt: skip
 WITH_LIGHTNING = {"train", "compare", "demo", "quick", "studies", "cli"}
 LIGHT_BASE = {"torch", "locomt", "jaxtyping", *sys.stdlib_module_names}
 # Triton is optional, and imported where its backend is asked for.

@@ -219,9 +219,10 @@ def test_what_is_there_is_not_overwritten(ask: Ask, trained: Path, stopping: lis
 
 
 def test_a_pipe_is_told_now_and_then(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("locomt.cli.predict.EVERY", 0)
+    monkeypatch.setattr("locomt.cli.seen.FIRST", 0)
+    monkeypatch.setattr("locomt.cli.seen.EVERY", 0)
     err = ask("motion=clips", "--out", "preds.csv")[1]
-    assert "1 of 5 samples, " in err
+    assert "predicting: 5 of 5 samples in " in err
     assert err.endswith("5 rows in preds.csv")
 
 

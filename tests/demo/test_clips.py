@@ -9,8 +9,10 @@ import av
 import numpy as np
 import pytest
 
+from heard import Heard
 from locomt.demo import clips as module
 from locomt.demo.clips import COLOURS, LABELS, SQUARE, TONES, Clips, ClipsError, make_clips
+from locomt.progress import Stage, heard_by
 
 SMALL = Clips(train=32, val=16, test=16, size=32, frames=4, seconds=0.4)
 
@@ -141,12 +143,13 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
-def test_an_interruption_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop() -> None:
-        raise KeyboardInterrupt
+def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
+    class Stopping(Heard):
+        def moved(self, stage: Stage) -> None:
+            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        make_clips(tmp_path / "clips", SMALL, stop)
+    with pytest.raises(KeyboardInterrupt), heard_by(Stopping()):
+        make_clips(tmp_path / "clips", SMALL)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     models = _list(args.models, "--models")
     seeds = _seeds("--seed-list", args.seed_list) or _first("--seeds", args.seeds)
     tune_seeds = _first("--tune-seeds", args.tune_seeds)
-    from locomt.cli.notes import say_notes
+    from locomt.cli.notes import say_cautions, say_notes
     from locomt.cli.output import print_json
     from locomt.compare.tuning import parse_grid
     from locomt.lock import locked
@@ -89,6 +88,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
                 document, first, args.out, others=others, options=_options(args), overrides=overrides
             ),
         )
+    say_cautions(document["cautions"])
     if args.json:
         print_json(document)
     else:
@@ -116,41 +116,28 @@ def compare_aloud(
     from locomt.compare.compare import compare
     from locomt.train.run_directory import write_text
 
-    with telling_runner(jobs, threads, before) as runner:
-        document = compare(comparisons, out / "runs", runner)
+    document = compare(comparisons, out / "runs", telling_runner(jobs, threads, before))
     write_text(out / "results.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return document
 
 
-@contextmanager
-def telling_runner(jobs: int, threads: int, before: Callable[[], object] = lambda: None) -> Iterator[Runner]:
-    """What does runs and shows how far it is, on stderr: a bar, and a line for every run.
+def telling_runner(jobs: int, threads: int, before: Callable[[], object] = lambda: None) -> Runner:
+    """What does runs and says a line of every one, on stderr.
 
     Args:
         jobs, threads: runs done at a time, and CPU threads of each.
         before: called once, when nothing speaks against the runs any more.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from locomt.cli.output import console
+    from locomt.cli.notes import say
     from locomt.train.runs import Runner
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=console(), disable=not console().is_terminal, transient=True)
-    task = bar.add_task("runs", total=None)
     begin = cache(before)
-
-    def on_plan(runs: int) -> None:
-        begin()
-        bar.reset(task, total=runs)
-
-    def on_run(job: Job, outcome: Outcome) -> None:
-        bar.advance(task)
-        bar.console.print(_done(job, outcome), highlight=False, soft_wrap=True, markup=False)
-
-    runner = Runner(at_once=jobs, threads=threads, on_plan=on_plan, on_run=on_run)
-    with bar:
-        yield runner
+    return Runner(
+        at_once=jobs,
+        threads=threads,
+        on_plan=lambda runs: begin(),
+        on_run=lambda job, outcome: say(_done(job, outcome)),
+    )
 
 
 def check_folder(out: Path) -> None:

@@ -24,25 +24,17 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     jobs = args.jobs if args.jobs is not None else min(6, os.cpu_count() or 1)
     if jobs < 1:
         raise ValueError(f"--jobs: expected 1 or more, got {jobs}")
-    from rich.progress import Progress
-
     from locomt.cli.compare import check_folder, compare_aloud, show
-    from locomt.cli.output import console, print_json
+    from locomt.cli.notes import say, say_cautions
+    from locomt.cli.output import print_json
     from locomt.compare.report import next_commands, write_report
     from locomt.demo.demo import describe, prepare
     from locomt.lock import locked
 
     check_folder(args.out)
     with locked(args.out, "runs"):
-        with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
-            task = bar.add_task("making clips", total=None)
-            comparison = prepare(
-                args.out,
-                seed=args.seed,
-                fast=args.fast,
-                on_clip=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-        console().print(f"clips: {args.out / 'clips'}", highlight=False, soft_wrap=True, markup=False)
+        comparison = prepare(args.out, seed=args.seed, fast=args.fast)
+        say(f"clips: {args.out / 'clips'}")
         document = compare_aloud([comparison], args.out, jobs=jobs, threads=1)
         clip = str(args.out / "clips" / "test-0000.mp4")
         commands = next_commands(document, args.out / "recipe.yaml", args.out, clip, options=["--jobs", str(jobs)])
@@ -53,6 +45,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
             commands=commands,
             about=describe(args.out, fast=args.fast),
         )
+    say_cautions(document["cautions"])
     if args.json:
         print_json(document)
     else:

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.compare import check_folder, telling_runner
+    from locomt.cli.notes import say_cautions
     from locomt.cli.output import print_json
     from locomt.lock import locked
     from locomt.studies import Plan, load_study, read_results, render
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.render:
         document = read_results(out / "results.json", args.name)
     else:
-        with locked(out, "data", "runs", "searches"), telling_runner(args.jobs, args.threads) as runner:
+        with locked(out, "data", "runs", "searches"):
             plan = Plan(
                 out=out,
                 full=args.full,
@@ -56,9 +57,10 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
                 data_sets=tuple(args.data_sets.split(",")) if args.data_sets else (),
                 overrides=overrides,
                 command=_command(args, overrides),
-                runner=runner,
+                runner=telling_runner(args.jobs, args.threads),
             )
             document = study.run(plan)
+    say_cautions(document.get("cautions", ()))  # which older results do not have
     page = render(args.name, document, args.pages or out)
     if args.pages:
         write_index(args.pages)

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from locomt.train.runs import Runner
 
 HELP = "labelled clips to a trained, scored and reported model, without a recipe"
 EXAMPLE = "locomt fit clips/ --minutes 5"
@@ -41,41 +36,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
-    from rich.progress import Progress
-
     from locomt.cli.compare import check_folder, telling_runner
-    from locomt.cli.output import console, print_json, print_table
+    from locomt.cli.notes import say, say_cautions
+    from locomt.cli.output import print_json, print_table
     from locomt.compare.score_table import spread
     from locomt.quick.quick_fit import Told, fit, why
 
     if args.out:
         check_folder(args.out)
 
-    def say(line: str) -> None:
-        console().print(line, markup=False, highlight=False, soft_wrap=True)
-
-    with ExitStack() as stack:
-        bar = Progress(console=console(), disable=not console().is_terminal, transient=True)
-        reading = bar.add_task("reading", total=None)
-        stack.enter_context(bar)
-
-        def prepared(done: int, total: int) -> None:
-            bar.update(reading, completed=done, total=total)
-
-        def runner(threads: int) -> Runner:
-            bar.stop()
-            return stack.enter_context(telling_runner(1, threads))
-
-        fitted = fit(
-            args.source,
-            args.out,
-            minutes=args.minutes,
-            preset=args.preset,
-            task=args.task,
-            seed=args.seed,
-            told=Told(say=say, prepared=prepared, runner=runner),
-        )
+    fitted = fit(
+        args.source,
+        args.out,
+        minutes=args.minutes,
+        preset=args.preset,
+        task=args.task,
+        seed=args.seed,
+        told=Told(say=say, caution=say_cautions, runner=lambda threads: telling_runner(1, threads)),
+    )
     results = fitted.results
+    say_cautions(results["cautions"])
     if args.json:
         print_json(results)
         return 0
@@ -90,8 +70,6 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         f"{fitted.path}: {samples} test samples", ("model", results["judge"], f"test {results['metric']}"), rows
     )
     print(why(results))
-    for line in results["cautions"]:
-        print(f"caution: {line}")
     print(f"model: {fitted.path / results['run']}\nreport: {fitted.report()}\nrecipe: {fitted.path / 'recipe.yaml'}")
     print(f"labels for other files: locomt predict {fitted.path / results['run']} FILE")
     return 0

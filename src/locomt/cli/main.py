@@ -18,6 +18,8 @@ from typing import NoReturn, Protocol, cast
 
 from locomt import __version__, faults
 from locomt.cli.completion import SHELLS, PrintCompletion
+from locomt.cli.notes import said_once
+from locomt.cli.seen import shown
 from locomt.cli.terminal import guarded, line
 from locomt.hints import did_you_mean
 from locomt.processes import TERMINATED, stoppable
@@ -227,7 +229,7 @@ def _main(argv: list[str]) -> int:
         command = load_command(args.command)
         if overrides and not takes_overrides(command):
             raise ValueError(f"{overrides[0]} sets a field of a recipe, and this command reads none")
-        with stoppable(), trusted(getattr(args, "trust", False)):
+        with stoppable(), trusted(getattr(args, "trust", False)), shown(), said_once():
             code = command.run(args, overrides)
         sys.stdout.flush()  # a reader that went away shows here, not when the interpreter ends
         return code

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 HELP = "label files, folders or a manifest with a run's model, or one from the hub"
 EXAMPLE = "locomt predict runs/digits clip.mp4 another.mp4 --top 3"
 UNREADABLE = 2  # the exit code where a file could not be read; the others' labels are printed all the same
-EVERY = 20.0
-"""Seconds between lines on what is done, where no bar shows it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
+    from locomt.cli.notes import say
     from locomt.cli.output import print_json
     from locomt.data.inputs import find_samples
 
@@ -106,33 +104,15 @@ def _is_id(source: str) -> bool:
     return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", source)) and not Path(source).parent.exists()
 
 
-def say(text: str) -> None:
-    from locomt.cli.output import console
-
-    console().print(text, markup=False, highlight=False, soft_wrap=True)
-
-
 def answered(predictor: Predictor, items: Mapping[str, File], top: int) -> Iterator[dict[str, Any]]:
-    """The answers under the names of the samples, with what is done shown: a bar on a terminal, else a line now and
-    then."""
-    from rich.progress import Progress
-
-    from locomt.cli.output import console
-
-    begun = told = time.monotonic()
-    with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
-        task = bar.add_task("predicting", total=len(items))
-        found = predictor.predictions(items.values(), top=top)
-        for done, (name, answer) in enumerate(zip(items, found, strict=True), start=1):
-            yield answer | {"file": name}
-            bar.update(task, completed=done)
-            if bar.disable and (now := time.monotonic()) - told >= EVERY:
-                say(f"{done} of {len(items)} samples, {done / (now - begun):.3g} a second")
-                told = now
+    """The answers under the names of the samples."""
+    for name, answer in zip(items, predictor.predictions(items.values(), top=top), strict=True):
+        yield answer | {"file": name}
 
 
 def write(predictor: Predictor, items: Mapping[str, File], path: Path) -> int:
     """The answers to a file, and what is to be said of them as a whole."""
+    from locomt.cli.notes import say
     from locomt.train.prediction_file import PredictionFile
 
     out, failed, missing = PredictionFile(path, predictor), 0, Counter[str]()
@@ -158,6 +138,7 @@ def write(predictor: Predictor, items: Mapping[str, File], path: Path) -> int:
 
 def show(answers: Sequence[Mapping[str, Any]]) -> None:
     """The answers as a table on stdout."""
+    from locomt.cli.notes import say
     from locomt.cli.output import print_table
 
     guesses = [(a["file"], guess) for a in answers for guess in a.get("predictions", a.get("events", ()))]

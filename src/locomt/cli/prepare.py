@@ -50,10 +50,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         raise ValueError("expected --out DIR, the folder for the shards")
     if args.workers < 0:
         raise ValueError(f"--workers: expected 0 or more, got {args.workers}")
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from locomt.cli.notes import say_notes
-    from locomt.cli.output import console, print_json, print_table
+    from locomt.cli.notes import say, say_notes
+    from locomt.cli.output import print_json, print_table
     from locomt.data.shards.prepare import prepare
     from locomt.data.shards.storage import Storage
     from locomt.files import write_text
@@ -67,20 +65,18 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         samples=args.shard_samples,
         seed=args.seed,
     )
-    columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(), disable=not console().is_terminal, transient=True) as bar:
-        task = bar.add_task("preparing", total=None)
-
-        def tell(done: int, total: int) -> None:
-            if not (bar.tasks[task].total or args.json):  # told for the first time: the work is about to begin
-                say_notes(recipe.data)
-            bar.update(task, completed=done, total=total)
-
-        try:
-            report = prepare(recipe.data, args.out, storage, workers=args.workers, retry=args.retry, tell=tell)
-        except (KeyboardInterrupt, SystemExit):
-            bar.console.print("stopped; the same command goes on after the shards that are done")
-            raise
+    try:
+        report = prepare(
+            recipe.data,
+            args.out,
+            storage,
+            workers=args.workers,
+            retry=args.retry,
+            on_start=lambda: None if args.json else say_notes(recipe.data),
+        )
+    except (KeyboardInterrupt, SystemExit):
+        say("stopped; the same command goes on after the shards that are done")
+        raise
     ready = args.out / "recipe.yaml"
     write_text(ready, on_shards(recipe, args.out).to_yaml(args.out))
     if args.json:
@@ -91,7 +87,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         if found:
             print_table(title, ("samples", "reason"), found[:20])
     for line in summary(report, args.out, recipe.data):
-        console().print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)
     return 0
 
 
@@ -105,14 +101,14 @@ def read_source(source: Path, overrides: list[str]) -> Recipe:
 
     import yaml
 
-    from locomt.cli.output import console
+    from locomt.cli.notes import say
     from locomt.data.guess import guess_modalities
 
     modalities = guess_modalities(source)
     found = ", ".join(
         f"{name} ({fields['kind']}, from column {fields['column']})" for name, fields in modalities.items()
     )
-    console().print(f"no recipe given; found {found}", markup=False, highlight=False, soft_wrap=True)
+    say(f"no recipe given; found {found}")
     values: dict[str, Any] = {"data": {"manifest": os.path.abspath(source), "modalities": modalities}}
     if len(modalities) == 1:  # of which no two can look at each other
         values["model"] = {"fusion": "selfall"}
@@ -151,20 +147,17 @@ def summary(report: dict[str, Any], out: Path, data: DataConfig) -> list[str]:
 
 def check(args: argparse.Namespace) -> int:
     """Compare shards with their checksums."""
-    from rich.progress import Progress
-
-    from locomt.cli.output import console, print_json
+    from locomt.cli.notes import say
+    from locomt.cli.output import print_json
     from locomt.data.shards.check import check_shards
     from locomt.data.shards.index import INDEX
 
     index = args.source / INDEX if args.source.is_dir() else args.source
-    with Progress(console=console(), disable=not console().is_terminal, transient=True) as bar:
-        task = bar.add_task("checking", total=None)
-        faults = check_shards(index, lambda done, total: bar.update(task, completed=done, total=total))
+    faults = check_shards(index)
     if args.json:
         print_json({"faults": faults})
     for fault in faults:
-        console().print(f"locomt prepare: {fault}", markup=False, highlight=False, soft_wrap=True)
+        say(f"locomt prepare: {fault}")
     if not faults:
-        console().print(f"{index.parent} is as it was written", markup=False, highlight=False, soft_wrap=True)
+        say(f"{index.parent} is as it was written")
     return DAMAGED if faults else 0

@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.cli.compare import check_folder, telling_runner
-    from locomt.cli.notes import say_notes
+    from locomt.cli.notes import say_cautions, say_notes
     from locomt.cli.output import print_json
     from locomt.search.budget import Budget
     from locomt.search.starting_run import recipe_of
@@ -105,8 +105,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     names = ("tables", "seeds", "one_way", "epochs", "finetune", "source", "storage", "final")
     options = {name: getattr(args, name) for name in names}
     question = Question(recipe=recipe, budget=budget, method=args.method, **options)
-    with telling_runner(args.jobs, args.threads, lambda: say_notes(recipe.data)) as runner:
-        document = search(question, out, runner)
+    document = search(question, out, telling_runner(args.jobs, args.threads, lambda: say_notes(recipe.data)))
+    say_cautions(document["cautions"])
     if args.json:
         print_json(document)
     else:

@@ -28,18 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt import ranks
+    from locomt.cli import notes
     from locomt.cli.main import DIVERGED
     from locomt.cli.notes import say_notes
-    from locomt.cli.output import console, print_json, print_table
+    from locomt.cli.output import print_json, print_table
+    from locomt.data.overview import manifest_cautions
     from locomt.train.below_its_part import PAGE, of_run
     from locomt.train.recipe_file import load_recipe
+    from locomt.train.run_cautions import of_training
     from locomt.train.run_directory import RunDirectory
 
     first = ranks.is_first()  # of the processes of `train.devices`, each of which comes by here; it speaks for all
 
     def say(text: str) -> None:
         if first:
-            console().print(text, markup=False, highlight=False, soft_wrap=True)
+            notes.say(text)
 
     if args.config.is_dir():
         raise ValueError(
@@ -51,30 +54,21 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     if args.resume and not directory.holds_run:
         say(f"{directory.path} holds no run: beginning one")
 
-    from rich.progress import Progress
-
     from locomt.train.fitting import fit
 
     epochs = recipe.train.epochs
-    with Progress(console=console(), disable=not (first and console().is_terminal), transient=True) as bar:
-        task = bar.add_task("training", total=None)
-
-        def on_step(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        try:
-            summary = fit(
-                recipe,
-                directory.path,
-                resume=args.resume,
-                on_start=lambda: say_notes(recipe.data) if first else None,
-                on_epoch=lambda row: say(describe(row, epochs, recipe.monitor)),
-                on_step=on_step,
-                on_refit=lambda row, count: say(f"refit, {describe(row, count, recipe.monitor)}"),
-            )
-        except (KeyboardInterrupt, SystemExit):
-            say("stopped; the same command with --resume goes on after the last checkpoint")
-            raise
+    try:
+        summary = fit(
+            recipe,
+            directory.path,
+            resume=args.resume,
+            on_start=lambda: say_notes(recipe.data) if first else None,
+            on_epoch=lambda row: say(describe(row, epochs, recipe.monitor)),
+            on_refit=lambda row, count: say(f"refit, {describe(row, count, recipe.monitor)}"),
+        )
+    except (KeyboardInterrupt, SystemExit):
+        say("stopped; the same command with --resume goes on after the last checkpoint")
+        raise
     code = DIVERGED if "diverged" in summary else 0
     if not first:
         return code
@@ -95,8 +89,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         )
     if summary["monitor"] != f"val_{recipe.monitor}":
         say(f"val_{recipe.monitor} was undefined in every epoch: the epoch with the lowest val_loss was taken")
-    if code:
-        say(summary["diverged"])
+    found = [*manifest_cautions(recipe.data), *of_training(directory)]
+    notes.say_cautions(found)
     if summary.get("apart"):
         say(f"the answer is to each modality apart: to look across them tells nothing more, see {PAGE}")
     # Scores are gathered from all processes of a run, of which this one alone is still here.
@@ -104,7 +98,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     page = None if code or was_finished or ranks.in_use() or "refit" in summary else _write_page(directory.path)
     line = of_run(summary, recipe)
     if args.json:
-        print_json(({"below": line} if line else {}) | {"run": str(directory.path), **summary})
+        known = {"below": line, "cautions": found}
+        print_json({name: value for name, value in known.items() if value} | {"run": str(directory.path), **summary})
     else:
         if line:
             print(line)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from locomt.compare.best_part import below_best_part
+from locomt.compare.doubts import doubts
 from locomt.compare.late_average import late_average
 from locomt.compare.models import Model, Point, best_values, tune
 from locomt.compare.results import average_row, baseline_entry, model_rows, recipe_entry, run_entry
@@ -159,9 +160,10 @@ def compare(comparisons: Sequence[Comparison], root: Path, runner: Runner | None
 
     Returns:
         A document of plain JSON types: `below`, where a fused model is worse than its best part (see
-        `locomt.compare.best_part`); `models`, a row for each; `averages`, the mean of the answers of the modalities
-        alone, if all of them are compared; `baselines`, the scores of one answer for all samples; `recipes`; `tuning`,
-        every point and which was chosen; `runs`, the metrics of each seed; `convention`.
+        `locomt.compare.best_part`); `cautions`, where the results say little (see `locomt.cautions`); `models`, a row
+        for each; `averages`, the mean of the answers of the modalities alone, if all of them are compared; `baselines`,
+        the scores of one answer for all samples; `recipes`; `tuning`, every point and which was chosen; `runs`, the
+        metrics of each seed; `convention`.
 
     Raises:
         ValueError: a recipe, its data or `root` cannot be used.
@@ -197,8 +199,7 @@ def compare(comparisons: Sequence[Comparison], root: Path, runner: Runner | None
             with torch_threads(runner.threads):
                 scored = [late_average([jobs[c.name, part, seed].directory for part in parts]) for seed in c.seeds]
             averages.append(average_row([row for row in found if row["name"] in parts], scored))
-    return {
-        "below": [vars(finding) for finding in below_best_part({"models": rows, "recipes": recipes})],
+    document = {
         "models": rows,
         "averages": averages,
         "baselines": baselines,
@@ -208,6 +209,11 @@ def compare(comparisons: Sequence[Comparison], root: Path, runner: Runner | None
         "convention": CONVENTION,
         "torch": torch.__version__,
         "threads": runner.threads,
+    }
+    return {
+        "below": [vars(finding) for finding in below_best_part(document)],
+        "cautions": doubts(document, {c.name: c.recipe.data for c in comparisons}),
+        **document,
     }
 
 

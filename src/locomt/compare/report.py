@@ -56,7 +56,12 @@ def write_report(
             *(finding.line for finding in below_best_part(document)),
             *(_headline(recipe, document) for recipe in document["recipes"]),
         ],
-        about=[*apart_lines(document), *about, *_cost_lines(document)],
+        about=[
+            *(f"Caution: {line}." for line in document.get("cautions", ())),  # which older results do not have
+            *apart_lines(document),
+            *about,
+            *_cost_lines(document),
+        ],
         small=_small_print(document),
     )
     write_text(path, page)

@@ -11,6 +11,7 @@ from locomt.compare.majority import majority
 from locomt.cost import flops, guarantee, parameters, token_counts, variants
 from locomt.cost.measured import measure
 from locomt.data import DataConfig
+from locomt.progress import stage
 from locomt.train.evaluation import Run
 from locomt.train.recipe import Recipe
 from locomt.train.runs import Job, Outcome, device_of, torch_threads
@@ -57,7 +58,7 @@ def model_rows(
     for model in models.values():
         model.set_answer({})  # what it costs with all its views, whether or not validation found them of use
     inputs = {key: value for model in models.values() for key, value in model.example_inputs(1).items()}
-    with torch_threads(threads):
+    with stage("timing models", "rounds"), torch_threads(threads):
         forward = measure(models, inputs, seconds=SECONDS)
         training = measure(models, inputs, training=True, seconds=0.0)
     rows = []

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from locomt import cautions
 from locomt.data.config import DataConfig
 from locomt.data.dealing import read_rows
 from locomt.data.groups import COLUMN, group_note
@@ -57,17 +58,17 @@ def overview(config: DataConfig) -> Overview:
     return Overview(samples, classes)
 
 
-def manifest_notes(config: DataConfig) -> list[str]:
-    """What to say of a manifest before training on it, a line each.
+def manifest_notes(config: DataConfig, found: Overview | None = None) -> list[str]:
+    """What to say of a manifest before training on it, a line each; `found` is its overview where that is at hand.
 
     That is the classes with their counts, and what may have been overlooked: rows of splits that are not used, no
-    validation split, classes that occur once, or not in training, or are named almost as others, names that look like
-    several joined or like no value at all, groups of samples that lie in several splits.
+    validation split, classes that occur once or are named almost as others, names that look like several joined or like
+    no value at all, groups of samples that lie in several splits.
 
     Raises:
         ValueError: the manifest cannot be read.
     """
-    found = overview(config)
+    found = found or overview(config)
     notes = _split_notes(config, found.samples)
     if config.target.has_classes:
         notes += _class_notes(config, found)
@@ -89,6 +90,25 @@ def _dealt(config: DataConfig, rows: Sequence[Row]) -> list[str]:
         parts.append(f"{name!r} {len(own)}" + (f" ({listed(sorted(groups), most=4)})" if groups else ""))
     whole = f", groups of column {column!r} whole" if column in rows[0].cells else ""
     return [f"samples are dealt out by data.split, seed {split.seed}{whole}: {', '.join(parts)}"]
+
+
+def manifest_cautions(config: DataConfig, found: Overview | None = None) -> list[str]:
+    """Why results on a manifest will say little: few samples in the splits that score models, classes that are not in
+    every split; see `locomt.cautions`.
+
+    Raises:
+        ValueError: the manifest cannot be read.
+    """
+    found = found or overview(config)
+    scoring = [split for split in _splits_in_use(config) if split != config.train_split and found.samples.get(split)]
+    known = set(config.labels or found.classes)
+    fate = "nothing is learned of them" if config.labels else "their samples are bad"
+    return [
+        *cautions.of_samples({split: found.samples[split] for split in scoring}),
+        *cautions.of_classes(
+            {name: of for name, of in found.classes.items() if name in known}, config.train_split, scoring, fate
+        ),
+    ]
 
 
 def _splits_in_use(config: DataConfig) -> tuple[str, ...]:
@@ -121,12 +141,8 @@ def _class_notes(config: DataConfig, found: Overview) -> list[str]:
     notes = [_counts_line(splits, counts), *config.target.notes(counts.keys())]
     train = config.train_split
     seen = {name: found.classes[name][train] for name in counts}
-    fate = "nothing is learned of them" if config.labels else "their samples are bad"
     kinds: dict[str, Collection[str]] = {
         f"with one sample in split {train!r}": [name for name in seen if seen[name] == 1],
-        f"with none in split {train!r} but in others; {fate}": [
-            name for name in seen if not seen[name] and any(counts[name])
-        ],
         "of data.labels without a sample": [name for name in counts if not any(counts[name])],
         "that data.labels lacks; their samples are bad": counts.keys() - set(config.labels or counts),
     }

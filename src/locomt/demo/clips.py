@@ -13,7 +13,6 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from locomt.files import make_directory
+from locomt.progress import stage
 
 COLOURS = {"red": (225, 60, 50), "green": (50, 185, 80), "blue": (60, 95, 230), "yellow": (225, 205, 60)}
 TONES = {"low": (420, 420), "high": (1700, 1700), "rising": (420, 1700), "falling": (1700, 420)}  # Hz, start and end
@@ -84,8 +84,8 @@ class Clips:
             raise ClipsError(f"seed: expected 0 or more, got {self.seed}")
 
 
-def make_clips(folder: Path, clips: Clips, on_clip: Callable[[], object] = lambda: None) -> Path:
-    """Make the clips and their manifest, or find them made already; `on_clip` is called for each clip made.
+def make_clips(folder: Path, clips: Clips) -> Path:
+    """Make the clips and their manifest, or find them made already.
 
     The folder appears once it is whole. It holds `manifest.csv` (id, split, label, clip, and what is seen and heard,
     which models are not shown), `clips.json` (the settings and the encoders used) and the clips.
@@ -120,10 +120,13 @@ def make_clips(folder: Path, clips: Clips, on_clip: Callable[[], object] = lambd
             frames = draw_frames(clips, COLOURS[row["seen"]], random)
             sound = draw_sound(clips, TONES[row["heard"]], random)
             encode_clip(temporary / row["clip"], frames, sound, clips, wanted["video"], wanted["audio"])
-            on_clip()
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # drawing and encoding release the interpreter's lock
-            list(pool.map(make, range(len(rows))))
+        with (
+            stage("making clips", "clips", len(rows)) as seen,
+            ThreadPoolExecutor(os.cpu_count()) as pool,  # drawing and encoding release the interpreter's lock
+        ):
+            for _ in pool.map(make, range(len(rows))):
+                seen.add()
         with (temporary / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
             writer.writeheader()

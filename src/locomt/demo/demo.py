@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,24 +68,20 @@ FULL = Size(train=960, val=160, test=320, epochs=8, seeds=2, minutes="half a min
 FAST = Size(train=64, val=16, test=16, epochs=1, seeds=1, minutes="5 seconds", expected="that of chance, 0.25")
 
 
-def prepare(
-    folder: Path, *, seed: int = 0, fast: bool = False, on_clip: Callable[[int, int], object] = lambda done, total: None
-) -> Comparison:
+def prepare(folder: Path, *, seed: int = 0, fast: bool = False) -> Comparison:
     """Make the clips and the recipe, or find them made.
 
     Args:
         folder: gets `clips/` and `recipe.yaml`.
         seed: of the clips, and the first seed of the runs.
         fast: as few clips and steps as show that everything works; nothing is learned.
-        on_clip: told how many clips are made and how many there will be.
 
     Raises:
         ClipsError: no encoder serves, or the folder holds other clips.
     """
     size = FAST if fast else FULL
     clips = Clips(train=size.train, val=size.val, test=size.test, size=32, frames=8, seed=seed)
-    total, made = size.train + size.val + size.test, iter(range(1, 1 << 30))
-    make_clips(folder / "clips", clips, lambda: on_clip(next(made), total))
+    make_clips(folder / "clips", clips)
     recipe = folder / "recipe.yaml"
     if not recipe.exists():  # it may have been edited since
         write_text(recipe, recipe_text(size, f"locomt train {shlex.quote(str(recipe))}"))

@@ -15,15 +15,17 @@ from typing import Any
 
 import torch
 
-from locomt.compare.compare import Comparison, all_models, compare, parts_of
+from locomt import cautions
+from locomt.compare.compare import Comparison, all_models, compare, metric_of, parts_of
+from locomt.compare.doubts import of_runs
 from locomt.compare.report import write_report
 from locomt.data import label_list
 from locomt.data.dataset import File
+from locomt.data.overview import manifest_cautions
 from locomt.data.shards.index import INDEX
 from locomt.data.shards.prepare import prepare
 from locomt.files import write_text
 from locomt.lock import LOCK, locked
-from locomt.quick import cautions
 from locomt.quick.plan import MANIFEST, make_plan, on_shards
 from locomt.quick.rate import find_rate
 from locomt.train.config import RecipeError
@@ -101,12 +103,12 @@ class Told:
 
     Attributes:
         say: told a line.
-        prepared: told the samples read and the samples in all.
+        caution: told why results say little, some lines of it before training and all of them after it.
         runner: what does the runs, of so many threads.
     """
 
     say: Callable[[str], object] = lambda line: None
-    prepared: Callable[[int, int], None] = lambda done, total: None
+    caution: Callable[[Iterable[str]], object] = lambda lines: None
     runner: Callable[[int], Runner] = lambda threads: Runner(threads=threads)
 
 
@@ -187,11 +189,8 @@ def _ready(
     write_text(note, json.dumps(dict(asked), indent=2) + "\n")
     for line in plan.lines(asked["minutes"]):
         told.say(line)
-    for line in cautions.before(plan.counts):
-        told.say(f"caution: {line}")
-    report = prepare(
-        plan.recipe.data, out / "shards", plan.storage, workers=os.cpu_count() or 0, tell=told.prepared
-    )  # fmt: skip
+    told.caution(manifest_cautions(plan.recipe.data))
+    report = prepare(plan.recipe.data, out / "shards", plan.storage, workers=os.cpu_count() or 0)
     if lost := report["samples"] - report["whole"]:
         told.say(f"{lost} of {report['samples']} samples could not be read, see {out / 'shards' / 'report.json'}")
     recipe = on_shards(plan.recipe, out / "shards" / INDEX)
@@ -229,12 +228,12 @@ def _train(recipe: Recipe, labels: tuple[str, ...], out: Path, effort: Preset, s
         "metric": comparisons[0].metric,
         "judge": f"val_{recipe.monitor}",
         "scores": {name: {"test": entry["test"], "val": entry["val"]} for name, entry in found.items()},
-        "cautions": cautions.after(document, chosen, len(seeds)),
         **document,
+        "cautions": _cautions(document, recipe, {name: entry["test"] for name, entry in found.items()}, chosen),
     }
     write_text(out / RESULTS, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     write_report(
-        document,
+        results,
         out / REPORT,
         title=f"{out.name}: {chosen} is kept",
         commands=[
@@ -242,9 +241,22 @@ def _train(recipe: Recipe, labels: tuple[str, ...], out: Path, effort: Preset, s
             ("how well it does on each class", shlex.join(["locomt", "evaluate", str(directory)])),
             ("train the kept model once more", command),
         ],
-        about=[why(results), *(f"Caution: {line}." for line in results["cautions"])],
+        about=[why(results)],
     )
     return results
+
+
+def _cautions(
+    document: Mapping[str, Any], recipe: Recipe, scores: Mapping[str, float | None], chosen: str
+) -> list[str]:
+    first, metric = document["models"][0], metric_of(recipe)
+    better = recipe.data.target.monitors[metric]
+    return [
+        *manifest_cautions(recipe.data),
+        *(cautions.of_seeds(first["seeds"]) if len(scores) > 1 else []),
+        *cautions.of_ties(scores, samples=first["samples"], better=better, name=chosen),
+        *(line for entry in document["recipes"] for line in of_runs(document, entry["name"])),
+    ]
 
 
 def why(results: Mapping[str, Any]) -> str:

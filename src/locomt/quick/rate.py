@@ -9,6 +9,7 @@ import torch
 
 from locomt.data import ManifestDataset, collate
 from locomt.nn.model import FusionModel
+from locomt.progress import each
 from locomt.train.optim import make_optimizer
 from locomt.train.recipe import Recipe
 from locomt.train.runs import device_of
@@ -35,7 +36,7 @@ def find_rate(recipe: Recipe, labels: list[str]) -> float:
         model.to(device).train()
         optimizer = make_optimizer(model, replace(recipe.train, learning_rate=LOWEST))
         least, best, smooth = math.inf, LOWEST, None
-        for step in range(RATES):
+        for step in each("trying learning rates", "steps", range(RATES)):
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (RATES - 1))
             for group in optimizer.param_groups:
                 group["lr"] = rate

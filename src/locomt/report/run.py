@@ -25,10 +25,9 @@ from locomt.train.attention_mass import measure_mass
 from locomt.train.below_its_part import of_run
 from locomt.train.evaluation import Run, best_device, evaluate
 from locomt.train.loading import make_loader
+from locomt.train.run_cautions import of_scores, of_training
 from locomt.train.run_directory import RunDirectory, write_text
 
-FEW = 50
-"""Samples below which the page says that they are few."""
 LOOKED_AT = 32
 """Samples over which the attention is averaged: more would hardly change the mean."""
 
@@ -104,7 +103,7 @@ def page_of(
         f"{run.path.resolve().name}: {data.task}, split {split}",
         sections,
         lead=[*([below] if below else []), _headline(split, scores)],
-        about=[*_warnings(scores), attention_line(cost.total / 1e9, cost.attention / 1e9)],
+        about=[*_warnings(run, split, scores), attention_line(cost.total / 1e9, cost.attention / 1e9)],
         cards=cards.entries,
     )
 
@@ -119,10 +118,10 @@ def _headline(split: str, scores: Mapping[str, Any]) -> str:
     return text + "."
 
 
-def _warnings(scores: Mapping[str, Any]) -> list[str]:
-    lines = [f"Caution: {line}."] if (line := scores.get("caution")) else []
-    if (count := scores["samples"]) < FEW:
-        lines.append(f"{count} samples say little: with fewer than {FEW} a few answers decide.")
+def _warnings(run: Run, split: str, scores: Mapping[str, Any]) -> list[str]:
+    folder = RunDirectory(run.path)
+    found = [*of_scores(scores, split), *(of_training(folder) if folder.summary.is_file() else [])]
+    lines = [f"Caution: {line}." for line in found]
     if scores["skipped"]:
         lines.append(f"{scores['skipped']:,} samples could not be read and are not among these.")
     lines += [

@@ -70,7 +70,10 @@ def write_report(document: Mapping[str, Any], recipe: Recipe, path: Path, *, lay
             Section("Where these figures come from", facts(made)),
         ],
         lead=[f"Chosen by {metric}: {', '.join(chosen['names'])}, {chosen['mean']:.4f}."],
-        about=["Validation chose the table: its score here is one that was looked for, not one of unseen data."],
+        about=[
+            *(f"Caution: {line}." for line in document.get("cautions", ())),
+            "Validation chose the table: its score here is one that was looked for, not one of unseen data.",
+        ],
         small=f"FLOPs: attention of the fusion layers; {document['convention']}.",
     )
     write_text(path, page)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from locomt.data import ManifestDataset
+from locomt.progress import each
 from locomt.search.budget import SearchError
 from locomt.train.bad import BadSampleLog
 from locomt.train.evaluation import Run
@@ -32,7 +33,8 @@ def validation_scores(run: Run, tables: Sequence[ViewTable], *, device: torch.de
     bad = BadSampleLog({recipe.data.val_split: len(dataset)}, recipe.data.max_bad)
     scores = [recipe.data.target.scores(run.labels).to(device) for _ in tables]
     losses = [MeanLoss() for _ in tables]
-    for batch in make_loader(dataset, recipe):
+    loader = make_loader(dataset, recipe)
+    for batch in each(f"scoring {len(tables)} {'table' if len(tables) == 1 else 'tables'}", "batches", loader):
         bad.add(recipe.data.val_split, batch.bad)
         if not batch.ids:
             continue

@@ -14,6 +14,7 @@ from locomt.lock import locked
 from locomt.search.budget import SearchError
 from locomt.search.candidate import with_table
 from locomt.search.final import decide
+from locomt.search.found_little import doubts
 from locomt.search.front import key
 from locomt.search.ledger import RESULTS, Ledger, read_tables, write_results
 from locomt.search.question import Question
@@ -66,6 +67,7 @@ def _search(question: Question, out: Path, runner: Runner) -> dict[str, Any]:
     if times is not None:
         chosen = ViewTable.parse(document["chosen"]["views"], space.modalities)
         document["times"] = {**times.machine, "chosen": table_times(chosen, space, recipe, out / DEVICE)}
+    document["cautions"] = doubts(document, recipe)
     write_results(out / RESULTS, document)
     _write_chosen(document, ledger)
     return document

@@ -17,6 +17,7 @@ from locomt.files import to_json, write_text
 from locomt.layout import TokenLayout
 from locomt.nn.fusion_plan import answer_ranges
 from locomt.ops import view_attention
+from locomt.progress import stage
 from locomt.search.budget import SearchError
 from locomt.search.space import NANOSECONDS, Space
 from locomt.train.recipe import Recipe
@@ -146,7 +147,8 @@ def _time(
         return run
 
     runs = {name: attention(layers) for name, layers in candidates.items()}
-    return paired_seconds(runs, device, SECONDS)
+    with stage("timing attention", "rounds"):
+        return paired_seconds(runs, device, SECONDS)
 
 
 def _machine(recipe: Recipe) -> dict[str, str]:

@@ -11,18 +11,21 @@ from typing import Any
 
 import torch
 
+from locomt import cautions
 from locomt.compare.compare import all_models, metric_of, model_recipe
 from locomt.compare.majority import majority
 from locomt.compare.models import Model, Point, best_values, tune
 from locomt.compare.tuning import Grid, Values
 from locomt.cost import CONVENTION, flops, fusion_pairs, parameters, token_counts
 from locomt.data import label_list
+from locomt.data.overview import manifest_cautions
 from locomt.files import to_json, write_text
 from locomt.nn.config import FUSIONS
 from locomt.studies.datasets import DataSet
 from locomt.studies.numbers import scipy_stats
 from locomt.studies.plan import Plan, StudyError
 from locomt.train.recipe import Recipe
+from locomt.train.run_directory import RunDirectory
 from locomt.train.runs import Job, Outcome, device_of
 
 RESULTS = "results.json"
@@ -122,11 +125,12 @@ def study(
     """
     scipy_stats()  # to fail now, not after the training
     document: Document = {"study": name, "command": plan.command, "full": plan.full, "complete": False, **machine()}
-    document |= {"left_out": plan.left_out(data_sets), "tasks": [], "arms": []}
+    document |= {"left_out": plan.left_out(data_sets), "cautions": [], "tasks": [], "arms": []}
     arms: list[Arm] = []
     for data_set in plan.chosen(data_sets):
         recipe = plan.recipe(data_set)
         document["tasks"].append(data_set_entry(data_set, recipe))
+        document["cautions"] += [f"{data_set.name}: {line}" for line in manifest_cautions(recipe.data)]
         document["device"] = str(device_of(recipe))
         own = arms_of(data_set, recipe)
         if len({arm.name for arm in own}) < len(own):
@@ -135,7 +139,8 @@ def study(
     tried = tune(arms, plan.runs, plan.runner)
     chosen = [best_values(arm, own) for arm, own in zip(arms, tried, strict=True)]
     document["arms"] = [_arm_entry(*told) for told in zip(arms, tried, chosen, strict=True)]
-    _score(plan, arms, chosen, document)
+    runs = _score(plan, arms, chosen, document)
+    document["cautions"] += _cautions(document, runs)
     document["complete"] = True
     write_text(plan.out / RESULTS, to_json(document, indent=1) + "\n")
     return document
@@ -153,7 +158,8 @@ def _arm_entry(arm: Arm, tried: Sequence[Point], chosen: Values) -> Document:
     }
 
 
-def _score(plan: Plan, arms: Sequence[Arm], chosen: Sequence[Values], document: Document) -> None:
+def _score(plan: Plan, arms: Sequence[Arm], chosen: Sequence[Values], document: Document) -> dict[str, list[Path]]:
+    """Train and score all arms; the folders of the runs of each."""
     seeds = [plan.seeds_of(arm.recipe)[: arm.most] for arm in arms]
     planned = [
         (place, own[turn]) for turn in range(max(map(len, seeds))) for place, own in enumerate(seeds) if turn < len(own)
@@ -183,3 +189,15 @@ def _score(plan: Plan, arms: Sequence[Arm], chosen: Sequence[Values], document: 
         write_text(plan.out / RESULTS, to_json(document, indent=1) + "\n")
 
     plan.runner.do(list(jobs.values()), keep)
+    folders: dict[str, list[Path]] = {}
+    for folder, places in takers.items():
+        for place in places:
+            folders.setdefault(f"{arms[place].group}: {arms[place].name}", []).append(folder)
+    return folders
+
+
+def _cautions(document: Document, runs: Mapping[str, Sequence[Path]]) -> list[str]:
+    """Where the scores say little; ties and spread are what the page's intervals and tests are about."""
+    seeds = min((len(arm["runs"]) for arm in document["arms"]), default=0)
+    histories = {name: [RunDirectory(folder).read_history() for folder in own] for name, own in runs.items()}
+    return [*cautions.of_seeds(seeds), *cautions.of_losses(histories)]

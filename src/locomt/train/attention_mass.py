@@ -13,6 +13,7 @@ from torch import Tensor
 from locomt.data import Batch
 from locomt.nn.block import Block
 from locomt.nn.model import FusionModel
+from locomt.progress import stage
 from locomt.views import LayerViews, View
 from locomt.views.kinds import Part
 
@@ -70,7 +71,7 @@ def measure_mass(model: FusionModel, batches: Iterable[Batch], device: torch.dev
     assert table is not None
     mass = AttentionMass(len(table.layers), table.num_heads, table.modalities)
     model = model.to(device).eval()
-    with _watching(model) as layers:
+    with _watching(model) as layers, stage("looking at attention", "batches") as seen:
         views = [_allowed(layer, model.class_tokens) for layer in table.layers]
         for batch in batches:
             if not batch.ids:
@@ -83,6 +84,7 @@ def measure_mass(model: FusionModel, batches: Iterable[Batch], device: torch.dev
             mass.samples += (counts > 0).sum(0).cpu()
             for place, watched in enumerate(layers):
                 mass.sums[place] += _blocks(watched["qkv"], counts, views[place]).cpu()
+            seen.add()
     return mass
 
 

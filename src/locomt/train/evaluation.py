@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from locomt import progress
 from locomt.data import BadSample, Batch, ManifestDataset, average_clips
 from locomt.data.dataset import File
 from locomt.data.dealing import read_rows
@@ -136,16 +137,18 @@ def answers(
     model = run.model.to(device).eval()
     loader = make_loader(dataset, run.recipe)
     samples = 0
-    for step, batch in enumerate(loader, start=1):
-        logits = torch.empty(0)
-        if batch.ids:
-            batch = batch.to(device)
-            logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)
-        samples += len(batch.ids)
-        yield batch, logits
-        bad.add(split, batch.bad)  # once they have been told: it may be one too many
-        if on_step:
-            on_step(step, len(loader))
+    with progress.stage(f"scoring {split}", "samples", len(dataset)) as seen:
+        for step, batch in enumerate(loader, start=1):
+            logits = torch.empty(0)
+            if batch.ids:
+                batch = batch.to(device)
+                logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips)
+            samples += len(batch.ids)
+            yield batch, logits
+            bad.add(split, batch.bad)  # once they have been told: it may be one too many
+            seen.add(len(batch.ids) + len(batch.bad))
+            if on_step:
+                on_step(step, len(loader))
     if not samples:
         raise ValueError(f"not one sample of split {split!r} could be read")
 

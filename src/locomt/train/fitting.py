@@ -19,7 +19,7 @@ from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from locomt import ranks
+from locomt import progress, ranks
 from locomt.data import label_list
 from locomt.data.dealing import read_rows
 from locomt.faults import telling
@@ -35,11 +35,13 @@ from locomt.train.card_facts import Facts
 from locomt.train.datamodule import SplitsModule
 from locomt.train.divergence import blind_loss, divergence
 from locomt.train.epoch_keeper import AtomicCheckpointIO, EpochKeeper
+from locomt.train.header import header
 from locomt.train.loggers import check_loggers, open_loggers
 from locomt.train.memory import estimate, shortage
 from locomt.train.model_card import write_card
 from locomt.train.module import FusionModule, TrainingError, seed_all
 from locomt.train.optim import freeze
+from locomt.train.pace import Pace
 from locomt.train.predictor import Predictor
 from locomt.train.pretrained_input import differences
 from locomt.train.recipe import Recipe
@@ -121,8 +123,9 @@ def fit(
     with (
         telling(run.path, need=lambda: str(estimate(recipe, config)), then=kept),
         locked(run.path, run.last.parent.name) if writes else nullcontext(),
+        progress.stage("training", "steps") as seen,
     ):
-        return _fit(recipe, run, first, labels, config, resume, on_start, on_epoch, on_step, on_refit)
+        return _fit(recipe, run, first, labels, config, resume, on_start, on_epoch, on_step, on_refit, seen)
 
 
 def _fit(
@@ -136,6 +139,7 @@ def _fit(
     on_epoch: Callable[[Mapping[str, float | None]], None] | None,
     on_step: Callable[[int, int], None] | None,
     on_refit: Callable[[Mapping[str, float | None], int], object] | None,
+    seen: progress.Stage,
 ) -> dict[str, Any]:
     """What `fit` does in a run directory of its own."""
     if resume and run.holds_run:
@@ -152,10 +156,13 @@ def _fit(
     def begin() -> None:
         if first and not (resume and run.holds_run):
             run.begin(recipe, labels, _splits(recipe))
+        if progress.is_heard():
+            for line in header(recipe, config, len(labels), accelerator):
+                seen.note(line)
         if on_start:
             on_start()
 
-    model, keeper = _train(recipe, run, first, splits, labels, config, begin, on_epoch, on_step)
+    model, keeper = _train(recipe, run, first, splits, labels, config, begin, on_epoch, on_step, seen)
     assert keeper.best is not None
     summary: dict[str, Any] = {"monitor": keeper.judge, **keeper.best}
     if keeper.bad.missing:
@@ -187,6 +194,7 @@ def _fit(
             begin_again,
             tell_again,
             on_step,
+            seen,
             keeper.rows,
         )
         ends.append(later.rows[-1])
@@ -222,12 +230,14 @@ def _train(
     begin: Callable[[], None],
     on_epoch: Callable[[Mapping[str, float | None]], None] | None,
     on_step: Callable[[int, int], None] | None,
+    seen: progress.Stage,
     earlier: Sequence[Mapping[str, float | None]] = (),
 ) -> tuple[FusionModel, EpochKeeper]:
     """Train a model to its last epoch, from the start or from the last checkpoint in a directory.
 
     Args:
         begin: called once nothing speaks against it any more.
+        seen: told how far it is.
         earlier: the rows of the training that this one repeats on more samples.
 
     Returns:
@@ -272,7 +282,10 @@ def _train(
             accumulate_grad_batches=recipe.train.accumulate,
             gradient_clip_val=recipe.train.clip_norm or None,
             # The averages take a step in before the keeper saves it.
-            callbacks=[c for c in (averaging, keeper, on_step and _Steps(on_step)) if c],
+            callbacks=[
+                *([Pace(seen, recipe.train.epochs)] if progress.is_heard() else []),
+                *(c for c in (averaging, keeper, on_step and _Steps(on_step)) if c),
+            ],
             logger=loggers or False,
             plugins=[AtomicCheckpointIO(), _launcher()],
             default_root_dir=run.path,

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import locomt
+from locomt import progress
 from locomt.data import BadSample, Batch, FileDataset, average_clips, collate
 from locomt.data.batch import Sample, time_reached
 from locomt.data.config import DataConfig
@@ -145,18 +146,21 @@ class Predictor:
             raise ValueError(f"expected to give the top 1 or more labels, got {top}")
         device = device or best_device()
         self.model.to(device).eval()
+        dataset = FileDataset(self.data, items, clips=self.data.clips)
         loader = DataLoader(
-            FileDataset(self.data, items, clips=self.data.clips),
+            dataset,
             batch_size=self.batch_size,
             num_workers=self.data.workers,
             collate_fn=list,
             generator=torch.Generator(),  # or making the iterator would draw from the global one
         )
-        for samples in loader:
-            batch = collate(samples, config=self.data).to(device)
-            told = iter(self._answers_of(batch, [s for s in samples if isinstance(s, Sample)], top))
-            for sample in samples:
-                yield {"file": sample.id, "error": sample.reason} if isinstance(sample, BadSample) else next(told)
+        with progress.stage("predicting", "samples", len(dataset)) as seen:
+            for samples in loader:
+                batch = collate(samples, config=self.data).to(device)
+                told = iter(self._answers_of(batch, [s for s in samples if isinstance(s, Sample)], top))
+                for sample in samples:
+                    yield {"file": sample.id, "error": sample.reason} if isinstance(sample, BadSample) else next(told)
+                seen.add(len(samples))
 
     @torch.inference_mode()
     def _answers_of(self, batch: Batch, samples: Sequence[Sample], top: int) -> list[dict[str, Any]]:

@@ -8,18 +8,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from locomt import progress
 from locomt.data import label_list
 from locomt.faults import MachineError
 from locomt.processes import forked_from, workers
+from locomt.progress import Stage
 from locomt.train.origin import key
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunDirectory, write_text
 
+LOOK = 1.0
+"""Seconds between two looks at runs that are done side by side."""
 SCORES = "test.json"
 """What `locomt.train.evaluate` said about the test split, in the run's directory."""
 
@@ -141,6 +146,10 @@ def _stopped(job: Job, row: Mapping[str, Any], start: float) -> Outcome:
     return Outcome(summary=summary, scores=None, seconds=time.monotonic() - start, stopped=True)
 
 
+def _told(*facts: str) -> Sequence[str]:
+    return facts
+
+
 def _tell_nobody(*_: object) -> None:
     pass
 
@@ -190,30 +199,45 @@ class Runner:
                 )
         key()  # before any process is started: what they make is this one's own, wherever the key is kept
         outcomes: dict[int, Outcome] = {}
-
-        def tell(place: int, outcome: Outcome) -> None:
-            outcomes[place] = outcome
-            on_done(jobs[place], outcome)
-            self.on_run(jobs[place], outcome)
-
         left = [place for place, job in enumerate(jobs) if not job.found]
         alone = min(self.at_once, len(left)) <= 1
-        with torch_threads(self.threads):
+        with progress.stage("runs", "runs") as seen, torch_threads(self.threads):
+            self._announce(seen, [jobs[place].recipe for place in left])
+            seen.begin(len(jobs), len(jobs) - len(left))
+
+            def tell(place: int, outcome: Outcome) -> None:
+                outcomes[place] = outcome
+                on_done(jobs[place], outcome)
+                self.on_run(jobs[place], outcome)
+                if place in left:
+                    seen.add()
+
             for place, job in enumerate(jobs):
-                if alone or place not in left:
+                if place not in left:
                     tell(place, do(job))
-        if not alone:
-            self._do_side_by_side({place: jobs[place] for place in left}, tell)
+                elif alone:
+                    seen.at(seen.done, partial(_told, job.label))
+                    tell(place, do(job))
+            if not alone:
+                self._do_side_by_side({place: jobs[place] for place in left}, tell, seen)
         return [outcomes[place] for place in range(len(jobs))]
 
-    def _do_side_by_side(self, jobs: Mapping[int, Job], tell: Callable[[int, Outcome], None]) -> None:
+    def _announce(self, seen: Stage, recipes: Sequence[Recipe]) -> None:
+        if not recipes or not progress.is_heard():
+            return
+        from locomt.train.header import runs_line
+
+        labels = [label_list(recipe.data) for recipe in recipes]
+        seen.note(runs_line(recipes, labels, min(self.at_once, len(recipes)), device_of(recipes[0]).type))
+
+    def _do_side_by_side(self, jobs: Mapping[int, Job], tell: Callable[[int, Outcome], None], seen: Stage) -> None:
         context = forked_from("locomt.train.fitting")
         try:
             with workers(min(self.at_once, len(jobs)), context, torch.set_num_threads, self.threads) as pool:
                 places = {pool.submit(do, job): place for place, job in jobs.items()}
                 for _ in jobs:
-                    ended = pool.ended()
-                    assert ended is not None
+                    while (ended := pool.ended(LOOK)) is None:
+                        seen.at(seen.done)
                     tell(places[ended], ended.result())
         except BrokenProcessPool:
             raise MachineError(

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from heard import Heard
 from locomt.data import BadSample, Batch, DataConfig, ManifestDataset, Sample, collate, label_list, read_manifest
 from locomt.data.shards.check import check_shards
 from locomt.data.shards.index import read_samples
@@ -20,6 +21,7 @@ from locomt.data.shards.prepare import prepare
 from locomt.data.shards.storage import Storage
 from locomt.lock import LockError
 from locomt.nn.config import ConfigError
+from locomt.progress import heard_by
 from shard_clips import EXACT, MODALITIES, SAMPLES, contents
 
 
@@ -189,11 +191,12 @@ def test_a_shard_is_a_tar_of_plain_files_that_belong_to_no_one(shards: Path) -> 
 
 
 def test_the_same_bytes_whatever_the_number_of_workers(config: DataConfig, shards: Path, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    prepare(config, tmp_path / "two", EXACT, workers=2, tell=lambda *counts: told.append(counts))
+    begun: list[bool] = []
+    with heard_by(heard := Heard()):
+        prepare(config, tmp_path / "two", EXACT, workers=2, on_start=lambda: begun.append(not heard.moves))
     assert contents(tmp_path / "two") == contents(shards)
-    assert told[0] == (0, SAMPLES)
-    assert told[-1] == (SAMPLES, SAMPLES)
+    assert begun == [True]
+    assert heard.moves == [("reading", done, SAMPLES) for done in range(SAMPLES + 1)]
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from locomt.data.errors import DataError
 from locomt.data.shards.index import Place, read_index, read_samples
 from locomt.data.shards.tar import refusal, sha256
+from locomt.progress import each
 
 
-def check_shards(path: Path, tell: Callable[[int, int], None] | None = None) -> list[str]:
+def check_shards(path: Path) -> list[str]:
     """What is wrong with a folder of shards, each fault naming its file; nothing where it is as it was written.
 
     Everything is read once: sizes and checksums are compared with `shards.json`, and every member of every tar is
@@ -19,7 +20,6 @@ def check_shards(path: Path, tell: Callable[[int, int], None] | None = None) -> 
 
     Args:
         path: `shards.json`.
-        tell: told the shards done and the shards in all.
 
     Raises:
         ShardError: `shards.json` is not what `locomt prepare` writes.
@@ -36,18 +36,18 @@ def check_shards(path: Path, tell: Callable[[int, int], None] | None = None) -> 
                 wanted[place.shard].add(f"{place.key}.json")
     except DataError as error:
         return [*faults, str(error)]
-    for number, (name, shard) in enumerate(shards.items()):
-        if tell:
-            tell(number, len(shards))
-        tar = path.with_name(name)
-        if not tar.is_file():
-            faults.append(f"{tar}: there is no such file")
-            continue
-        found = list(_look_through(tar, wanted[name]))
-        if sha256(tar) != shard["sha256"]:
-            found.insert(0, f"{tar}: its content is not what was written: another SHA-256 than in {path.name}")
-        faults += found
+    for name in each("checking", "shards", shards):
+        faults += _faults_of(path, path.with_name(name), shards[name]["sha256"], wanted[name])
     return faults
+
+
+def _faults_of(index: Path, tar: Path, digest: str, wanted: set[str]) -> list[str]:
+    if not tar.is_file():
+        return [f"{tar}: there is no such file"]
+    found = list(_look_through(tar, wanted))
+    if sha256(tar) != digest:
+        found.insert(0, f"{tar}: its content is not what was written: another SHA-256 than in {index.name}")
+    return found
 
 
 def _is_there(place: Place) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from locomt import progress
 from locomt.data.config import DataConfig
 from locomt.data.dealing import read_rows
 from locomt.data.labels import label_list
@@ -40,7 +41,7 @@ def prepare(
     *,
     workers: int = 0,
     retry: bool = False,
-    tell: Callable[[int, int], None] | None = None,
+    on_start: Callable[[], object] | None = None,
 ) -> Report:
     """Turn all samples of a manifest into shards, see `locomt.data.shards`; go on where it was stopped.
 
@@ -50,7 +51,7 @@ def prepare(
         storage: how to store it.
         workers: processes; 0 does the work in this one.
         retry: write those shards again of which something could not be read.
-        tell: told the samples done and the samples in all.
+        on_start: called once nothing speaks against reading any more, where something is left to read.
 
     Returns:
         What `report.json` holds: `samples`; `whole`, those that training can use; `failed`, a list of what could not be
@@ -87,8 +88,11 @@ def prepare(
         todo = [job for job in jobs if (note := notes[job.tar.name]) is None or (retry and _has_failed(note, config))]
         if todo:
             (out / INDEX).unlink(missing_ok=True)
-            done = len(rows) - sum(len(job.rows) for job in todo)
-            _write_all(todo, config, storage, workers, lambda n: tell(done + n, len(rows)) if tell else None)
+            if on_start:
+                on_start()
+            with progress.stage("reading", "samples") as seen:
+                seen.begin(len(rows), len(rows) - sum(len(job.rows) for job in todo))
+                _write_all(todo, config, storage, workers, seen)
         return _finish(out, config, labels, storage, rows, jobs)
 
 
@@ -102,22 +106,14 @@ def _has_failed(note: dict[str, Any], config: DataConfig) -> bool:
 
 
 def _write_all(
-    jobs: Sequence[PlannedShard], config: DataConfig, storage: Storage, workers: int, tell: Callable[[int], None]
+    jobs: Sequence[PlannedShard], config: DataConfig, storage: Storage, workers: int, seen: progress.Stage
 ) -> None:
     rows = [row for job in jobs for _, row in job.rows]
-    done = 0
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        tell(done)
-
-    tell(0)
     with reading(config, storage, min(workers, len(rows))) as read:
         samples = read(rows)
         for job in jobs:
             job.note.unlink(missing_ok=True)  # of a shard that is written again, before the shard is another
-            note = write_shard(job.tar, job.rows, samples, count)
+            note = write_shard(job.tar, job.rows, samples, seen.add)
             write_text(job.note, to_json(note) + "\n")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from locomt.files import replacing, write_text
+from locomt.progress import stage
 from locomt.train.recipe import Recipe
 from locomt.train.recipe_file import build_recipe
 
@@ -64,7 +65,7 @@ class DataSet:
                 raise DataSetError(
                     f"{folder} holds something else than data made here; name another folder or remove it"
                 )
-            with replacing(folder) as temporary:
+            with stage(f"making data set {self.name}", "samples"), replacing(folder) as temporary:
                 temporary.mkdir()
                 self.write(temporary, data, self.settings(full))
                 write_text(temporary / MADE, json.dumps(wanted, indent=2) + "\n")
