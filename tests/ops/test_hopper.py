@@ -90,6 +90,28 @@ def test_error_is_that_of_torch(
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("lengths", [None, [[401, 129, 33], [256, 0, 1], [0, 65, 32], [401, 100, 33], [12, 3, 2]]])
+def test_gradients_in_several_passes(
+    lengths: list[list[int]] | None, hopper_gpu: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples whose sums of gradients do not fit at once come in turns: here two, two and one."""
+    samples = 5
+    lengths = None if lengths is None else torch.tensor(lengths)
+    qkv = tensors(samples, THREE, VIEWS, 0, width=64, dtype=torch.float16, device="cuda")
+    blocks = sum(-(-n // hopper.QUERIES) for n in THREE.lengths)
+    sums = 4 * len(VIEWS.heads) * blocks * hopper.QUERIES * hopper.BACKWARD_WIDTH
+    monkeypatch.setattr(hopper, "SUMS_BYTES", 2 * sums)
+    passes = []
+    work = hopper._work
+    monkeypatch.setattr(hopper, "_work", lambda *a: passes.append((a[3], a[5])) or work(*a))
+    found = run(qkv, THREE, VIEWS, lengths=lengths)
+    assert [some for by_key, some in passes if by_key] == [2, 2, 1]
+    exact = run(double(qkv), THREE, VIEWS, backend="reference", lengths=lengths)
+    largest = max(b.norm() for b in exact)
+    assert all((a.double() - b).norm() <= 1.5e-3 * largest for a, b in zip(found, exact, strict=True))
+
+
+@pytest.mark.gpu
 def test_padding_and_other_modalities_may_hold_anything(hopper_gpu: torch.device) -> None:
     lengths = torch.tensor([[401, 3, 0], [200, 129, 33], [0, 0, 1]])
     clean = tensors(3, THREE, VIEWS, 0, width=64, dtype=torch.bfloat16, device="cuda")
