@@ -253,6 +253,7 @@ def hopper_gpu() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("default")  # its compiler warns
 @pytest.mark.parametrize(("width", "dtype"), [(64, torch.bfloat16), (128, torch.bfloat16), (64, torch.float16)])
 def test_error_is_that_of_torch(width: int, dtype: torch.dtype, hopper_gpu: None) -> None:
     qkv = tensors(3, THREE, VIEWS, 0, width=width, dtype=dtype, device="cuda")
@@ -267,6 +268,7 @@ def test_error_is_that_of_torch(width: int, dtype: torch.dtype, hopper_gpu: None
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("default")  # its compiler warns
 def test_gradients_in_a_cuda_graph_and_compiled(hopper_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixed, "LEAST", 0.0)
     qkv = tensors(2, THREE, VIEWS, 0, width=64, dtype=torch.bfloat16, device="cuda")
