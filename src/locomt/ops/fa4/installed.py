@@ -45,18 +45,22 @@ def why_not(device: torch.device, dtype: torch.dtype, head_dim: int, segments: i
     return broken()
 
 
-@lru_cache
 def broken() -> str | None:
     """Why the installed package does not load; None if it does. The first call takes seconds."""
+    return _broken()
+
+
+# torch.compile need not look into it; see `hopper.launch.generation`. Into what a cache wraps it looks all the same.
+broken._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+@lru_cache
+def _broken() -> str | None:
     try:
         backward()
     except (ImportError, OSError, RuntimeError, AttributeError) as error:  # it loads a compiler and CUDA's libraries
         return f"flash-attn-4 {FOUND} does not load: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return None
-
-
-# torch.compile need not look into it; see `hopper.launch.generation`.
-broken._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @lru_cache

@@ -23,8 +23,8 @@ from locomt.ops.triton import fused
 from locomt.views.reads import Range
 from locomt.views.segments import score_pairs
 
-LEAST = 2e10
-"""FLOPs of a slice's forward pass from which on its three launches no longer count (docs/performance.md)."""
+LEAST = 1e11
+"""FLOPs of a slice's forward pass, on the average of all, from which on it was faster (docs/performance.md)."""
 
 
 class Slice(NamedTuple):
