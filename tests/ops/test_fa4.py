@@ -230,28 +230,33 @@ AV = TokenLayout({"video": 1569, "audio": 401})
 
 
 @pytest.mark.parametrize(
-    ("views", "batch", "lengths", "gradients", "taken"),
+    ("views", "batch", "width", "lengths", "gradients", "taken"),
     [
-        ("self:12", 32, None, True, "fa4"),
-        ("multi:12", 32, None, True, "fa4"),
-        ("self:6 video~audio:6", 32, None, True, "other"),  # twice as many slices, half as large
-        ("self:12", 32, None, False, "other"),
-        ("self:12", 4, None, True, "other"),
-        ("self:12", 32, torch.tensor([[1569, 300]] * 32), True, "other"),
-        ("multi:6 cls:6", 128, None, True, "other"),
+        ("self:12", 32, 64, None, True, "fa4"),
+        ("multi:12", 32, 64, None, True, "fa4"),
+        ("self:6 video~audio:6", 32, 64, None, True, "other"),  # twice as many slices, half as large
+        ("self:6 video~audio:6", 32, 128, None, True, "fa4"),
+        ("self:6 video~audio:6", 2, 128, None, True, "other"),
+        ("self:12", 32, 96, None, True, "other"),
+        ("self:12", 32, 64, None, False, "other"),
+        ("self:12", 4, 64, None, True, "other"),
+        ("self:12", 32, 64, torch.tensor([[1569, 300]] * 32), True, "other"),
+        ("multi:6 cls:6", 128, 64, None, True, "other"),
     ],
 )
 def test_auto_takes_it_where_slices_are_large_in_training(
     views: str,
     batch: int,
+    width: int,
     lengths: torch.Tensor | None,
     gradients: bool,
     taken: str,
     stand_in: None,
 ) -> None:
-    q = torch.empty(batch, 12, AV.total, 64, device="meta", dtype=torch.bfloat16, requires_grad=gradients)
+    q = torch.empty(batch, 12, AV.total, width, device="meta", dtype=torch.bfloat16, requires_grad=gradients)
     layer = LayerViews.parse(views, AV.modalities)
-    assert (choose_backend(q, AV, layer, lengths) == "fa4") == (taken == "fa4")
+    chosen = choose_backend(q, AV, layer, lengths)
+    assert (chosen == "fa4") == (taken == "fa4")
     torch.use_deterministic_algorithms(True)
     try:
         assert choose_backend(q, AV, layer, lengths) != "fa4"
@@ -261,7 +266,7 @@ def test_auto_takes_it_where_slices_are_large_in_training(
 
 def test_auto_can_choose_in_a_compiled_graph(stand_in: None, monkeypatch: pytest.MonkeyPatch) -> None:
     torch._dynamo.reset()
-    monkeypatch.setattr(mixed, "LEAST", 0.0)
+    monkeypatch.setattr(mixed, "LEAST", {8: 0.0})
     layout = TokenLayout({"video": 9, "audio": 6, "text": 4})
     qkv = tensors(2, layout, VIEWS, 0)
     calls = []
@@ -283,7 +288,7 @@ def hopper_gpu() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("default")  # its compiler warns
-@pytest.mark.parametrize(("width", "dtype"), [(64, torch.bfloat16), (128, torch.float16)])
+@pytest.mark.parametrize(("width", "dtype"), [(64, torch.bfloat16), (128, torch.bfloat16), (64, torch.float16)])
 def test_error_is_that_of_torch(width: int, dtype: torch.dtype, hopper_gpu: None) -> None:
     qkv = tensors(3, THREE, VIEWS, 0, width=width, dtype=dtype, device="cuda")
     double = [t.detach().double().requires_grad_() for t in qkv]
@@ -300,7 +305,7 @@ def test_error_is_that_of_torch(width: int, dtype: torch.dtype, hopper_gpu: None
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("way", ["graph", "compiled"])
 def test_gradients_in_a_cuda_graph_and_compiled(way: str, hopper_gpu: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mixed, "LEAST", 0.0)
+    monkeypatch.setattr(mixed, "LEAST", {64: 0.0})
     qkv = tensors(2, THREE, VIEWS, 0, width=64, dtype=torch.bfloat16, device="cuda")
     assert choose_backend(qkv[0], THREE, VIEWS) == "fa4"
     grad = torch.randn_like(qkv[0])

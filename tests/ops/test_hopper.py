@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from attention_problems import Problem, problems, seen, tensors
 from locomt import LayerViews, TokenLayout, view_attention
 from locomt.ops.hopper import launch as hopper
+from locomt.ops.plan import segments
 
 pytest.importorskip("triton")
 
@@ -98,7 +99,7 @@ def test_gradients_in_several_passes(
     samples = 5
     lengths = None if lengths is None else torch.tensor(lengths)
     qkv = tensors(samples, THREE, VIEWS, 0, width=64, dtype=torch.float16, device="cuda")
-    blocks = sum(-(-n // hopper.QUERIES) for n in THREE.lengths)
+    blocks = sum(-(-n // hopper.QUERIES) for n in segments(THREE, VIEWS).layout)
     sums = 4 * len(VIEWS.heads) * blocks * hopper.QUERIES * hopper.BACKWARD_WIDTH
     monkeypatch.setattr(hopper, "SUMS_BYTES", 2 * sums)
     passes = []

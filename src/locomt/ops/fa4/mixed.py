@@ -23,8 +23,10 @@ from locomt.ops.triton import fused
 from locomt.views.reads import Range
 from locomt.views.segments import score_pairs
 
-LEAST = 1e11
-"""FLOPs of a slice's forward pass, on the average of all, from which on it was faster (docs/performance.md)."""
+LEAST = {64: 1e11, 128: 2.5e10}
+"""FLOPs of a slice's forward pass, on the average of all, from which on it is faster, by head width. Measured on an
+H200, with and without CUDA graphs (docs/performance.md): below, what Python takes for each slice eats what is gained.
+"""
 
 
 class Slice(NamedTuple):
@@ -82,14 +84,15 @@ def _gaps(taken: Sequence[Range], end: int) -> list[Range]:
 def pays(q: Tensor, parts: Segments) -> bool:
     """Whether training with this backend was measured to be faster than with `triton`, if it serves."""
     layout, masks, lengths = parts
-    if installed.FOUND != installed.TESTED or not (q.requires_grad and torch.is_grad_enabled()):
+    least = LEAST.get(q.shape[-1])
+    if installed.FOUND != installed.TESTED or least is None or not (q.requires_grad and torch.is_grad_enabled()):
         return False
     if lengths is not None or torch.are_deterministic_algorithms_enabled():
         return False
     count = _count(masks, len(layout))
     if not count or 0 in layout:  # an empty modality is for `cut`
         return False
-    return 4 * q.shape[0] * q.shape[-1] * score_pairs(layout, masks) >= LEAST * count
+    return 4 * q.shape[0] * q.shape[-1] * score_pairs(layout, masks) >= least * count
 
 
 def _count(masks: Sequence[int], segments: int) -> int:
