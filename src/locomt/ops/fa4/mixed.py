@@ -23,7 +23,7 @@ from locomt.ops.triton import fused
 from locomt.views.reads import Range
 from locomt.views.segments import score_pairs
 
-LEAST = {64: 1e11, 128: 2.5e10}
+LEAST = {64: 9e10, 128: 2.5e10}
 """FLOPs of a slice's forward pass, on the average of all, from which on it is faster, by head width. Measured on an
 H200, with and without CUDA graphs (docs/performance.md): below, what Python takes for each slice eats what is gained.
 """
