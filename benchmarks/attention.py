@@ -5,13 +5,16 @@
 
 Every case runs in one process with the dense attentions it is compared with, in turns; a ratio is to the fastest of
 them. Full batches meet cuDNN and flash, padded ones (lengths drawn between half and full) packed flash ("varlen"),
-cuDNN sample by sample ("each") and attention under a mask. All backends of view attention take part; `--backend` says
-whose ratios stand in front. A case of batch 1 is timed as CUDA graphs too. Errors are against float64 on one sample.
+cuDNN sample by sample ("each") and attention under a mask; both meet FlashAttention-4 where flash-attn-4 is installed.
+All backends of view attention take part; `--backend` says whose ratios stand in front. A case of batch 1 is timed as
+CUDA graphs too, and with `--graphs` every one. What each contender computes for the first sample is compared with
+float64 before it is timed, and who is wrong is not.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -23,20 +26,23 @@ from contenders import Batch, Contender, dense, draw, view
 from document import default_path, machine, write
 from first_call import first_calls
 from gpu import MIB, graphed, peak_bytes
+from torch import Tensor
 
-from locomt import view_attention
+from locomt import LayerViews, TokenLayout, view_attention
 from locomt.cost.timing import paired_seconds
 from locomt.ops import backends, choose_backend, serving
 
 SECONDS = {"cuda": 1.0, "cpu": 6.0}
+WRONG = 0.03  # an error that rounding to bfloat16 does not explain
 PASSES = ("forward", "forward_backward")
 
 
-def run_case(case: Case, chosen: str, device: str, budget: float) -> dict[str, Any]:
+def run_case(case: Case, chosen: str, device: str, budget: float, graphs: bool = False) -> dict[str, Any]:
     batch = draw(case, device)
     q = batch.joint[:, :, 0].transpose(1, 2).detach().requires_grad_()
-    # The reference is for comparing results, not times.
-    names = [name for name in serving(device, q.dtype, case.width) if name != "reference"]
+    # The reference is for comparing results, not times; fa4 refuses padded batches.
+    others = ("reference", "fa4") if case.padded else ("reference",)
+    names = [name for name in serving(device, q.dtype, case.width) if name not in others]
     taken = choose_backend(q, case.layout, case.layer, batch.lengths) if chosen == "auto" else chosen
     # Where backends compete, "auto" does too: it must not be slower than the best of them.
     views = {name: view(case, batch, name) for name in (["auto", *names] if len(names) > 1 else names)}
@@ -47,15 +53,16 @@ def run_case(case: Case, chosen: str, device: str, budget: float) -> dict[str, A
         "backend": taken,
         "padded": case.padded,
         "flop_ratio": round(case.flop_ratio, 4),
+        "errors": _checked(case, batch, views, rivals),
     }
     row |= _times(case, views, rivals, mine, device, budget, "")
     if device != "cpu":
-        if case.batch == 1:
+        if graphs or case.batch == 1:
             row |= _times(case, views, rivals, mine, device, budget, "graph_")
         peaks = {name: peak_bytes(contender.both) / MIB for name, contender in (views | rivals).items()}
         row["peak_mib"] = {name: round(peak, 1) for name, peak in peaks.items()}
         row["memory_ratio"] = round(peaks[mine] / peaks["varlen" if case.padded else "flash"], 4)
-    row["relative_error"] = relative_error(case, batch, mine)
+    row["relative_error"] = row["errors"][mine]
     print(summary(row), flush=True)
     return row
 
@@ -95,16 +102,40 @@ def _times(
     return row
 
 
-def relative_error(case: Case, batch: Batch, backend: str) -> float:
-    """Of output and gradients together, against the reference in float64 on the same (rounded) inputs."""
-    lengths = None if batch.lengths is None else batch.lengths[:1]
-    results = []
-    for dtype, name in ((batch.joint.dtype, backend), (torch.float64, "reference")):
-        leaves = [t.transpose(1, 2).to(dtype).requires_grad_() for t in batch.joint[:1].unbind(2)]
-        out = view_attention(*leaves, case.layout, case.layer, lengths=lengths, backend=name)
-        results.append([out, *torch.autograd.grad(out.square().sum(), leaves)])
-    pairs = zip(*results, strict=True)
-    return float(max((a.double() - b).norm() / b.norm() for a, b in pairs))
+def _checked(
+    case: Case, batch: Batch, views: dict[str, Contender], rivals: dict[str, Contender]
+) -> dict[str, float | str]:
+    """Every contender's error; those that are wrong or fail are taken out of the race."""
+    errors: dict[str, float | str] = {}
+    for contenders, layer in (
+        (views, case.layer),
+        (rivals, LayerViews.parse(f"multi:{case.heads}", tuple(case.tokens))),
+    ):
+        exact = _exact(case, batch, layer)
+        for name in [*contenders]:
+            try:
+                errors[name] = error = _error(contenders[name].of_first_sample(), exact)
+            except RuntimeError as reason:
+                errors[name], error = str(reason).splitlines()[0], math.inf
+            if not error < WRONG:
+                print(f"{case.name}: {name} is wrong ({errors[name]})", flush=True)
+                del contenders[name]
+    return errors
+
+
+def _exact(case: Case, batch: Batch, layer: LayerViews) -> list[Tensor]:
+    """The output and the gradients of the first sample's real tokens, by the reference in float64."""
+    real = batch.real[0]
+    layout = TokenLayout(dict(zip(case.tokens, case.lengths[0].tolist(), strict=True)))
+    leaves = [t[real].double().transpose(0, 1)[None].requires_grad_() for t in batch.joint[0].unbind(1)]
+    out = view_attention(*leaves, layout, layer, backend="reference")
+    gradients = torch.autograd.grad(out, leaves, batch.grad[0][real].double().transpose(0, 1)[None])
+    return [t.detach()[0].transpose(0, 1) for t in (out, *gradients)]
+
+
+def _error(found: list[Tensor], exact: list[Tensor]) -> float:
+    """The largest of output and gradients; padding, where there is any, left out."""
+    return max(float((a.double() - b).norm() / b.norm()) for a, b in zip(found, exact, strict=True))
 
 
 def main() -> None:
@@ -114,6 +145,7 @@ def main() -> None:
     parser.add_argument("--backend", default="auto", choices=["auto", *served])
     parser.add_argument("--seconds", type=float, help="for each timing of each case; default: 1 on CUDA, 6 on a CPU")
     parser.add_argument("--out", type=Path, help="default: benchmarks/results/<device>-attention.json")
+    parser.add_argument("--graphs", action="store_true", help="time every case as CUDA graphs too")
     args = parser.parse_args()
     seconds = SECONDS[args.device] if args.seconds is None else args.seconds
     document = machine(args.device)
@@ -128,7 +160,7 @@ def main() -> None:
             os.environ["TRITON_CACHE_DIR"] = cache  # what has been compiled need not be compiled again
         document["cases"] = []
         for case in cases(args.device):
-            document["cases"].append(run_case(case, args.backend, args.device, seconds))
+            document["cases"].append(run_case(case, args.backend, args.device, seconds, args.graphs))
             write(args.out or default_path(args.device, "attention"), document)
 
 

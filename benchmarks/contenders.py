@@ -1,12 +1,14 @@
 """What is timed: view attention by each backend, and every dense attention that it could be replaced with.
 
 All work on the same numbers. Dense attention gets what suits it best: kernels called without anything around them,
-padding taken out and masks made beforehand, none of it timed.
+padding taken out and masks made beforehand, none of it timed. FlashAttention-4 takes part where it is installed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
@@ -21,11 +23,19 @@ aten = torch.ops.aten
 
 
 class Contender(NamedTuple):
-    """One way to compute a case: `attend` gives one output or several from `leaves`; `grads` are the outputs'."""
+    """One way to compute a case.
+
+    Attributes:
+        attend: gives one output or several from `leaves`.
+        leaves: q, k and v, of all samples together or of one after the other.
+        grads: of the outputs.
+        first: takes the first sample, `[tokens, H, D]`, out of a tensor such as the leaves.
+    """
 
     attend: Callable[..., Any]
     leaves: Sequence[Tensor]
     grads: Tensor | Sequence[Tensor]
+    first: Callable[[Tensor], Tensor] = lambda tensor: tensor[0].transpose(0, 1)
 
     def forward(self) -> Any:
         with torch.no_grad():
@@ -34,6 +44,12 @@ class Contender(NamedTuple):
     def both(self) -> tuple[Tensor, ...]:
         """Forward and backward: the gradients of the leaves."""
         return torch.autograd.grad(self.attend(*self.leaves), self.leaves, self.grads)
+
+    def of_first_sample(self) -> list[Tensor]:
+        """The output and the gradients of q, k and v."""
+        out = self.attend(*self.leaves)
+        gradients = torch.autograd.grad(out, self.leaves, self.grads)
+        return [self.first(t.detach()) for t in (out if isinstance(out, Tensor) else out[0], *gradients[:3])]
 
 
 class Batch(NamedTuple):
@@ -68,7 +84,7 @@ def view(case: Case, batch: Batch, backend: str) -> Contender:
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return view_attention(q, k, v, layout, layer, lengths=batch.lengths, backend=backend)
 
-    return Contender(attend, _by_head(batch.joint), batch.grad.transpose(1, 2))
+    return Contender(attend, _by_head(batch.joint), batch.grad.transpose(1, 2), _real_of_first(batch))
 
 
 def dense(case: Case, batch: Batch) -> dict[str, Contender]:
@@ -79,7 +95,11 @@ def _full(batch: Batch) -> dict[str, Contender]:
     leaves, grad = _by_head(batch.joint), batch.grad.transpose(1, 2)
     if not batch.joint.is_cuda:
         return {"dense": Contender(scaled_dot_product_attention, leaves, grad)}
-    return {"cudnn": Contender(_cudnn, leaves, grad), "flash": Contender(_flash, leaves, grad)}
+    contenders = {"cudnn": Contender(_cudnn, leaves, grad), "flash": Contender(_flash, leaves, grad)}
+    if fa4 := _flash_attention_4():
+        by_token = _leaves(batch.joint.unbind(2))
+        contenders["fa4-dense"] = Contender(_output_of(fa4.flash_attn_func), by_token, batch.grad, lambda t: t[0])
+    return contenders
 
 
 def _padded(case: Case, batch: Batch) -> dict[str, Contender]:
@@ -96,7 +116,7 @@ def _padded(case: Case, batch: Batch) -> dict[str, Contender]:
     each = [leaf for part in packed.split(sizes) for leaf in _by_head(part[None])]
     each_grad = [part[None].transpose(1, 2) for part in packed_grad.split(sizes)]
     contenders = {
-        "masked": Contender(masked, _by_head(batch.joint), grad),
+        "masked": Contender(masked, _by_head(batch.joint), grad, _real_of_first(batch)),
         "each": Contender(_sample_by_sample, each, each_grad),
     }
     if packed.is_cuda:
@@ -106,8 +126,35 @@ def _padded(case: Case, batch: Batch) -> dict[str, Contender]:
         def varlen(q: Tensor, k: Tensor, v: Tensor) -> Any:
             return varlen_attn(q, k, v, starts, starts, max(sizes), max(sizes))
 
-        contenders["varlen"] = Contender(varlen, _leaves(packed.unbind(1)), packed_grad)
+        def of_first(tensor: Tensor) -> Tensor:
+            return tensor[: sizes[0]]
+
+        leaves = _leaves(packed.unbind(1))
+        contenders["varlen"] = Contender(varlen, leaves, packed_grad, of_first)
+        if fa4 := _flash_attention_4():
+            lengths = {"max_seqlen_q": max(sizes), "max_seqlen_k": max(sizes)}
+            attend = partial(fa4.flash_attn_varlen_func, cu_seqlens_q=starts, cu_seqlens_k=starts, **lengths)
+            contenders["fa4-varlen"] = Contender(_output_of(attend), leaves, packed_grad, of_first)
     return contenders
+
+
+@lru_cache
+def _flash_attention_4() -> Any:
+    """The package, of whatever version is installed; None where it is not, or there is no Hopper GPU."""
+    try:
+        return import_module("flash_attn.cute") if torch.cuda.get_device_capability()[0] == 9 else None
+    except ModuleNotFoundError:
+        return None
+
+
+def _output_of(attend: Callable[..., Any]) -> Callable[..., Tensor]:
+    """Without the log-sum-exp that it gives beside the output."""
+    return lambda *leaves: attend(*leaves)[0]
+
+
+def _real_of_first(batch: Batch) -> Callable[[Tensor], Tensor]:
+    real = batch.real[0]
+    return lambda tensor: tensor[0].transpose(0, 1)[real]
 
 
 def _leaves(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -114,6 +114,24 @@ def test_a_case_of_one_sample_is_reported_with_graphs_and_memory(padded: bool) -
     assert {"graph_forward_ratio", "graph_forward_backward_ratio", "memory_ratio"} <= set(row)
 
 
+@pytest.mark.parametrize("padded", [False, True])
+def test_contenders_that_are_wrong_are_not_timed(padded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_wrong_ones(case: Case, numbers: contenders.Batch) -> dict[str, contenders.Contender]:
+        found = dense(case, numbers)
+        right = next(iter(found.values()))
+        wrong = right._replace(attend=lambda q, k, v: right.attend(q, k, v) * 1.1)
+        failing = right._replace(attend=lambda q, k, v: q @ v)
+        return {**found, "wrong": wrong, "failing": failing}
+
+    dense = contenders.dense
+    monkeypatch.setattr(attention, "dense", with_wrong_ones)
+    row = attention.run_case(small(padded), "auto", "cpu", budget=0.0)
+    assert set(row["forward_ms"]) == {"sdpa", *(("masked", "each") if padded else ("dense",))}
+    assert row["errors"]["wrong"] == pytest.approx(0.1, rel=1e-4)
+    assert isinstance(row["errors"]["failing"], str)
+    assert all(row["errors"][name] < 1e-5 for name in row["forward_ms"])
+
+
 def test_attention_from_the_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(attention, "cases", lambda device: (small(False), small(True)))
     out = tmp_path / "x.json"

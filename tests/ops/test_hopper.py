@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from attention_problems import Problem, problems, seen, tensors
 from locomt import LayerViews, TokenLayout, view_attention
 from locomt.ops.hopper import launch as hopper
+from locomt.ops.plan import segments
 
 pytest.importorskip("triton")
 
@@ -87,6 +88,28 @@ def test_error_is_that_of_torch(
     torch_s = run(qkv, THREE, VIEWS, backend="sdpa", lengths=lengths)
     for mine, dense in zip(errors(found, exact), errors(torch_s, exact), strict=True):
         assert mine <= 1.1 * dense
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("lengths", [None, [[401, 129, 33], [256, 0, 1], [0, 65, 32], [401, 100, 33], [12, 3, 2]]])
+def test_gradients_in_several_passes(
+    lengths: list[list[int]] | None, hopper_gpu: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples whose sums of gradients do not fit at once come in turns: here two, two and one."""
+    samples = 5
+    lengths = None if lengths is None else torch.tensor(lengths)
+    qkv = tensors(samples, THREE, VIEWS, 0, width=64, dtype=torch.float16, device="cuda")
+    blocks = sum(-(-n // hopper.QUERIES) for n in segments(THREE, VIEWS).layout)
+    sums = 4 * len(VIEWS.heads) * blocks * hopper.QUERIES * hopper.BACKWARD_WIDTH
+    monkeypatch.setattr(hopper, "SUMS_BYTES", 2 * sums)
+    passes = []
+    work = hopper._work
+    monkeypatch.setattr(hopper, "_work", lambda *a: passes.append((a[3], a[5])) or work(*a))
+    found = run(qkv, THREE, VIEWS, lengths=lengths)
+    assert [some for by_key, some in passes if by_key] == [2, 2, 1]
+    exact = run(double(qkv), THREE, VIEWS, backend="reference", lengths=lengths)
+    largest = max(b.norm() for b in exact)
+    assert all((a.double() - b).norm() <= 1.5e-3 * largest for a, b in zip(found, exact, strict=True))
 
 
 @pytest.mark.gpu

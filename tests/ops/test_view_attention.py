@@ -145,7 +145,7 @@ def test_auto_says_what_it_takes_and_a_named_backend_never_falls_back() -> None:
     assert serving("cpu", torch.float32, 64) == ["sdpa", "reference"]
     assert serving("cpu", torch.int64, 64) == ["reference"]
     assert serving("cuda", torch.float64, 64) == ["reference"]
-    assert set(backends()) == {"triton", "sdpa", "reference"}
+    assert set(backends()) == {"triton", "fa4", "sdpa", "reference"}
     layout, layer = TokenLayout({"a": 3}), LayerViews.parse("self:2", ("a",))
     q = torch.zeros(1, 2, 3, 4, dtype=torch.float8_e4m3fn)
     with pytest.raises(ValueError, match=r"'sdpa' cannot serve here.*float8"):
@@ -172,7 +172,7 @@ def test_auto_takes_dense_kernels_for_few_large_calls(
     taken: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(api, "serving", lambda *_: ["triton", "sdpa", "reference"])
+    monkeypatch.setattr(api, "_serving", lambda *_: ["triton", "sdpa", "reference"])
     layout = TokenLayout({"a": 4096, "b": 1024})
     q = torch.empty(batch, 4, 5120, width, device="meta", dtype=torch.bfloat16, requires_grad=gradients)
     assert choose_backend(q, layout, LayerViews.parse(views, ("a", "b")), lengths) == taken
@@ -190,7 +190,7 @@ GOOD = {"layout": TokenLayout({"a": 3, "b": 2}), "views": LayerViews.parse("self
         ({"lengths": torch.ones(2, 2)}, r"expected integer lengths .* = \[2, 2\], got torch.float32"),
         ({"lengths": torch.ones(2, 3, dtype=torch.int64)}, r"got torch.int64 \[2, 3\]"),
         ({"lengths": torch.tensor([[3, 2], [3, 4]])}, r"lengths\[1, 1\] is 4: modality 'b' has 0 to 2"),
-        ({"backend": "cudnn"}, "expected auto, triton, sdpa, reference, got 'cudnn'"),
+        ({"backend": "cudnn"}, "expected auto, triton, fa4, sdpa, reference, got 'cudnn'"),
         ({"backend": "triton"}, "backend 'triton' cannot serve here: its kernels take bfloat16 and float16"),
         ({"on_missing": "skip"}, "expected one of zero, self, got 'skip'"),
     ],

@@ -14,7 +14,7 @@ from typing import Any
 
 GIB = 2**30
 ROOM_TO_TRAIN = 1 * GIB  # checkpoints of a small run and its logs
-USER_EXTRAS = ("text", "parquet", "search", "experiments", "completion")
+USER_EXTRAS = ("text", "parquet", "search", "experiments", "completion", "fa4")
 
 
 @dataclass(frozen=True)

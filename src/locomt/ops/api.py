@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from locomt.layout import TokenLayout
+from locomt.ops.fa4 import installed, mixed
 from locomt.ops.hopper import launch as hopper
 from locomt.ops.operator import attend
 from locomt.ops.plan import Segments, segments
@@ -48,12 +49,14 @@ def _always(device: torch.device, dtype: torch.dtype, head_dim: int, segments: i
     return None
 
 
-# In the order in which "auto" prefers them.
+# In the order in which "auto" prefers them, but for `fa4`, which it takes where that pays.
 BACKENDS = {
     "triton": Backend(_registered("triton"), fused.why_not),
+    "fa4": Backend(_registered("fa4"), installed.why_not),
     "sdpa": Backend(_registered("sdpa"), no_kernel),
     "reference": Backend(reference_attention, _always),
 }
+OURS = tuple(name for name in BACKENDS if name != "fa4")
 
 
 def serving(device: torch.device | str, dtype: torch.dtype, head_dim: int, segments: int = 1) -> list[str]:
@@ -62,8 +65,11 @@ def serving(device: torch.device | str, dtype: torch.dtype, head_dim: int, segme
     Args:
         segments: into which the views split the tokens (`locomt.views.segments`).
     """
-    device = torch.device(device)
-    names = [name for name, backend in BACKENDS.items() if not backend.why_not(device, dtype, head_dim, segments)]
+    return _serving(BACKENDS, torch.device(device), dtype, head_dim, segments)
+
+
+def _serving(among: Iterable[str], device: torch.device, dtype: torch.dtype, head_dim: int, segments: int) -> list[str]:
+    names = [name for name in among if not BACKENDS[name].why_not(device, dtype, head_dim, segments)]
     # Off CUDA, `triton` serves under its interpreter alone, which is for tests.
     return names if device.type == "cuda" else [name for name in names if name != "triton"]
 
@@ -80,7 +86,11 @@ def choose_backend(
 
 
 def _chosen(q: Tensor, parts: Segments) -> str:
-    first, *others = serving(q.device, q.dtype, q.shape[-1], len(parts.layout))
+    problem = (q.device, q.dtype, q.shape[-1], len(parts.layout))
+    # Asked in this order: the second question may load flash-attn-4, which takes seconds.
+    if mixed.pays(q, parts) and not installed.why_not(*problem):
+        return "fa4"
+    first, *others = _serving(OURS, *problem)
     if first == "triton" and "sdpa" in others and parts.lengths is None and not hopper.available(q.device):
         return "sdpa" if _few_large_calls(q, parts) else first
     return first
@@ -140,7 +150,8 @@ def view_attention(
             all are. The others cost nothing and yield zeros.
         scale: of the scores; 1 / sqrt(D) if None.
         on_missing: where all modalities that a view looks to are missing: `zero`, or `self` to see the own one.
-        backend: `reference`, `sdpa`, `triton` or `auto` (`choose_backend` says which). A named one never falls back.
+        backend: `reference`, `sdpa`, `triton`, `fa4` or `auto` (`choose_backend` says which). A named one never falls
+            back.
 
     Raises:
         ValueError: shapes, layout, views, lengths or options do not fit, or the named backend cannot serve.

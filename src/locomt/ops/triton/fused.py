@@ -70,7 +70,7 @@ def why_not(device: torch.device, dtype: torch.dtype, head_dim: int, segments: i
     return None
 
 
-def _forward(
+def forward(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -80,8 +80,9 @@ def _forward(
     scale: float,
     own: int,
 ) -> tuple[Tensor, Tensor]:
+    """The output, and the log-sum-exp in base 2."""
     if scale < 0:  # the running maximum is taken before scaling
-        return _forward(-q, k, v, layout, masks, lengths, -scale, own)
+        return forward(-q, k, v, layout, masks, lengths, -scale, own)
     q, k, v = map(_dense_rows, (q, k, v))
     out, lse = token_major(q), torch.empty(q.shape[:3], dtype=torch.float32, device=q.device)
     lengths, own = _padding(layout, lengths, own)
@@ -205,4 +206,4 @@ def _work_table(
     return table.to(device), len(heads[0])
 
 
-register("triton", _forward, _backward)
+register("triton", forward, _backward)
