@@ -38,6 +38,7 @@ def test_one_seed() -> None:
         ({"a": 0.9, "b": 0.85, "c": None}, "max", 100, []),
         ({"a": 0.9, "b": 0.895}, "max", 100, ["a tie: a is level with b, less than one of 100 samples apart"]),
         ({"a": 0.9, "b": 0.89}, "max", 100, []),  # a whole sample
+        ({"a": 0.8333333134651184, "b": 0.6666666865348816}, "max", 6, []),  # so too, in float32
         ({"a": 0.9, "b": 0.9, "c": 0.9}, "max", None, ["a tie: a is level with b, c"]),
         ({"a": 2.0, "b": 1.5, "c": 1.5}, "min", 10, ["a tie: b is level with c"]),  # errors have no such step
         ({"a": 2.0, "b": 1.5, "c": 1.4}, "min", 10, []),

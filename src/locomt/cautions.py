@@ -75,7 +75,7 @@ def of_ties(
         return []
     first = (max if better == "max" else min)(known, key=known.__getitem__) if name is None else name
     shares = better == "max" and all(0 <= score <= 1 for score in known.values())
-    near = 1 / samples - 1e-9 if samples and shares else 0.0
+    near = 0.99 / samples if samples and shares else 0.0  # scores are rounded to float32
     level = [model for model, score in known.items() if model != first and abs(score - known[first]) <= near]
     apart = f", less than one of {samples:,} samples apart" if near else ""
     return [f"a tie: {first} is level with {listed(level, show=str)}{apart}"] if level else []

@@ -104,7 +104,13 @@ def test_many_runs_are_counted_and_one_of_them_is_shown_within(locomt: Command) 
     assert len(header) == 1
     assert "device: " not in err  # the header of each run
     assert re.search(r"^runs: 1 of 2, clips sound seed 0, 0:\d\d gone, .*; training: \d of 6 steps, ", err, re.M)
-    assert err.count("caution: split 'test' has 5 samples") == 1
+    cautions = json.loads(out)["cautions"]
+    assert [line.split(":")[0] for line in cautions][:3] == [
+        "split 'val' has 6 samples", "split 'test' has 5 samples", "one seed"
+    ]  # fmt: skip
+    assert [err.count(f"caution: {line}\n") for line in cautions] == [1] * len(cautions)
+    page = Path("compare", "report.html").read_text()
+    assert "Caution: split &#39;test&#39; has 5 samples" in page
 
 
 @pytest.mark.usefixtures("often")

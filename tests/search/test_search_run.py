@@ -45,6 +45,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Question, Path, dict
     return plan, folder / "out", search(plan, folder / "out")
 
 
+def test_it_says_where_its_scores_say_little(made: tuple[Question, Path, dict[str, Any]]) -> None:
+    _, out, document = made
+    few, other, seed, *rest = document["cautions"]
+    assert [few[:27], other[:28], seed[:8]] == [
+        "split 'val' has 6 samples: ",
+        "split 'test' has 5 samples: ",
+        "one seed",
+    ]
+    scores = [entry["mean"] for entry in document["tables"]]
+    assert len(rest) == (sum(abs(score - document["chosen"]["mean"]) < 0.1 for score in scores) > 1)  # ties
+    assert f"Caution: {seed}." in (out / "report.html").read_text()
+
+
 def test_every_table_is_scored_on_validation(made: tuple[Question, Path, dict[str, Any]]) -> None:
     plan, out, document = made
     assert {name for entry in document["tables"] for name in entry["names"]} == {

@@ -46,6 +46,13 @@ def test_a_study_leaves_results_a_page_and_figures(made: Made, name: str) -> Non
     check_study(name, *made[name])
 
 
+def test_it_says_where_its_scores_say_little(made: Made) -> None:
+    """Five seeds, and losses that fall: all there is to say is how few samples there are."""
+    assert [line.partition(":")[2].split(" with ")[0] for line in made["baselines"][1]["cautions"]] == [
+        " split 'val' has 6 samples:", " split 'test' has 5 samples:"
+    ]  # fmt: skip
+
+
 def test_every_model_is_tuned_alike_and_scored_with_every_seed(made: Made) -> None:
     _, document = made["baselines"]
     assert [arm["name"] for arm in document["arms"]] == ["locomt", "selfall", "multiall", "mbt", "motion", "sound"]

@@ -55,7 +55,7 @@ def runs_line(recipes: Sequence[Recipe], labels: Sequence[Sequence[str]], at_onc
     return (
         f"{_count(len(recipes), 'run')}, {at_once} at a time, on {device(accelerator)}, {', '.join(precisions)}: "
         f"{_range([f'{count:,}' for count in sizes])} parameters, {_range(costs)} GFLOPs a sample forward, "
-        f"{_range(list(map(str, lengths)))} epochs"
+        f"{_range(list(map(str, lengths)))} {'epoch' if lengths == [1] else 'epochs'}"
     )
 
 
