@@ -58,7 +58,7 @@ def test_reference_is_that_of_the_code(site: Path) -> None:
     assert all(f"<code>{field.name}</code>" in fields for field in recipe_fields())
     assert 'id="locomt-fit"' in (site / "reference" / "commands.html").read_text()
     python = (site / "reference" / "python.html").read_text()
-    assert 'id="locomt.ops.view_attention"' in python
+    assert 'id="locomt.view_attention"' in python
     assert "<math" in python
 
 
@@ -97,7 +97,7 @@ def test_search_works_from_a_file_and_no_request_leaves(site: Path) -> None:
 
 def test_the_picture_has_the_true_shares() -> None:
     lengths = {"video": 1569, "audio": 401}
-    told = re.findall(r"(\d+) % of the pairs", (ROOT / "docs" / "images" / "views.svg").read_text())
+    told = re.findall(r"(\d+) % of pairs", (ROOT / "docs" / "images" / "views.svg").read_text())
     whole = ViewTable.uniform("multi", tuple(lengths), layers=1, heads=12).score_pairs(lengths)
     tables = [ViewTable.parse(text, tuple(lengths)) for text in ("multi:12", "self:12", "video~audio:12")]
     tables.append(ViewTable.parse("self:6 video~audio:6", tuple(lengths)))
