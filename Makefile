@@ -44,7 +44,7 @@ bench: $(RUNTIME)
 	$(BIN)/python benchmarks/model.py
 
 docs: $(DEV)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The pip that comes with Python may be years old, and takes twice the time to find the versions.
 $(PIP): constraints.txt

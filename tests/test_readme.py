@@ -8,6 +8,7 @@ import pytest
 
 from doc_pages import FENCE, PAGES, ROOT, command_lines
 from locomt.cli.main import COMMANDS, build_parser, load_command, split_overrides, takes_overrides
+from locomt.cost import flops
 from locomt.data import read_manifest
 from locomt.train.recipe_file import load_recipe
 
@@ -50,6 +51,15 @@ def test_recipe_loads(text: str, tmp_path: Path) -> None:
     recipe = load_recipe(path, ["--model.depth", "4"])
     assert recipe.model.depth == 4
     assert list(recipe.data.modalities) == ["video", "audio", "title"]
+
+
+@pytest.mark.parametrize("text", blocks("yaml", PAGES[:1]))
+def test_recipe_is_small_enough_to_train_in_a_minute(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "clips.yaml"
+    path.write_text(text)
+    config = load_recipe(path).fusion_config(["cooking", "music"])
+    assert config.layout.total <= 500
+    assert flops(config).total <= 2.5e9  # 1.96 GFLOPs took half a minute to a minute for 20 epochs of 18 clips
 
 
 @pytest.mark.parametrize("text", blocks("csv", PAGES[:1]))
