@@ -105,10 +105,10 @@ def test_the_picture_has_the_true_shares() -> None:
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
-    """The tables of fields in docs/training.md: section, name, default."""
-    text = (ROOT / "docs" / "training.md").read_text()
+    """The tables of fields in docs/training.md, and that of `data.split` in docs/data.md: section, name, default."""
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("training.md", "data.md"))
     names = {"`model`": "model", "`data`": "data", "`train`": "train", "Augmentation": "train.augment"}
-    names["Learned views"] = "train.learn_views"
+    names |= {"Learned views": "train.learn_views", "Splits": "data.split"}
     for title, body in re.findall(r"^###? (.+?)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL):
         for table in re.findall(r"^\| field \| default \| \|\n\|[-|]+\|\n((?:\|.*\n)+)", body, re.MULTILINE):
             for line in table.splitlines():
