@@ -38,7 +38,8 @@ def with_splits(rows: Sequence[Row], task: str, seed: int) -> list[Row]:
 
 
 def _deal(rows: Sequence[Row], shares: Mapping[str, float], task: str, seed: int) -> dict[str, str]:
-    """Id -> split: each unit goes to the split that is furthest behind its share of the stratum."""
+    """Id -> split: the first unit of each stratum is for training, any other for the split that is furthest behind its
+    share, of all that was dealt so far: a stratum of few units would leave the later splits nothing."""
     units: dict[str, list[Row]] = {}
     for row in rows:
         group = row.cells.get("group", "").strip()
@@ -47,11 +48,12 @@ def _deal(rows: Sequence[Row], shares: Mapping[str, float], task: str, seed: int
     random.Random(seed).shuffle(order)
     names = ("train", *(name for name in SPLITS[1:] if name in shares))  # the first of those that are equally far
     chosen: dict[str, str] = {}
+    total, counts = 0, Counter[str]()
     for stratum in _strata(order, task):
-        total, counts = 0, Counter[str]()
-        for unit in stratum:
+        for place, unit in enumerate(stratum):
             total += len(unit)
-            split = max(names, key=lambda name: shares[name] * total - counts[name])
+            behind = {name: shares[name] * total - counts[name] for name in names}
+            split = max(names, key=lambda name: round(behind[name], 9)) if place else names[0]
             counts[split] += len(unit)
             chosen |= {row.id: split for row in unit}
     return chosen

@@ -90,9 +90,10 @@ def page_of(
     dataset = ManifestDataset(data, split, run.labels)
     cards = Cards(dataset)
     material = Material(answers, run.labels, cards, data.seconds or 0.0)
-    folder = RunDirectory(run.path)
-    below = of_run(folder.read_summary(), run.recipe) if folder.summary.is_file() else ""
-    cost = flops(run.model.config)
+    members = run.members
+    folder = RunDirectory(members[0].path)
+    below = of_run(folder.read_summary(), run.recipe) if len(members) == 1 and folder.summary.is_file() else ""
+    costs = [flops(member.model.config) for member in members]
     sections = [
         _scores(scores),
         *SECTIONS[data.task](material),
@@ -104,7 +105,11 @@ def page_of(
         f"{run.path.resolve().name}: {data.task}, split {split}",
         sections,
         lead=[*([below] if below else []), _headline(split, scores)],
-        about=[*_warnings(scores), attention_line(cost.total / 1e9, cost.attention / 1e9)],
+        about=[
+            *_several(members),
+            *_warnings(scores),
+            attention_line(sum(c.total for c in costs) / 1e9, sum(c.attention for c in costs) / 1e9),
+        ],
         cards=cards.entries,
     )
 
@@ -117,6 +122,13 @@ def _headline(split: str, scores: Mapping[str, Any]) -> str:
         low, high = wilson(value * count, count)
         text += f" (95 % interval {low:.3f} to {high:.3f}, as far as samples are independent)"
     return text + "."
+
+
+def _several(members: Sequence[Run]) -> list[str]:
+    if len(members) == 1:
+        return []
+    names = ", ".join(str(member.path) for member in members)
+    return [f"The mean of the answers of {len(members)} models: {names}. Curves and views are those of the first."]
 
 
 def _warnings(scores: Mapping[str, Any]) -> list[str]:

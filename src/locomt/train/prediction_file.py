@@ -174,10 +174,11 @@ def _whole(line: bytes) -> dict[str, Any] | None:
 
 def _mark(run: Run) -> str:
     """By which a model is known again: its weights, and how it is run."""
-    weights = RunDirectory(run.path).model / "model.safetensors"
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    digest.update(to_json(run.model.config.to_dict()).encode())
+    digest = hashlib.sha256()
+    for member in run.members:
+        with (RunDirectory(member.path).model / "model.safetensors").open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+        digest.update(to_json(member.model.config.to_dict()).encode())
     return digest.hexdigest()
 
 
