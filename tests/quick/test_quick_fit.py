@@ -42,7 +42,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fitted(clips: Path) -> Fitted:
+def fitted(short_timing: None, clips: Path) -> Fitted:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sizes, "MOST_EPOCHS", 2)
         patch.setattr(sizes, "FEWEST_EPOCHS", 2)
