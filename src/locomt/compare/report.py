@@ -42,14 +42,11 @@ def write_report(
     Returns:
         `path`.
     """
-    lines = Markup("\n").join(
-        Markup('<span class="soft"># {}</span>\n{}').format(what, line) for what, line in commands
-    )
     page = render(
         title,
         [
-            *(_section(recipe, document) for recipe in document["recipes"]),
-            Section("Go on from here", Markup("<pre>{}</pre>").format(lines)),
+            *(models_section(recipe, document) for recipe in document["recipes"]),
+            commands_section(commands),
             Section("Where these figures come from", facts(_made(document))),
         ],
         lead=[
@@ -119,7 +116,16 @@ def _without(overrides: Sequence[str], fields: Collection[str]) -> list[str]:
     return kept
 
 
-def _section(recipe: Entry, document: Entry) -> Section:
+def commands_section(commands: Sequence[tuple[str, str]]) -> Section:
+    """What to run next, of (purpose, command line)."""
+    lines = Markup("\n").join(
+        Markup('<span class="soft"># {}</span>\n{}').format(what, line) for what, line in commands
+    )
+    return Section("Go on from here", Markup("<pre>{}</pre>").format(lines))
+
+
+def models_section(recipe: Entry, document: Entry) -> Section:
+    """The models of a recipe: their table, and what is drawn of them."""
     rows = rows_of(recipe, document)
     runs = [run for run in document["runs"] if run["recipe"] == recipe["name"]]
     (blind,) = (entry for entry in document["baselines"] if entry["recipe"] == recipe["name"])

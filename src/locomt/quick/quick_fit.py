@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from locomt.compare.compare import Comparison, all_models, compare, parts_of
-from locomt.compare.report import write_report
 from locomt.data import label_list
 from locomt.data.dataset import File
 from locomt.data.shards.index import INDEX
@@ -24,15 +23,17 @@ from locomt.data.shards.prepare import prepare
 from locomt.files import write_text
 from locomt.lock import LOCK, locked
 from locomt.quick import cautions
+from locomt.quick.page import write_page
 from locomt.quick.plan import MANIFEST, make_plan, on_shards
 from locomt.quick.rate import find_rate
 from locomt.quick.sizes import Runs
 from locomt.quick.views import find_views, tables_for
+from locomt.report.answers import Answers
 from locomt.train.config import RecipeError
 from locomt.train.ensemble import write_members
 from locomt.train.evaluation import Run, evaluate, predict
 from locomt.train.recipe import Recipe
-from locomt.train.runs import Runner
+from locomt.train.runs import Runner, device_of
 
 RESULTS, REPORT, RECIPE = "fit.json", "report.html", "recipe.yaml"
 ANEW, ON_TOP, FOUND = "models", "from-parts", "found-views"
@@ -233,20 +234,21 @@ def _train(
                 name=ON_TOP, recipe=recipe, models=(fused,), seeds=seeds, by_seed=_from_parts(recipe, parts, out, seeds)
             )
         )
+    tried = None
     if tables and len(parts) > 1:
-        found_views, _ = find_views(recipe, out / SEARCH, tables, runner)
+        found_views, tried = find_views(recipe, out / SEARCH, tables, runner)
         if found_views.model.views != str(recipe.fusion_config(labels).view_table()):
             comparisons.append(Comparison(name=FOUND, recipe=found_views, models=(fused,), seeds=seeds))
     document = compare(comparisons, out, runner)
     found = _scores(document, recipe)
     chosen = min(found, key=lambda name: found[name]["order"])
     directory = Path(found[chosen]["runs"][0])
-    kept = Run.load(directory)
-    together: dict[str, Any] = {"seeds": len(seeds), "test": found[chosen]["test"]}
     if len(seeds) > 1:
+        write_members(out / TOGETHER, list(map(Path, found[chosen]["runs"])))
         directory = out / TOGETHER
-        write_members(directory, list(map(Path, found[chosen]["runs"])))
-        together["test"] = evaluate(Run.load(directory))["metrics"][comparisons[0].metric]
+    kept, answers = Run.load(directory), Answers(recipe.data.target)
+    scores = evaluate(kept, device=device_of(recipe), on_answers=answers.add)
+    together = {"seeds": len(seeds), "test": scores["metrics"][comparisons[0].metric]}
     text = kept.recipe.to_yaml(out)
     command = shlex.join(["locomt", "train", str(out / RECIPE)])
     write_text(
@@ -266,16 +268,20 @@ def _train(
         **document,
     }
     write_text(out / RESULTS, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    write_report(
-        document,
+    write_page(
         out / REPORT,
-        title=f"{out.name}: {chosen} is kept",
+        kept,
+        results,
+        scores,
+        answers,
+        lead=[why(results)],
         commands=[
             ("labels for files, such as your own", shlex.join(["locomt", "predict", str(directory), "FILE"])),
-            ("how well it does on each class", shlex.join(["locomt", "evaluate", str(directory)])),
+            ("how well it does on another split", shlex.join(["locomt", "evaluate", str(directory), "--split", "val"])),
             ("train the kept model once more", command),
         ],
-        about=[why(results), *(f"Caution: {line}." for line in results["cautions"])],
+        ways=WAYS,
+        tried=tried,
     )
     return results
 

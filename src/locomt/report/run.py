@@ -86,35 +86,53 @@ def page_of(
         answers: what it told of.
         device: where to look at the attention.
     """
-    data = run.recipe.data
-    dataset = ManifestDataset(data, split, run.labels)
-    cards = Cards(dataset)
-    material = Material(answers, run.labels, cards, data.seconds or 0.0)
-    members = run.members
-    folder = RunDirectory(members[0].path)
-    below = of_run(folder.read_summary(), run.recipe) if len(members) == 1 and folder.summary.is_file() else ""
-    costs = [flops(member.model.config) for member in members]
-    sections = [
-        _scores(scores),
-        *SECTIONS[data.task](material),
-        *_training(folder.read_history(), data.target.monitors),
-        *_looks(run, dataset, device or best_device()),
-        Section("Where these figures come from", facts(provenance(run, split, scores["samples"]))),
-    ]
+    cards = Cards(ManifestDataset(run.recipe.data, split, run.labels))
+    first = run.members[0]
+    folder = RunDirectory(first.path)
+    below = of_run(folder.read_summary(), run.recipe) if run is first and folder.summary.is_file() else ""
     return render(
-        f"{run.path.resolve().name}: {data.task}, split {split}",
-        sections,
-        lead=[*([below] if below else []), _headline(split, scores)],
-        about=[
-            *_several(members),
-            *_warnings(scores),
-            attention_line(sum(c.total for c in costs) / 1e9, sum(c.attention for c in costs) / 1e9),
-        ],
+        f"{run.path.resolve().name}: {run.recipe.data.task}, split {split}",
+        [*sections_of(run, split, scores, answers, cards, device=device), made_of(run, split, scores)],
+        lead=[*([below] if below else []), headline(split, scores)],
+        about=notes_of(run, scores),
         cards=cards.entries,
     )
 
 
-def _headline(split: str, scores: Mapping[str, Any]) -> str:
+def sections_of(
+    run: Run,
+    split: str,
+    scores: Mapping[str, Any],
+    answers: Answers,
+    cards: Cards,
+    *,
+    device: torch.device | str | None = None,
+) -> list[Section]:
+    """What is on the page of a run but for where the figures come from; `cards` takes in the samples that are shown."""
+    data = run.recipe.data
+    material = Material(answers, run.labels, cards, data.seconds or 0.0)
+    return [
+        _scores(scores),
+        *SECTIONS[data.task](material),
+        *_training(RunDirectory(run.members[0].path).read_history(), data.target.monitors),
+        *_looks(run, cards.dataset, device or best_device()),
+    ]
+
+
+def made_of(run: Run, split: str, scores: Mapping[str, Any]) -> Section:
+    """Where the figures of a run come from."""
+    return Section("Where these figures come from", facts(provenance(run, split, scores["samples"])))
+
+
+def notes_of(run: Run, scores: Mapping[str, Any]) -> list[str]:
+    """What is to be known of the figures of a run."""
+    costs = [flops(member.model.config) for member in run.members]
+    total, attention = sum(cost.total for cost in costs), sum(cost.attention for cost in costs)
+    return [*_several(run.members), *_warnings(scores), attention_line(total / 1e9, attention / 1e9)]
+
+
+def headline(split: str, scores: Mapping[str, Any]) -> str:
+    """How good it is, in a sentence."""
     name, value = next(iter(scores["metrics"].items()))
     count = scores["samples"]
     text = f"Split {split}: {name} {_number(value)} on {count:,} samples"
