@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
             preset=args.preset,
             task=args.task,
             seed=args.seed,
-            told=Told(say=say, prepared=prepared, runner=runner),
+            told=Told(say=say, prepared=prepared, runner=runner, workers=os.cpu_count() or 0),
         )
     results = fitted.results
     if args.json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ from locomt.train.runs import device_of
 MANIFEST = "manifest.csv"
 LONGEST_SOUND, STEPS_OF_EVENTS = 10.0, 20
 """Seconds of sound that are heard, and the answers along a clip whose events are asked for."""
+REPEATED = 4
+"""Samples to a text, on the whole, from which on it is no text of each."""
 START = 5.0
 """Seconds besides: the program's own start, the range test, the table and the page."""
 FEW = 50
@@ -61,6 +63,7 @@ class Plan:
         counts: split -> samples.
         seconds: that all of it will take about, reading and scoring too.
         another: that one run more of the recipe would take about.
+        doubts: what may be read otherwise than it is meant.
     """
 
     recipe: Recipe
@@ -69,6 +72,7 @@ class Plan:
     counts: Mapping[str, int]
     seconds: float
     another: float
+    doubts: tuple[str, ...] = ()
 
     @property
     def storage(self) -> Storage:
@@ -140,7 +144,18 @@ def make_plan(source: Path, out: Path, *, minutes: float, runs: Runs, task: str 
         another = training_seconds(recipe, labels, counts, pace, Runs(seeds=0 if len(modalities) > 1 else 1))
         chosen = Plan(recipe=recipe, size=size, labels=tuple(labels), counts=counts, seconds=seconds, another=another)
     assert chosen is not None
-    return chosen
+    return replace(chosen, doubts=tuple(_doubts(rows, modalities)))
+
+
+def _doubts(rows: list[Row], modalities: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A text that many samples share may be a name of something, a speaker's or that of the label itself."""
+    for column in (fields["column"] for fields in modalities.values() if not KINDS[fields["kind"]].names_file):
+        cells = [cell for row in rows if (cell := row.cells[column].strip())]
+        if REPEATED * (count := len(set(cells))) <= len(cells):
+            yield (
+                f"column {column!r} is read as a text, of which {len(cells)} samples have {count} different ones: "
+                "remove it if it says the label, and call it 'group' if it says which samples belong together"
+            )
 
 
 def write_manifest(source: Path, out: Path, rows: list[Row], modalities: Mapping[str, Mapping[str, Any]]) -> Path:

@@ -113,11 +113,14 @@ class Told:
         say: told a line.
         prepared: told the samples read and the samples in all.
         runner: what does the runs, of so many threads.
+        workers: processes that read the files. With some, a script has to begin in `if __name__ == "__main__":`, since
+            each of them imports it.
     """
 
     say: Callable[[str], object] = lambda line: None
     prepared: Callable[[int, int], None] = lambda done, total: None
     runner: Callable[[int], Runner] = lambda threads: Runner(threads=threads)
+    workers: int = 0
 
 
 def fit(
@@ -205,10 +208,10 @@ def _ready(
         told.say(line)
     if effort.search:
         told.say(f"views: {tables} tables are tried" if tables else "views: no time to search any; the usual ones")
-    for line in cautions.before(plan.counts):
+    for line in (*plan.doubts, *cautions.before(plan.counts)):
         told.say(f"caution: {line}")
     report = prepare(
-        plan.recipe.data, out / "shards", plan.storage, workers=os.cpu_count() or 0, tell=told.prepared
+        plan.recipe.data, out / "shards", plan.storage, workers=told.workers, tell=told.prepared
     )  # fmt: skip
     if lost := report["samples"] - report["whole"]:
         told.say(f"{lost} of {report['samples']} samples could not be read, see {out / 'shards' / 'report.json'}")
