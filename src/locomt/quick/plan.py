@@ -129,7 +129,9 @@ def make_plan(source: Path, out: Path, *, minutes: float, runs: Runs, task: str 
     counts = {name: sum(row.split == name for row in rows) for name in ("train", "val", "test")}
     for name, count in counts.items():
         if not count:
-            raise RecipeError(f"{source}: expected samples for split {name!r}, got none of {len(rows)}; add samples")
+            single = len({row.label for row in rows}) == len(rows) > 1 and TASKS[task].has_classes
+            why = "no label is there twice" if single else "add samples"
+            raise RecipeError(f"{source}: expected samples for split {name!r}, got none of {len(rows)}; {why}")
     pace, chosen = 0.0, None
     for size in reversed(sizes_for(counts["train"])):  # from the smallest
         recipe = _recipe(size, out, task, modalities, length, counts, seed)

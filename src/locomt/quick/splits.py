@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,7 @@ def _deal(rows: Sequence[Row], shares: Mapping[str, float], task: str, seed: int
 def _strata(units: Sequence[list[Row]], task: str) -> list[list[list[Row]]]:
     """Units of one kind together. Where labels are names joined or events, rare combinations are one kind."""
     if not TASKS[task].has_classes:
-        return [sorted(units, key=lambda unit: float(unit[0].label))]
+        return [sorted(units, key=lambda unit: _amount(unit[0].label))]
     kinds: dict[str, list[list[Row]]] = {}
     for unit in units:
         kinds.setdefault(Counter(row.label for row in unit).most_common(1)[0][0], []).append(unit)
@@ -70,3 +71,11 @@ def _strata(units: Sequence[list[Row]], task: str) -> list[list[list[Row]]]:
         return list(kinds.values())
     rest = [unit for kind in kinds.values() if len(kind) < FEW for unit in kind]
     return [*(kind for kind in kinds.values() if len(kind) >= FEW), rest]
+
+
+def _amount(label: str) -> float:
+    """A slip among numbers, which will be a bad sample, comes last."""
+    try:
+        return float(label)
+    except ValueError:
+        return math.inf
