@@ -10,7 +10,7 @@ from PIL import Image
 
 from locomt.quick.plan import Plan, make_plan
 from locomt.quick.sizes import Runs
-from media_clips import tone, write_audio
+from media_clips import add_audio, add_video, pictures, tone, write_audio, write_clip
 
 
 def table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
@@ -101,3 +101,14 @@ def test_a_caution_where_a_text_says_what_belongs_together(tmp_path: Path) -> No
     rows = [(f"text {n}", f"speaker {n % 3}", n % 2) for n in range(24)]
     (line,) = planned(table(tmp_path / "t.csv", ("text", "speaker", "label"), rows)).doubts
     assert line.startswith("column 'speaker' is read as a text, of which 24 samples have 3 different ones")
+
+
+def test_a_first_clip_without_sound_is_not_all_there_is(tmp_path: Path) -> None:
+    sound = np.stack([tone(0.4, 16000)])
+    streams = [lambda output: add_video(output, pictures(4)), lambda output: add_audio(output, sound, 16000)]
+    for number in range(10):
+        (tmp_path / "set" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        write_clip(tmp_path / "set" / "ab"[number % 2] / f"{number}.mkv", *streams[: 1 if number == 0 else 2])
+    plan = planned(tmp_path / "set")
+    assert kinds(plan) == {"video": "video", "audio": "audio"}
+    assert plan.recipe.data.modalities["audio"].on_no_stream == "missing"
