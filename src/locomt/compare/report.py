@@ -163,12 +163,14 @@ def models_section(recipe: Entry, document: Entry) -> Section:
     ]
     several = len(document["recipes"]) > 1
     body = Markup("{}\n{}\n{}").format(
-        _table(rows, blind, metric), _tuning(recipe, document), side_by_side(figure(*entry) for entry in drawn)
+        _table(rows, blind, metric, document.get("chosen", "locomt")),
+        _tuning(recipe, document),
+        side_by_side(figure(*entry) for entry in drawn),
     )
     return Section(recipe["name"] if several else "Results", body)
 
 
-def _table(rows: Sequence[Entry], blind: Entry, metric: str) -> Markup:
+def _table(rows: Sequence[Entry], blind: Entry, metric: str, own: str) -> Markup:
     columns = (
         "model",
         f"test {metric}",
@@ -182,7 +184,7 @@ def _table(rows: Sequence[Entry], blind: Entry, metric: str) -> Markup:
     lines = [(row["name"], score, row["seeds"], *costs) for row in rows for _, score, *costs in [cells_of(row)]]
     blanks = [""] * (len(columns) - 2)
     lines.append((f"without looking: {blind['name']}", spread(blind["value"], None), *blanks))
-    marks = [*("own" if row["name"] == "locomt" else "" for row in rows), "blind"]
+    marks = [*("own" if row["name"] == own else "" for row in rows), "blind"]
     skipped = "; ".join(
         f"{row['name']} on {row['samples']}, {row['skipped']} being unreadable or without what it looks at"
         for row in rows

@@ -48,7 +48,7 @@ def read_members(folder: Path) -> list[Path]:
     known = isinstance(names, list) and all(isinstance(name, str) and not os.path.isabs(name) for name in names)
     if not known or not names or len(set(names)) < len(names):
         raise RunError(f"{path}: expected a list of different runs, named relative to it, got {names!r:.60}")
-    return [folder / name for name in names]
+    return [Path(os.path.normpath(folder / name)) for name in names]
 
 
 def mean_of(models: Sequence[Answer], task: Task) -> Answer:
