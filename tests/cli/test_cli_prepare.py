@@ -128,13 +128,15 @@ def test_a_manifest_alone(tmp_path: Path, read: Read) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("id,split,label,lips\n1,train,x,a.npy\n", "column 'lips' names feature files: say in a recipe their dim"),
+        ("id,split,label,lips\n1,train,x,a.npy\n2,train,x,b.npy\n", "feature files of vectors of 3 and 4 numbers"),
+        ("id,split,label,lips\n1,train,x,c.npy\n", "column 'lips' names feature files such as 'c.npy', none of which"),
         ("id,split,label,clip\n1,train,x,a.mp4\n", "column 'clip' names files such as 'a.mp4', none of which is there"),
-        ("id,split,label\n1,train,x\n", "no column names clips or holds text"),
+        ("id,split,label\n1,train,x\n", "no column names files or holds text"),
     ],
 )
 def test_a_manifest_that_needs_a_recipe(rows: str, message: str, tmp_path: Path, read: Read) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 3)))
+    np.save(tmp_path / "b.npy", np.ones((2, 4)))
     (tmp_path / "m.csv").write_text(rows)
     assert main(["prepare", str(tmp_path / "m.csv"), "--out", str(tmp_path / "out")]) == 2
     assert message in read()[1]

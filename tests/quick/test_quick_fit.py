@@ -42,7 +42,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fitted(clips: Path) -> Fitted:
+def fitted(short_timing: None, clips: Path) -> Fitted:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sizes, "MOST_EPOCHS", 2)
         patch.setattr(sizes, "FEWEST_EPOCHS", 2)
@@ -64,7 +64,16 @@ def test_the_kept_model_answers(fitted: Fitted, clips: Path) -> None:
     assert fitted.predict(str(one)) == fitted.predict(one)
     chosen = fitted.results["scores"][fitted.results["chosen"]]
     assert fitted.evaluate()["metrics"]["accuracy"] == chosen["test"]
-    assert "is kept" in fitted.report().read_text()
+    page = fitted.report().read_text()
+    for part in (
+        "is kept: the best val_loss",
+        "All models",
+        "What was taken for what",
+        "Calibration",
+        "locomt predict",
+    ):
+        assert part in page
+    assert page.count("data:image/jpeg") >= 2  # of the test split
     assert len(repr(fitted)) < 200
 
 

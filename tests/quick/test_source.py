@@ -66,6 +66,7 @@ def test_layout_of_datasets_at_the_top_and_in_splits(tmp_path: Path) -> None:
         (["cat;dog", "cat", ";"], "multilabel"),
         (["0.5", "1", "-2"], "regression"),
         ([str(n) for n in range(50)], "regression"),
+        ([*(str(n) for n in range(50)), "35.1e55", "slip"], "regression"),
         (["dog@0.5-1.25", "dog@0-1; cat@1-2", ";"], "temporal"),
     ],
 )

@@ -38,8 +38,7 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     from locomt.report.answers import Answers
     from locomt.report.run import page_of, page_path
     from locomt.train.evaluation import Run, evaluate
-    from locomt.train.run_cautions import of_scores, of_training
-    from locomt.train.run_directory import RunDirectory
+    from locomt.train.run_cautions import of_scores, of_trainings
 
     trained = Run.load(args.run_dir, overrides)
     if args.budget:
@@ -54,10 +53,11 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     result = evaluate(trained, args.split, on_bad=on_bad, on_answers=answers.add)
     split = args.split or trained.recipe.data.test_split
     page = page_of(trained, split, result, answers)
-    if not overrides and not args.budget and "caution" not in result:  # else they are of other data, or another table
+    own = len(trained.members) == 1 and not overrides and not args.budget and "caution" not in result
+    if own:  # else the scores are of several models, of other data or of another table
         renew(trained, split, result, answers)
     per_class = result["per_class"]
-    say_cautions([*of_scores(result, split), *of_training(RunDirectory(args.run_dir))])
+    say_cautions([*of_scores(result, split), *of_trainings(trained)])
     for name, count in result.get("missing", {}).items():
         say(f"{count} of {result['samples']} samples went without {name}: their files lack it")
     path = args.report or page_path(args.run_dir, split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 HELP = "labelled clips to a trained, scored and reported model, without a recipe"
@@ -28,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=("quick", "good", "best"),
         default="good",
-        help="quick: each model once; good: the fused one also from its parts; best: three seeds (good)",
+        help="quick: each model once; good: the fused one also from its parts; best: views are searched, and three "
+        "seeds answer by their mean (good)",
     )
     parser.add_argument("--task", metavar="TASK", help="such as ordinal; told from the labels where left out")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of splits and training (0)")
@@ -52,7 +54,12 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
         preset=args.preset,
         task=args.task,
         seed=args.seed,
-        told=Told(say=say, caution=say_cautions, runner=lambda threads: telling_runner(1, threads)),
+        told=Told(
+            say=say,
+            caution=say_cautions,
+            runner=lambda threads: telling_runner(1, threads),
+            workers=os.cpu_count() or 0,
+        ),
     )
     results = fitted.results
     say_cautions(results["cautions"])
@@ -63,6 +70,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     rows = [
         (name, spread(score["val"], None), spread(score["test"], None)) for name, score in results["scores"].items()
     ]
+    if (seeds := results["kept"]["seeds"]) > 1:
+        rows.append((f"kept: {results['chosen']}, mean of {seeds}", "", spread(results["kept"]["test"], None)))
     rows += [(names[row["name"]], "", spread(row["mean"], None)) for row in results["averages"]]
     rows += [(f"({entry['name']})", "", spread(entry["value"], None)) for entry in results["baselines"][:1]]
     samples = results["models"][0]["samples"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Comparison:
         recipe: what all models share; `model.fusion` and `train.seed` are set for each run.
         models: names that `model_recipe` knows.
         seeds: the seeds to train every model with.
+        by_seed: of a seed, the recipe in place of `recipe` where what it starts from belongs to the seed.
         grid: fields to tune, the same for every model; empty for none.
         tune_seeds: seeds over which a point's validation metric is averaged. A run that serves tuning and comparison
             is trained once.
@@ -47,6 +48,7 @@ class Comparison:
     recipe: Recipe
     models: tuple[str, ...]
     seeds: tuple[int, ...]
+    by_seed: Mapping[int, Recipe] = field(default_factory=dict)
     grid: Grid = field(default_factory=dict)
     tune_seeds: tuple[int, ...] = (0,)
 
@@ -181,7 +183,9 @@ def compare(comparisons: Sequence[Comparison], root: Path, runner: Runner | None
     tuning = [_tuning_entry(model, own) for model, own in zip(models, tried, strict=True) if model.grid]
     chosen = {(entry["recipe"], entry["name"]): entry["chosen"] for entry in tuning}
     jobs = {
-        (c.name, model.name, seed): model.job(root, chosen.get((c.name, model.name), {}), seed)
+        (c.name, model.name, seed): replace(model, recipe=c.by_seed.get(seed, c.recipe)).job(
+            root, chosen.get((c.name, model.name), {}), seed
+        )
         for c in comparisons
         for model in c.parts
         for seed in c.seeds

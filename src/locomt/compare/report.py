@@ -42,14 +42,11 @@ def write_report(
     Returns:
         `path`.
     """
-    lines = Markup("\n").join(
-        Markup('<span class="soft"># {}</span>\n{}').format(what, line) for what, line in commands
-    )
     page = render(
         title,
         [
-            *(_section(recipe, document) for recipe in document["recipes"]),
-            Section("Go on from here", Markup("<pre>{}</pre>").format(lines)),
+            *(models_section(recipe, document) for recipe in document["recipes"]),
+            commands_section(commands),
             Section("Where these figures come from", facts(_made(document))),
         ],
         lead=[
@@ -124,7 +121,16 @@ def _without(overrides: Sequence[str], fields: Collection[str]) -> list[str]:
     return kept
 
 
-def _section(recipe: Entry, document: Entry) -> Section:
+def commands_section(commands: Sequence[tuple[str, str]]) -> Section:
+    """What to run next, of (purpose, command line)."""
+    lines = Markup("\n").join(
+        Markup('<span class="soft"># {}</span>\n{}').format(what, line) for what, line in commands
+    )
+    return Section("Go on from here", Markup("<pre>{}</pre>").format(lines))
+
+
+def models_section(recipe: Entry, document: Entry) -> Section:
+    """The models of a recipe: their table, and what is drawn of them."""
     rows = rows_of(recipe, document)
     runs = [run for run in document["runs"] if run["recipe"] == recipe["name"]]
     (blind,) = (entry for entry in document["baselines"] if entry["recipe"] == recipe["name"])
@@ -162,12 +168,14 @@ def _section(recipe: Entry, document: Entry) -> Section:
     ]
     several = len(document["recipes"]) > 1
     body = Markup("{}\n{}\n{}").format(
-        _table(rows, blind, metric), _tuning(recipe, document), side_by_side(figure(*entry) for entry in drawn)
+        _table(rows, blind, metric, document.get("chosen", "locomt")),
+        _tuning(recipe, document),
+        side_by_side(figure(*entry) for entry in drawn),
     )
     return Section(recipe["name"] if several else "Results", body)
 
 
-def _table(rows: Sequence[Entry], blind: Entry, metric: str) -> Markup:
+def _table(rows: Sequence[Entry], blind: Entry, metric: str, own: str) -> Markup:
     columns = (
         "model",
         f"test {metric}",
@@ -181,7 +189,7 @@ def _table(rows: Sequence[Entry], blind: Entry, metric: str) -> Markup:
     lines = [(row["name"], score, row["seeds"], *costs) for row in rows for _, score, *costs in [cells_of(row)]]
     blanks = [""] * (len(columns) - 2)
     lines.append((f"without looking: {blind['name']}", spread(blind["value"], None), *blanks))
-    marks = [*("own" if row["name"] == "locomt" else "" for row in rows), "blind"]
+    marks = [*("own" if row["name"] == own else "" for row in rows), "blind"]
     skipped = "; ".join(
         f"{row['name']} on {row['samples']}, {row['skipped']} being unreadable or without what it looks at"
         for row in rows

@@ -93,8 +93,8 @@ def deal(
 ) -> dict[str, str]:
     """Id -> split.
 
-    Without groups, samples are dealt out class by class, or numbers in their order: each goes to the split that is
-    furthest behind its share of the class, the first of those that are equally far. Groups are dealt out whole, the
+    Without groups, samples are dealt out class by class, or numbers in their order: the first of a class to training,
+    each other one to the split that is furthest behind its share, the first of those that are equally far. Groups are dealt out whole, the
     largest first: each goes where it takes splits nearest to their shares, of all samples and of each class.
 
     Args:
@@ -121,11 +121,15 @@ def _units(rows: Sequence[Row], column: str | None) -> list[list[Row]]:
 
 
 def _deal_samples(rows: Sequence[Row], shares: Mapping[str, float], task: Task) -> dict[str, str]:
+    """The first of each stratum is for training, any other for the split that is furthest behind its share of all that
+    was dealt so far: strata of few samples would else leave the later splits nothing."""
     chosen: dict[str, str] = {}
+    total, counts = 0, Counter[str]()
     for stratum in _strata(rows, task):
-        counts = Counter[str]()
-        for total, row in enumerate(stratum, start=1):
-            chosen[row.id] = max(shares, key=lambda name: shares[name] * total - counts[name])
+        for place, row in enumerate(stratum):
+            total += 1
+            behind = {name: round(share * total - counts[name], 9) for name, share in shares.items()}
+            chosen[row.id] = max(shares, key=behind.__getitem__) if place else next(iter(shares))
             counts[chosen[row.id]] += 1
     return chosen
 

@@ -111,7 +111,11 @@ def describe(folder: Path, *, fast: bool = False) -> list[str]:
         "two. A colour goes with every label equally often, and so does a tone: a model that sees or hears alone "
         "cannot beat chance, which is 0.25.",
         "Nor is it enough to add up what was seen and what was heard: a model that mixes its modalities nowhere but in "
-        f"the average of the [CLS] outputs, as Selfall does, can reach at most {float(ADDITIVE_LIMIT):.2f}.",
+        f"the average of the [CLS] outputs, as Selfall does, can reach at most {float(ADDITIVE_LIMIT):.2f}, however "
+        "it is trained. MBT can learn the task and does so late, as its modalities meet in a few bottleneck tokens "
+        "alone: with 16 of them and twice the epochs it reached 0.93 (one run). To see it: locomt train "
+        f"{shlex.quote(str(folder / 'recipe.yaml'))} --run runs/mbt --model.fusion mbt --model.bottlenecks 16 "
+        "--train.epochs 16.",
         f"{made['train']:,} clips to train on, {made['val']:,} to choose the epoch by and {made['test']:,} to test on, "
         f"encoded by {made['video']} and {made['audio']}, seed {made['seed']}. All models have the same settings, "
         "found by trying a few by hand, mostly with LoCoMT; longer or better tuned runs may do more for the others.",

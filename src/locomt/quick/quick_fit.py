@@ -7,7 +7,7 @@ import math
 import os
 import shlex
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,6 @@ import torch
 from locomt import cautions
 from locomt.compare.compare import Comparison, all_models, compare, metric_of, parts_of
 from locomt.compare.doubts import of_runs
-from locomt.compare.report import write_report
 from locomt.data import label_list
 from locomt.data.dataset import File
 from locomt.data.overview import manifest_cautions
@@ -26,16 +25,25 @@ from locomt.data.shards.index import INDEX
 from locomt.data.shards.prepare import prepare
 from locomt.files import write_text
 from locomt.lock import LOCK, locked
+from locomt.quick.page import write_page
 from locomt.quick.plan import MANIFEST, make_plan, on_shards
 from locomt.quick.rate import find_rate
+from locomt.quick.sizes import Runs
+from locomt.quick.views import find_views, tables_for
+from locomt.report.answers import Answers
 from locomt.train.config import RecipeError
+from locomt.train.ensemble import write_members
 from locomt.train.evaluation import Run, evaluate, predict
 from locomt.train.recipe import Recipe
-from locomt.train.runs import Runner
+from locomt.train.runs import Runner, device_of
 
 RESULTS, REPORT, RECIPE = "fit.json", "report.html", "recipe.yaml"
-ANEW, ON_TOP = "models", "from-parts"
-"""Groups of runs: models from nothing, and the fused model that starts from each modality alone."""
+ANEW, ON_TOP, FOUND = "models", "from-parts", "found-views"
+"""Groups of runs: models from nothing, the fused model that starts from each modality alone, and that of views found by
+a search."""
+WAYS = {ON_TOP: " from its parts", FOUND: " with found views"}
+TOGETHER, SEARCH = "kept", "search"
+"""The folder that stands for all seeds of the model that is kept, and that of the search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,20 +51,22 @@ class Preset:
     """How much is tried.
 
     Attributes:
-        seeds: of every model.
+        seeds: of every model; the kept one answers by their mean.
         on_top: whether the fused model is also started from the modalities alone.
+        search: whether views are searched for it.
         minutes: on a CPU, and on a GPU.
     """
 
     seeds: int
     on_top: bool
+    search: bool
     minutes: tuple[float, float]
 
 
 PRESETS = {
-    "quick": Preset(seeds=1, on_top=False, minutes=(3, 10)),
-    "good": Preset(seeds=1, on_top=True, minutes=(10, 30)),
-    "best": Preset(seeds=3, on_top=True, minutes=(30, 90)),
+    "quick": Preset(seeds=1, on_top=False, search=False, minutes=(3, 10)),
+    "good": Preset(seeds=1, on_top=True, search=False, minutes=(10, 30)),
+    "best": Preset(seeds=3, on_top=True, search=True, minutes=(30, 90)),
 }
 
 
@@ -75,8 +85,8 @@ class Fitted:
     results: Mapping[str, Any]
 
     def __repr__(self) -> str:
-        row = self.results["scores"][self.results["chosen"]]
-        value = "undefined" if row["test"] is None else f"{row['test']:.3f}"
+        test = self.results["kept"]["test"]
+        value = "undefined" if test is None else f"{test:.3f}"
         return f"Fitted({str(self.path)!r}, {self.results['chosen']}, test {self.results['metric']} {value})"
 
     @cached_property
@@ -105,11 +115,14 @@ class Told:
         say: told a line.
         caution: told why results say little, some lines of it before training and all of them after it.
         runner: what does the runs, of so many threads.
+        workers: processes that read the files. With some, a script has to begin in `if __name__ == "__main__":`, since
+            each of them imports it.
     """
 
     say: Callable[[str], object] = lambda line: None
     caution: Callable[[Iterable[str]], object] = lambda lines: None
     runner: Callable[[int], Runner] = lambda threads: Runner(threads=threads)
+    workers: int = 0
 
 
 def fit(
@@ -158,16 +171,18 @@ def fit(
         "source": os.path.abspath(source), "minutes": minutes, "preset": preset, "task": task, "seed": seed
     }  # fmt: skip
     with locked(out, "shards"):
-        recipe, labels = _ready(source, out, asked, effort, told)
-        results = _train(recipe, labels, out, effort, seed, told)
+        recipe, labels, tables = _ready(source, out, asked, effort, told)
+        results = _train(recipe, labels, tables, out, effort, seed, told)
     return Fitted(out, results)
 
 
 def _ready(
     source: Path, out: Path, asked: Mapping[str, Any], effort: Preset, told: Told
-) -> tuple[Recipe, tuple[str, ...]]:
-    """Plan, decode and find a rate, or find that done. Sizes follow from timings, so a plan is made once and kept."""
+) -> tuple[Recipe, tuple[str, ...], int]:
+    """Plan, decode and find a rate, or find that done: the recipe, the classes, and how many view tables are tried.
+    Sizes follow from timings, so a plan is made once and kept."""
     base, note = out / "plan.yaml", out / "asked.json"
+    before: dict[str, Any] = {}
     if note.is_file():
         before = json.loads(note.read_text(encoding="utf-8"))
         if differing := [name for name in asked if before.get(name) != asked[name]]:
@@ -183,14 +198,20 @@ def _ready(
 
         recipe = load_recipe(base)
         told.say(f"{out} is begun already: going on with {base}")
-        return recipe, tuple(label_list(recipe.data))
-    models = effort.seeds * (2 if effort.on_top else 1)
-    plan = make_plan(source, out, minutes=asked["minutes"], models=models, task=asked["task"], seed=asked["seed"])
-    write_text(note, json.dumps(dict(asked), indent=2) + "\n")
+        return recipe, tuple(label_list(recipe.data)), int(before.get("tables", 0))
+    runs = Runs(seeds=effort.seeds, fused=effort.seeds * (1 + effort.on_top + effort.search))
+    plan = make_plan(source, out, minutes=asked["minutes"], runs=runs, task=asked["task"], seed=asked["seed"])
+    tables = 0
+    if effort.search and len(plan.recipe.data.modalities) > 1:
+        tables = tables_for(60 * asked["minutes"] - plan.seconds, plan.another)
+    write_text(note, json.dumps({**asked, "tables": tables}, indent=2) + "\n")
+    plan = replace(plan, seconds=plan.seconds + tables * plan.another)
     for line in plan.lines(asked["minutes"]):
         told.say(line)
-    told.caution(manifest_cautions(plan.recipe.data))
-    report = prepare(plan.recipe.data, out / "shards", plan.storage, workers=os.cpu_count() or 0)
+    if effort.search:
+        told.say(f"views: {tables} tables are tried" if tables else "views: no time to search any; the usual ones")
+    told.caution([*plan.doubts, *manifest_cautions(plan.recipe.data)])
+    report = prepare(plan.recipe.data, out / "shards", plan.storage, workers=told.workers)
     if lost := report["samples"] - report["whole"]:
         told.say(f"{lost} of {report['samples']} samples could not be read, see {out / 'shards' / 'report.json'}")
     recipe = on_shards(plan.recipe, out / "shards" / INDEX)
@@ -198,50 +219,71 @@ def _ready(
     told.say(f"learning rate {rate:g}, by a range test")
     recipe = replace(recipe, train=replace(recipe.train, learning_rate=rate))
     write_text(base, recipe.to_yaml(out))
-    return recipe, plan.labels
+    return recipe, plan.labels, tables
 
 
-def _train(recipe: Recipe, labels: tuple[str, ...], out: Path, effort: Preset, seed: int, told: Told) -> dict[str, Any]:
-    seeds = tuple(range(seed, seed + effort.seeds))
+def _train(
+    recipe: Recipe, labels: tuple[str, ...], tables: int, out: Path, effort: Preset, seed: int, told: Told
+) -> dict[str, Any]:
+    seeds, runner = tuple(range(seed, seed + effort.seeds)), told.runner(torch.get_num_threads())
     fused = recipe.model.fusion
     parts = parts_of(recipe, fused) if len(recipe.data.modalities) > 1 else ()
     models = (*parts, fused) if parts else all_models(recipe)
     comparisons = [Comparison(name=ANEW, recipe=recipe, models=models, seeds=seeds)]
     if effort.on_top and len(parts) > 1:
-        towers = {part: os.path.abspath(out / ANEW / part / f"seed-{seed}") for part in parts}
-        on_top = replace(recipe, train=replace(recipe.train, pretrained=towers))
-        comparisons.append(Comparison(name=ON_TOP, recipe=on_top, models=(fused,), seeds=seeds))
-    document = compare(comparisons, out, told.runner(torch.get_num_threads()))
+        comparisons.append(
+            Comparison(
+                name=ON_TOP, recipe=recipe, models=(fused,), seeds=seeds, by_seed=_from_parts(recipe, parts, out, seeds)
+            )
+        )
+    tried = None
+    if tables and len(parts) > 1:
+        found_views, tried = find_views(recipe, out / SEARCH, tables, runner)
+        if found_views.model.views != str(recipe.fusion_config(labels).view_table()):
+            comparisons.append(Comparison(name=FOUND, recipe=found_views, models=(fused,), seeds=seeds))
+    document = compare(comparisons, out, runner)
     found = _scores(document, recipe)
     chosen = min(found, key=lambda name: found[name]["order"])
-    directory = Path(found[chosen]["run"])
-    kept = Run.load(directory)
+    directory = Path(found[chosen]["runs"][0])
+    if len(seeds) > 1:
+        write_members(out / TOGETHER, list(map(Path, found[chosen]["runs"])))
+        directory = out / TOGETHER
+    kept, answers = Run.load(directory), Answers(recipe.data.target)
+    scores = evaluate(kept, device=device_of(recipe), on_answers=answers.add)
+    together = {"seeds": len(seeds), "test": scores["metrics"][comparisons[0].metric]}
     text = kept.recipe.to_yaml(out)
     command = shlex.join(["locomt", "train", str(out / RECIPE)])
     write_text(
         out / RECIPE,
-        f"# Made by `locomt fit`; trains the model that it kept, {chosen}, once more:\n#   {command}\n{text}",
+        f"# Made by `locomt fit`; trains the model that it kept, {chosen}, once more:\n#   {command}\n"
+        + ("" if len(seeds) == 1 else f"# It kept {len(seeds)} of them; the others have a config.yaml in their runs.\n")
+        + text,
     )
     results = {
         "chosen": chosen,
         "run": os.path.relpath(directory, out),
         "metric": comparisons[0].metric,
         "judge": f"val_{recipe.monitor}",
+        "kept": together,
         "scores": {name: {"test": entry["test"], "val": entry["val"]} for name, entry in found.items()},
         **document,
         "cautions": _cautions(document, recipe, {name: entry["test"] for name, entry in found.items()}, chosen),
     }
     write_text(out / RESULTS, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    write_report(
-        results,
+    write_page(
         out / REPORT,
-        title=f"{out.name}: {chosen} is kept",
+        kept,
+        results,
+        scores,
+        answers,
+        lead=[why(results)],
         commands=[
             ("labels for files, such as your own", shlex.join(["locomt", "predict", str(directory), "FILE"])),
-            ("how well it does on each class", shlex.join(["locomt", "evaluate", str(directory)])),
+            ("how well it does on another split", shlex.join(["locomt", "evaluate", str(directory), "--split", "val"])),
             ("train the kept model once more", command),
         ],
-        about=[why(results)],
+        ways=WAYS,
+        tried=tried,
     )
     return results
 
@@ -267,22 +309,38 @@ def why(results: Mapping[str, Any]) -> str:
         for name, score in results["scores"].items()
         if score["val"] is not None or name == results["chosen"]
     )
-    return f"{results['chosen']} is kept: the best {judge} ({told})."
+    several = results["kept"]["seeds"]
+    how = f", and answers by the mean of its {several} runs" if several > 1 else ""
+    return f"{results['chosen']} is kept: the best {judge} ({told}){how}."
+
+
+def _from_parts(recipe: Recipe, parts: Sequence[str], out: Path, seeds: Sequence[int]) -> dict[int, Recipe]:
+    """Seed -> the recipe that starts each modality from the run of it alone with that seed."""
+    return {
+        seed: replace(
+            recipe,
+            train=replace(
+                recipe.train,
+                pretrained={part: os.path.abspath(out / ANEW / part / f"seed-{seed}") for part in parts},
+            ),
+        )
+        for seed in seeds
+    }
 
 
 def _scores(document: Mapping[str, Any], recipe: Recipe) -> dict[str, dict[str, Any]]:
-    """Model -> its mean scores on validation and test, the run of its best seed, and its place among the models: by
-    what the recipe monitors, then by the loss, on the validation split alone."""
+    """Model -> its mean scores on validation and test, its runs, the best seed first, and its place among the models:
+    by what the recipe monitors, then by the loss, on the validation split alone."""
     judge, sign = f"val_{recipe.monitor}", -1 if recipe.monitor_mode == "max" else 1
     found = {}
     for row in document["models"]:
-        name = row["name"] + (" from its parts" if row["recipe"] == ON_TOP else "")
+        name = row["name"] + WAYS.get(row["recipe"], "")
         runs = [run for run in document["runs"] if (run["recipe"], run["name"]) == (row["recipe"], row["name"])]
         places = [_place(run["best_epoch"], judge, sign) for run in runs]
         values = [run["best_epoch"].get(judge) for run in runs]
         found[name] = {
             "order": tuple(map(statistics.fmean, zip(*places, strict=True))),
-            "run": runs[places.index(min(places))]["directory"],
+            "runs": [run["directory"] for _, run in sorted(zip(places, runs, strict=True), key=lambda one: one[0])],
             "val": statistics.fmean(values) if all(value is not None for value in values) else None,
             "test": row["mean"],
         }

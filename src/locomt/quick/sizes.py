@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from locomt.cost import flops
+from locomt.data import ManifestDataset
 from locomt.nn.model import FusionModel
 from locomt.train.recipe import Recipe
 from locomt.train.runs import device_of
 
 BATCH = 8
-STEPS, MOST_EPOCHS, FEWEST_EPOCHS = 400, 40, 6
+STEPS, MOST_EPOCHS, FEWEST_EPOCHS = 400, 80, 6
 """Of a run: steps that small data get, and the bounds of its epochs."""
 KEPT = 0.7
 """Share of the minutes that training may be planned to take; reading, scoring and saving take the rest."""
+FAR = 3
+"""How many times the minutes a size may be estimated to take, by the pace of a smaller one, and be timed itself."""
 TIMED = 3
-EPOCH = 0.2
-"""Seconds that an epoch takes besides its steps: validation, checkpoint, log."""
+EPOCH, RUN = 0.03, 0.7
+"""Seconds that an epoch takes besides its steps (checkpoint, row), and a run besides its epochs (set-up, scoring)."""
+STOPPED = 0.8
+"""Share of its epochs that a run takes before nothing gets better, on the whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """How often models are trained.
+
+    Attributes:
+        seeds: each modality alone, or the only one.
+        fused: the model of all of them.
+    """
+
+    seeds: int = 1
+    fused: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +102,25 @@ def epochs_for(samples: int) -> int:
     return min(MOST_EPOCHS, max(FEWEST_EPOCHS, math.ceil(STEPS * BATCH / samples)))
 
 
-def work(recipe: Recipe, labels: list[str], samples: int) -> float:
-    """FLOPs of the training of a recipe and of each of its modalities alone.
+def training_seconds(recipe: Recipe, labels: list[str], counts: Mapping[str, int], pace: float, runs: Runs) -> float:
+    """About how long it takes to train a recipe, and each of its modalities alone.
 
-    The fused model is looked at with each modality by itself too (`train.unimodal_loss`), which counts twice.
+    In training the fused model is looked at with each modality by itself too (`train.unimodal_loss`): twice the FLOPs.
+
+    Args:
+        recipe: of the fused model, or of the only modality.
+        labels: the classes.
+        counts: split -> samples.
+        pace: FLOPs a second, as `speed` says.
+        runs: how often each is trained.
     """
-    config = recipe.fusion_config(labels)
-    own = flops(config, backward=True).total
-    return float((3 if len(config.modalities) > 1 else 1) * own * samples * recipe.train.epochs)
+    config, epochs = recipe.fusion_config(labels), STOPPED * recipe.train.epochs
+    own = (flops(config, backward=True).total * counts["train"] + flops(config).total * counts["val"]) / pace
+    parts = len(config.modalities)
+    if parts == 1:
+        return runs.seeds * (epochs * (own + EPOCH) + RUN)
+    alone = runs.seeds * (epochs * (own + parts * EPOCH) + parts * RUN)
+    return alone + runs.fused * (epochs * (2 * own + EPOCH) + RUN)
 
 
 def speed(recipe: Recipe, labels: list[str]) -> float:
@@ -110,6 +140,18 @@ def speed(recipe: Recipe, labels: list[str]) -> float:
             torch.cuda.synchronize()
         spent.append(time.perf_counter() - start)
     return float(flops(config, batch=BATCH, backward=True).total / sorted(spent[1:])[TIMED // 2])
+
+
+def reading_seconds(recipe: Recipe, labels: list[str], samples: int) -> float:
+    """About how long it takes to read every sample once, by as many processes as there are cores: of two in the middle
+    of the training split the faster one."""
+    dataset = ManifestDataset(replace(recipe.data, cache=False), recipe.data.train_split, labels)
+    spent = []
+    for place in (len(dataset) // 2, (len(dataset) - 1) // 2):  # the first one loads the decoder too
+        start = time.perf_counter()
+        dataset[place]
+        spent.append(time.perf_counter() - start)
+    return min(spent) * samples / (os.cpu_count() or 1)
 
 
 def described(size: Size, modalities: Mapping[str, Any]) -> str:

@@ -9,6 +9,8 @@ from locomt.tasks.label_text import NOTHING, LabelError, number_of
 
 MOST_CLASSES = 20
 """So many different whole numbers may be classes; more are amounts."""
+NUMBERS = 0.9
+"""Of labels that are numbers: the rest may be slips, which make bad samples."""
 
 
 def guess_task(cells: Iterable[str]) -> str:
@@ -22,12 +24,18 @@ def guess_task(cells: Iterable[str]) -> str:
         return "temporal"
     if any(";" in cell or cell in NOTHING for cell in distinct):
         return "multilabel"
-    try:
-        numbers = {number_of(cell) for cell in distinct}
-    except LabelError:
+    numbers = [number for cell in distinct if (number := _number(cell)) is not None]
+    if len(numbers) < NUMBERS * len(distinct):
         return "multiclass"
     whole = all(number.is_integer() for number in numbers)
-    return "multiclass" if whole and len(numbers) <= MOST_CLASSES else "regression"
+    return "multiclass" if whole and len(distinct) <= MOST_CLASSES else "regression"
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return number_of(cell)
+    except LabelError:
+        return None
 
 
 def _is_events(cell: str) -> bool:

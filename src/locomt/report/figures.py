@@ -63,6 +63,7 @@ def front(rows: Sequence[Entry], cost: str, title: str, metric: str, baseline: f
             axes.axhline(baseline, color=INK, linewidth=0.8, linestyle=(0, (4, 4)), alpha=0.6, label="without looking")
         axes.set_xlim(0, 1.1 * max(row[cost] for row in rows))
         axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_formatter(lambda cost, _: f"{cost:.3g}")  # no power of ten beside the axis
         show_whole_scale(axes, [row["mean"] for row in known])
         axes.set_xlabel(title)
         axes.set_ylabel(metric)

@@ -25,7 +25,7 @@ def provenance(run: Run, split: str, samples: int) -> dict[str, str]:
         "data": data_of(recipe.data.manifest),
         "split": f"{split}, n = {samples:,}",
         "recipe": f"{recipe.model.fusion}, SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:16]}",
-        "seed": str(recipe.train.seed),
+        "seed": ", ".join(str(member.recipe.train.seed) for member in run.members),
         "machine": machine(),
     }
 

@@ -25,7 +25,7 @@ from locomt.train.attention_mass import measure_mass
 from locomt.train.below_its_part import of_run
 from locomt.train.evaluation import Run, best_device, evaluate
 from locomt.train.loading import make_loader
-from locomt.train.run_cautions import of_scores, of_training
+from locomt.train.run_cautions import of_scores, of_trainings
 from locomt.train.run_directory import RunDirectory, write_text
 
 LOOKED_AT = 32
@@ -85,30 +85,53 @@ def page_of(
         answers: what it told of.
         device: where to look at the attention.
     """
-    data = run.recipe.data
-    dataset = ManifestDataset(data, split, run.labels)
-    cards = Cards(dataset)
-    material = Material(answers, run.labels, cards, data.seconds or 0.0)
-    folder = RunDirectory(run.path)
-    below = of_run(folder.read_summary(), run.recipe) if folder.summary.is_file() else ""
-    cost = flops(run.model.config)
-    sections = [
-        _scores(scores),
-        *SECTIONS[data.task](material),
-        *_training(folder.read_history(), data.target.monitors),
-        *_looks(run, dataset, device or best_device()),
-        Section("Where these figures come from", facts(provenance(run, split, scores["samples"]))),
-    ]
+    cards = Cards(ManifestDataset(run.recipe.data, split, run.labels))
+    first = run.members[0]
+    folder = RunDirectory(first.path)
+    below = of_run(folder.read_summary(), run.recipe) if run is first and folder.summary.is_file() else ""
     return render(
-        f"{run.path.resolve().name}: {data.task}, split {split}",
-        sections,
-        lead=[*([below] if below else []), _headline(split, scores)],
-        about=[*_warnings(run, split, scores), attention_line(cost.total / 1e9, cost.attention / 1e9)],
+        f"{run.path.resolve().name}: {run.recipe.data.task}, split {split}",
+        [*sections_of(run, split, scores, answers, cards, device=device), made_of(run, split, scores)],
+        lead=[*([below] if below else []), headline(split, scores)],
+        about=notes_of(run, split, scores),
         cards=cards.entries,
     )
 
 
-def _headline(split: str, scores: Mapping[str, Any]) -> str:
+def sections_of(
+    run: Run,
+    split: str,
+    scores: Mapping[str, Any],
+    answers: Answers,
+    cards: Cards,
+    *,
+    device: torch.device | str | None = None,
+) -> list[Section]:
+    """What is on the page of a run but for where the figures come from; `cards` takes in the samples that are shown."""
+    data = run.recipe.data
+    material = Material(answers, run.labels, cards, data.seconds or 0.0)
+    return [
+        _scores(scores),
+        *SECTIONS[data.task](material),
+        *_training(RunDirectory(run.members[0].path).read_history(), data.target.monitors),
+        *_looks(run, cards.dataset, device or best_device()),
+    ]
+
+
+def made_of(run: Run, split: str, scores: Mapping[str, Any]) -> Section:
+    """Where the figures of a run come from."""
+    return Section("Where these figures come from", facts(provenance(run, split, scores["samples"])))
+
+
+def notes_of(run: Run, split: str, scores: Mapping[str, Any]) -> list[str]:
+    """What is to be known of the figures of a run."""
+    costs = [flops(member.model.config) for member in run.members]
+    total, attention = sum(cost.total for cost in costs), sum(cost.attention for cost in costs)
+    return [*_several(run.members), *_warnings(run, split, scores), attention_line(total / 1e9, attention / 1e9)]
+
+
+def headline(split: str, scores: Mapping[str, Any]) -> str:
+    """How good it is, in a sentence."""
     name, value = next(iter(scores["metrics"].items()))
     count = scores["samples"]
     text = f"Split {split}: {name} {_number(value)} on {count:,} samples"
@@ -118,10 +141,15 @@ def _headline(split: str, scores: Mapping[str, Any]) -> str:
     return text + "."
 
 
+def _several(members: Sequence[Run]) -> list[str]:
+    if len(members) == 1:
+        return []
+    names = ", ".join(str(member.path) for member in members)
+    return [f"The mean of the answers of {len(members)} models: {names}. Curves and views are those of the first."]
+
+
 def _warnings(run: Run, split: str, scores: Mapping[str, Any]) -> list[str]:
-    folder = RunDirectory(run.path)
-    found = [*of_scores(scores, split), *(of_training(folder) if folder.summary.is_file() else [])]
-    lines = [f"Caution: {line}." for line in found]
+    lines = [f"Caution: {line}." for line in [*of_scores(scores, split), *of_trainings(run)]]
     if scores["skipped"]:
         lines.append(f"{scores['skipped']:,} samples could not be read and are not among these.")
     lines += [

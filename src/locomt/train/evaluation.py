@@ -18,6 +18,7 @@ from locomt.data.dealing import read_rows
 from locomt.data.splits import others_there
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
+from locomt.train.ensemble import Answer, mean_of, read_members
 from locomt.train.loading import make_loader
 from locomt.train.origin import refusal, trusting
 from locomt.train.overrides import parse_overrides
@@ -32,14 +33,15 @@ __all__ = ["Run", "answers", "best_device", "evaluate", "predict"]
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run.
+    """A finished run, or several that answer together by the mean of what they say.
 
     Attributes:
         path: its directory.
-        recipe: what it was trained with.
-        model: the exported model, ready for inference.
+        recipe: what it was trained with; of several runs, the first one.
+        model: the exported model, ready for inference; of several runs, that of the first.
         labels: the names of the model's outputs; empty for regression.
         reaching: what somebody else's run names outside of its folder, by field; see `locomt.train.origin`.
+        together: the runs, where there are several.
     """
 
     path: Path
@@ -47,10 +49,24 @@ class Run:
     model: FusionModel
     labels: tuple[str, ...]
     reaching: Mapping[str, str] = field(default_factory=dict)
+    together: tuple[Run, ...] = ()
+
+    @property
+    def members(self) -> tuple[Run, ...]:
+        """The runs that answer: this one, or all of several, each by itself with its own directory."""
+        return self.together or (self,)
+
+    def answering(self, device: torch.device | str) -> Answer:
+        """What answers on a device: the model, or the mean of several."""
+        models = [run.model.to(device).eval() for run in self.members]
+        return models[0] if len(models) == 1 else mean_of(models, self.recipe.data.target)
 
     @property
     def predictor(self) -> Predictor:
         """The model with what it takes to answer files."""
+        if self.together:
+            first, *others = (run.predictor for run in self.together)
+            return replace(first, others=tuple(others))
         train = self.recipe.train
         return Predictor(RunDirectory(self.path).model, self.model, self.recipe.data, self.labels, train.batch_size)
 
@@ -74,6 +90,8 @@ class Run:
                 model than was trained, or somebody else's run names a tokenizer or an encoder outside of its folder.
         """
         run = RunDirectory(Path(run_dir))
+        if members := read_members(run.path):
+            return cls._together(run.path, [cls.load(member, overrides, trust=trust) for member in members])
         if not run.holds_run:
             raise RunError(f"{run.path} holds no run: expected a directory that `locomt train` made")
         if not run.finished:
@@ -95,6 +113,16 @@ class Run:
                     f"{asked.get(name)!r}; a trained model is used as it was trained"
                 )
         return cls(run.path, recipe, model.eval(), labels, reaching)
+
+    @classmethod
+    def _together(cls, path: Path, runs: Sequence[Run]) -> Run:
+        first = runs[0]
+        for run in runs[1:]:
+            if run.labels != first.labels or replace(run.recipe.data, split=None) != replace(
+                first.recipe.data, split=None
+            ):
+                raise RunError(f"{path}: expected runs of the same data and labels, got {first.path} and {run.path}")
+        return cls(path, first.recipe, first.model, first.labels, first.reaching, tuple(runs))
 
 
 def _as_dealt(run: RunDirectory, recipe: Recipe, overrides: str | Sequence[str]) -> Recipe:
@@ -134,7 +162,7 @@ def answers(
         there = others_there(split, (row.split for row in read_rows(data)))
         raise ValueError(f"{data.manifest}: no row has split {split!r}; {there}")
     bad = BadSampleLog({split: len(dataset)}, data.max_bad)
-    model = run.model.to(device).eval()
+    model = run.answering(device)
     loader = make_loader(dataset, run.recipe)
     samples = 0
     with progress.stage(f"scoring {split}", "samples", len(dataset)) as seen:

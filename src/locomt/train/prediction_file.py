@@ -174,9 +174,11 @@ def _whole(line: bytes) -> dict[str, Any] | None:
 
 def _mark(predictor: Predictor) -> str:
     """By which a model is known again: its weights, and how it is run."""
-    with (predictor.folder / WEIGHTS).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    digest.update(to_json(predictor.model.config.to_dict()).encode())
+    digest = hashlib.sha256()
+    for member in predictor.members:
+        with (member.folder / WEIGHTS).open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+        digest.update(to_json(member.model.config.to_dict()).encode())
     return digest.hexdigest()
 
 

@@ -26,6 +26,7 @@ from locomt.nn.checkpoint import read_json
 from locomt.nn.hub import CONFIG, WEIGHTS, folder_of
 from locomt.nn.model import FusionModel
 from locomt.require import ConfigError, require
+from locomt.train.ensemble import Answer, mean_of
 from locomt.train.origin import within
 from locomt.train.recipe_file import build_recipe
 
@@ -50,6 +51,7 @@ class Predictor:
         data: how files are read.
         labels: the names of the model's outputs; empty for regression.
         batch_size: samples that are answered at once, as in training: other batches change the last digits.
+        others: models that answer with it, by the mean of what they say.
     """
 
     folder: Path
@@ -57,6 +59,17 @@ class Predictor:
     data: DataConfig
     labels: tuple[str, ...]
     batch_size: int
+    others: tuple[Predictor, ...] = ()
+
+    @property
+    def members(self) -> tuple[Predictor, ...]:
+        """All models that answer."""
+        return (self, *self.others)
+
+    def answering(self, device: torch.device | str) -> Answer:
+        """What answers on a device: the model, or the mean of several."""
+        models = [member.model.to(device).eval() for member in self.members]
+        return models[0] if len(models) == 1 else mean_of(models, self.data.target)
 
     def __repr__(self) -> str:
         return f"Predictor({str(self.folder)!r}, {self.data.task} of {', '.join(self.data.modalities)})"
@@ -94,7 +107,12 @@ class Predictor:
         return _described(folder, model)
 
     def save(self, folder: Path) -> None:
-        """Write the model and all that it takes to answer files."""
+        """Write the model and all that it takes to answer files.
+
+        Raises:
+            ConfigError: there are several models.
+        """
+        require(not self.others, f"expected one model to save, got {len(self.members)} that answer together; save each")
         self.model.save_pretrained(folder)
         self.describe(folder)
 
@@ -145,7 +163,7 @@ class Predictor:
         if top < 1:
             raise ValueError(f"expected to give the top 1 or more labels, got {top}")
         device = device or best_device()
-        self.model.to(device).eval()
+        model = self.answering(device)
         dataset = FileDataset(self.data, items, clips=self.data.clips)
         loader = DataLoader(
             dataset,
@@ -157,18 +175,18 @@ class Predictor:
         with progress.stage("predicting", "samples", len(dataset)) as seen:
             for samples in loader:
                 batch = collate(samples, config=self.data).to(device)
-                told = iter(self._answers_of(batch, [s for s in samples if isinstance(s, Sample)], top))
+                told = iter(self._answers_of(model, batch, [s for s in samples if isinstance(s, Sample)], top))
                 for sample in samples:
                     yield {"file": sample.id, "error": sample.reason} if isinstance(sample, BadSample) else next(told)
                 seen.add(len(samples))
 
     @torch.inference_mode()
-    def _answers_of(self, batch: Batch, samples: Sequence[Sample], top: int) -> list[dict[str, Any]]:
+    def _answers_of(self, model: Answer, batch: Batch, samples: Sequence[Sample], top: int) -> list[dict[str, Any]]:
         """What the model says of the samples of a batch."""
         data = self.data
         if not samples:
             return []
-        logits = average_clips(self.model(batch.inputs, batch.lengths).float(), batch.clips).cpu()
+        logits = average_clips(model(batch.inputs, batch.lengths).float(), batch.clips).cpu()
         told: list[dict[str, Any]] = []
         reached = time_reached(batch.lengths, data).sum(dim=1) if data.time_steps else None
         for index, sample in enumerate(samples):

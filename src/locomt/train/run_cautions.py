@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from locomt import cautions
+from locomt.train.evaluation import Run
 from locomt.train.run_directory import RunDirectory
 
 
@@ -15,6 +16,12 @@ def of_training(run: RunDirectory) -> list[str]:
     if diverged := summary.get("diverged"):
         return [str(diverged)]
     return cautions.of_losses({run.path.name: [run.read_history()]})
+
+
+def of_trainings(run: Run) -> list[str]:
+    """The same of a run that is used, or of all that answer together; a model without its run tells nothing."""
+    folders = (RunDirectory(member.path) for member in run.members)
+    return list(dict.fromkeys(line for folder in folders if folder.summary.is_file() for line in of_training(folder)))
 
 
 def of_scores(scores: Mapping[str, Any], split: str) -> list[str]:

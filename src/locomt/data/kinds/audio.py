@@ -180,4 +180,4 @@ class AudioSource(ClipSource):
 
     @classmethod
     def guess(cls, sight: Sight) -> dict[str, Any] | None:
-        return {} if sight.media and sight.media[0].audio else None
+        return {} if sight.mostly(lambda info: bool(info.audio)) else None

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from locomt.data.shards.part import StoredPart
     from locomt.data.shards.storage import Storage, Stored
 
+GUESSED_LENGTH = 512
+"""Vectors of a file that are read where no recipe says how many: attention to more takes long."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSource(Source):
@@ -87,6 +90,22 @@ class FeatureSource(Source):
 
     @classmethod
     def guess(cls, sight: Sight) -> dict[str, Any] | None:
-        if any(cls.takes(Path(cell)) for cell in sight.cells):
-            raise ValueError("names feature files: say in a recipe their dim and max_length")
-        return None
+        from locomt.data.errors import FeatureError
+        from locomt.data.feature_files import leading_vectors, vector_count
+
+        if not any(cls.takes(Path(cell)) for cell in sight.cells):
+            return None
+        found: dict[int, int] = {}  # the length of vectors -> the most of them in a file
+        for file in sight.files:
+            try:
+                _, shape = leading_vectors(file, 1)
+            except FeatureError:
+                continue  # reading tells of it
+            found[shape[-1]] = max(found.get(shape[-1], 1), vector_count(shape))
+        if not found:
+            raise ValueError(f"names feature files such as {sight.cells[0]!r}, none of which can be read")
+        if len(found) > 1:
+            sizes = " and ".join(f"{dim}" for dim in sorted(found)[:2])
+            raise ValueError(f"names feature files of vectors of {sizes} numbers; they have to be of one size")
+        ((dim, length),) = found.items()
+        return {"dim": dim, "max_length": min(length, GUESSED_LENGTH), "standardise": True}

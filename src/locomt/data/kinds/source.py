@@ -59,6 +59,10 @@ class Sight:
     files: Sequence[Path]
     media: Sequence[MediaInfo]
 
+    def mostly(self, holds: Callable[[MediaInfo], bool]) -> bool:
+        """Whether half of the media or more are so: the first may be the odd one."""
+        return bool(self.media) and 2 * sum(map(holds, self.media)) >= len(self.media)
+
     @property
     def still(self) -> bool:
         """Whether each of the media is a single picture."""

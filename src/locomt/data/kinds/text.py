@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from locomt.data.shards.storage import Storage, Stored
 
-GUESSED_LENGTH = 128
-"""`max_length` where no recipe says it."""
+GUESSED_LENGTH = 256
+"""The most tokens that are read where no recipe says how many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,4 +105,18 @@ class TextSource(Source):
 
     @classmethod
     def guess(cls, sight: Sight) -> dict[str, Any] | None:
-        return {"max_length": GUESSED_LENGTH} if sight.cells and not sight.files else None
+        """Of what is no number: ages and folds are no texts."""
+        if not sight.cells or sight.files or all(map(_is_number, sight.cells)):
+            return None
+        longest = max(len(cell.encode(errors="replace")) for cell in sight.cells)
+        return {
+            "max_length": min(GUESSED_LENGTH, 32 * -(-5 * longest // (4 * 32)))
+        }  # others may be longer by a quarter
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

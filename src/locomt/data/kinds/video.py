@@ -105,7 +105,7 @@ class VideoSource(ClipSource):
 
     @classmethod
     def guess(cls, sight: Sight) -> dict[str, Any] | None:
-        return {} if sight.media and sight.media[0].video and not sight.still else None
+        return {} if sight.mostly(lambda info: bool(info.video)) and not sight.still else None
 
 
 def _every(total: int, times: FrameTimes | None, fps: float | None) -> Sequence[int]:
