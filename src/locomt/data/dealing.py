@@ -94,8 +94,9 @@ def deal(
     """Id -> split.
 
     Without groups, samples are dealt out class by class, or numbers in their order: the first of a class to training,
-    each other one to the split that is furthest behind its share, the first of those that are equally far. Groups are dealt out whole, the
-    largest first: each goes where it takes splits nearest to their shares, of all samples and of each class.
+    each other one to the split that is furthest behind its share, the first of those that are equally far. Groups are
+    dealt out whole, the largest first: each goes where it takes splits nearest to their shares, of all samples and of
+    each class.
 
     Args:
         rows: with ids and labels.

@@ -57,11 +57,7 @@ def write_page(
             made_of(kept, split, scores),
         ],
         lead=[*lead, headline(split, scores)],
-        about=[
-            *(f"Caution: {line}." for line in results["cautions"]),
-            *apart_lines(document),
-            *notes_of(kept, split, scores),
-        ],
+        about=list(dict.fromkeys([*cautions, *apart_lines(document), *notes_of(kept, split, scores)])),
         cards=cards.entries,
     )
     write_text(path, page)
