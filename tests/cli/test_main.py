@@ -1,4 +1,5 @@
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -217,3 +218,14 @@ def test_a_reader_that_goes_away_is_no_mistake() -> None:
     )  # fmt: skip
     reader.stdin.close()
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_leave_the_cores_to_others(
+    fake: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, before: str | None, after: str
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", before or "")
+    if before is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert main(["train", "a"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == after

@@ -216,6 +216,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: list[str]) -> int:
+    # By default torch's threads wait for each other in a loop. Wherever anything else runs, that takes the time of
+    # those that have work: a small model then trains ten times slower. It is read once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     name = next(iter(argv), "--help")
     program = f"locomt {name}" if name in COMMANDS else "locomt"
     try:

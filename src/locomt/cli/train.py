@@ -53,6 +53,8 @@ def run(args: argparse.Namespace, overrides: list[str]) -> int:
     was_finished = args.resume and directory.finished
     if args.resume and not directory.holds_run:
         say(f"{directory.path} holds no run: beginning one")
+    if first and not (args.resume and directory.holds_run):
+        directory.check_free()  # before anything that takes long
 
     from locomt.train.fitting import fit
 

@@ -109,8 +109,8 @@ class RunDirectory:
     def finished(self) -> bool:
         return self.holds_run and self.model.is_dir()
 
-    def begin(self, recipe: Recipe, labels: Sequence[str], splits: Mapping[str, str] | None = None) -> None:
-        """Make the directory and put down the recipe, the labels, and the split of each sample where it was dealt.
+    def check_free(self) -> None:
+        """Check that a run can begin here.
 
         Raises:
             RunError: there is a run already, or files that belong to none.
@@ -122,7 +122,15 @@ class RunDirectory:
                 "another directory (--run) or remove it"
             )
         if self.path.exists() and (not self.path.is_dir() or not all(map(is_lock, self.path.iterdir()))):
-            raise RunError(f"{self.path} is no empty directory and holds no run; name another directory")
+            raise RunError(f"{self.path} is no empty directory and holds no run; name another directory (--run)")
+
+    def begin(self, recipe: Recipe, labels: Sequence[str], splits: Mapping[str, str] | None = None) -> None:
+        """Make the directory and put down the recipe, the labels, and the split of each sample where it was dealt.
+
+        Raises:
+            RunError: there is a run already, or files that belong to none.
+        """
+        self.check_free()
         make_directory(self.path)
         try:
             self.write_labels(labels)
