@@ -93,7 +93,7 @@ def test_a_resumed_run_needs_its_checkpoints_no_more(project: Path, monkeypatch:
     fit(load_recipe(project), whole)
     with pytest.raises(KeyboardInterrupt):
         fit(load_recipe(project), run, on_epoch=stop)
-    monkeypatch.setattr("locomt.train.fitting.fill_towers", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr("locomt.train.trainer.fill_towers", lambda *_: pytest.fail("read again"))
     fit(load_recipe(project), run, resume=True)
     ours, theirs = (Run.load(path).model.state_dict() for path in (run, whole))
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
