@@ -366,7 +366,7 @@ class FusionModel(nn.Module, Pretrained):
                 place = torch.arange(part.shape[1], device=tokens.device) + bool(self.config.steps)
                 real = tokens[:, i : i + 1] > place
             reads[name] = ReadOut(part, real)
-        if len({tuple(read.values.shape) for read in reads.values()}) != 1:
+        if not reads or any(read.values.shape != part.shape for read in reads.values()):
             counts = ", ".join(f"{n}: {streams[n].shape[1]}" for n in self.config.steps)
             raise ValueError(f"expected as many steps from each of config.steps, got {counts or 'none'}")
         return reads
@@ -388,9 +388,9 @@ class FusionModel(nn.Module, Pretrained):
             beside = math.prod(spec.grid[1:])  # tokens of the same time
             output = self.norm.of(name)(stream)
             outputs[name] = output.unflatten(1, (-1, beside)).mean(dim=2)
-            steps[name] = lengths.get(name, torch.tensor([inputs[name].shape[1]], device=device))
+            steps[name] = lengths.get(name, torch.full((1,), inputs[name].shape[1], device=device))
             if tokens is None:
-                counts[name] = torch.tensor([outputs[name].shape[1]], device=device)
+                counts[name] = torch.full((1,), outputs[name].shape[1], device=device)
             else:
                 counts[name] = (tokens[:, i] - spec.class_tokens).clamp(min=0) // beside
         if not outputs:

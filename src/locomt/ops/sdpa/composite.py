@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from locomt.ops.padding import real_tokens, visible_keys, zero_padding
-from locomt.ops.plan import head_runs, offsets, plan_calls
+from locomt.ops.plan import calls_of, head_runs, offsets
 
 
 def composite_attention(
@@ -37,7 +37,7 @@ def composite_attention(
     for first, last in runs:
         for i, length in enumerate(layout):
             pieces[first, i] = q_BHND.new_zeros(b, last - first, length, d)
-    for call in plan_calls(tuple(layout), tuple(masks), own):
+    for call in calls_of(tuple(layout), tuple(masks), own):
         group, queries = slice(*call.heads), slice(start[call.queries[0]], start[call.queries[-1] + 1])
         keys, mask, idle = list(call.keys), None, None
         if lengths_BM is not None:
