@@ -21,7 +21,7 @@ MODULES = {
 # From the lowest room to the highest: a module imports from its own room and from lower ones alone.
 ROOMS = (
     ("hints", "require", "faults", "files", "processes", "ranks"), ("lock", "views"), ("layout",), ("ops",),
-    ("nn", "tasks"), ("cost", "data"), ("train",), ("report",), ("search",), ("compare",),
+    ("nn", "tasks"), ("cost", "data"), ("train", "runtime"), ("export",), ("report",), ("search",), ("compare",),
     ("demo", "quick"), ("studies",), ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

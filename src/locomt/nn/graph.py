@@ -17,11 +17,10 @@ from torch.export import Dim, ExportedProgram
 
 from locomt.nn.modalities import ModalitySpec
 from locomt.nn.standard import real_steps
+from locomt.require import require
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
-
-    from locomt.nn.model import FusionModel
 
 FEWEST = 2
 """Tokens along time, and samples, that a graph is made with: torch takes a size of 1 for one that never changes."""
@@ -30,7 +29,7 @@ FEWEST = 2
 class ModelGraph(nn.Module):
     """What is exported of a model: it takes all modalities, and all lengths in one tensor."""
 
-    def __init__(self, model: FusionModel) -> None:
+    def __init__(self, model: Any) -> None:  # a `FusionModel`, whose file imports this one
         super().__init__()
         self.model = model
 
@@ -40,7 +39,7 @@ class ModelGraph(nn.Module):
         """Logits, as `FusionModel.forward` gives them.
 
         Args:
-            inputs: of every modality as the model takes it; steps as `graph_steps` says. Pixels are bytes.
+            inputs: of every modality as the model takes it; steps as `described` says. Pixels are bytes.
             lengths: in the order of the modalities how many steps of each sample are real, 0 where it lacks one.
         """
         own = dict(zip(self.model.config.modalities, lengths.unbind(1), strict=True))
@@ -54,10 +53,24 @@ def _pixels(values: Tensor, lengths: Tensor) -> Tensor:
     return (values.float() / 127.5 - 1) * real_steps(values, lengths)
 
 
-def graph_steps(spec: ModalitySpec, steps: int) -> int:
-    """How many steps a graph takes for inputs of so many: whole tokens, and `FEWEST` of them where there can be."""
-    tokens = max(FEWEST, -(-(steps - spec.window) // spec.step) + 1)
-    return _steps_of(spec, min(spec.grid[0], tokens))
+def described(model: Any) -> dict[str, dict[str, Any]]:
+    """What a graph takes of every modality, in plain types: `shape` and `dtype` of a step, and of how many steps.
+
+    They are whole tokens, `fewest` to `tokens` of them: n take `window + (n - 1) * step` steps.
+    """
+    inputs, _ = example(model)
+    aligned, found = model.config.steps, {}
+    for name, spec in model.config.modalities.items():
+        tokens = spec.grid[0]
+        found[name] = {
+            "shape": list(inputs[name].shape[2:]),
+            "dtype": str(inputs[name].dtype).removeprefix("torch."),
+            "window": spec.window,
+            "step": spec.step,
+            "tokens": tokens,
+            "fewest": min(tokens, FEWEST),
+        } | ({"as_long_as": aligned[0]} if name in aligned else {})
+    return found
 
 
 def _steps_of(spec: ModalitySpec, tokens: int) -> int:
@@ -75,7 +88,7 @@ def _time(name: str, spec: ModalitySpec) -> Any:
     return whole + more if more else whole
 
 
-def example(model: FusionModel, batch: int = FEWEST) -> tuple[dict[str, Tensor], Tensor]:
+def example(model: Any, batch: int = FEWEST) -> tuple[dict[str, Tensor], Tensor]:
     """Random inputs of full length for a graph, and their lengths."""
     specs = model.config.modalities
     steps = {name: _steps_of(spec, spec.grid[0]) for name, spec in specs.items()}
@@ -83,8 +96,10 @@ def example(model: FusionModel, batch: int = FEWEST) -> tuple[dict[str, Tensor],
     return inputs, torch.tensor([list(steps.values())] * batch)
 
 
-def export_graph(model: FusionModel) -> ExportedProgram:
+def export_graph(model: Any) -> ExportedProgram:
     """See `FusionModel.export`."""
+    for name, spec in model.config.modalities.items():
+        require(spec.encoder is None, f"modality {name!r}: a model with a text encoder cannot be exported yet")
     inputs, lengths = example(model)
     specs, batch = model.config.modalities, Dim("batch")
     alike = _time("steps", specs[model.config.steps[0]]) if model.config.steps else None

@@ -30,6 +30,7 @@ from locomt.views.reads import ALL, NONE, Rows, range_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+    from torch.export import ExportedProgram
 
 
 class Alone(NamedTuple):
@@ -398,6 +399,17 @@ class FusionModel(nn.Module, Pretrained):
                 f"expected inputs for one or more of {', '.join(self.config.pace)}, which have a time axis"
             )
         return along_time(self.config, outputs, steps, counts)
+
+    def export(self) -> ExportedProgram:
+        """The model as a graph of torch's own operators, see `locomt.nn.graph`: of any batch size and times, with
+        lengths of 0 for what samples lack. `locomt export` makes a bundle of it that answers files.
+
+        Raises:
+            ConfigError: it has a text encoder, which is not exported.
+        """
+        from locomt.nn.graph import export_graph
+
+        return export_graph(self)
 
     def example_inputs(self, batch: int = 1, device: torch.device | str | None = None) -> dict[str, Tensor]:
         """Random full-length inputs, for costing, timing and tracing."""
