@@ -114,7 +114,7 @@ def _document(predictor: Predictor, form: str, bundle: Path) -> dict[str, Any]:
 
 
 def _write_examples(model: Any, path: Path) -> None:
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for i, sample in enumerate(samples_of(model, MANY)):
         arrays |= {f"{i}.input.{name}": array for name, array in sample.items()}
         arrays[f"{i}.logits"] = by_model(model, sample)

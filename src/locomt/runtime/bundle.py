@@ -84,7 +84,7 @@ class Bundle:
             raise ValueError(f"expected to give the top 1 or more labels, got {top}")
         reader = Reader(self.folder, self.document["data"])
         alone = isinstance(items, str | PathLike | Mapping)
-        for item in [items] if alone else items:  # type: ignore[list-item, union-attr]
+        for item in [items] if alone else items:  # type: ignore[union-attr]
             yield self._answer(reader, item, top)  # type: ignore[arg-type]
 
     def _answer(self, reader: Reader, item: Item, top: int) -> dict[str, Any]:

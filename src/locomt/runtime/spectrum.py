@@ -23,7 +23,8 @@ def _hertz(mel: Any) -> Any:
 def _triangles(bins: Array, edges: Array) -> Array:
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     rising, falling = (bins[:, None] - low) / (centre - low), (high - bins[:, None]) / (high - centre)
-    return np.maximum(np.minimum(rising, falling), 0).astype(np.float32)
+    found: Array = np.maximum(np.minimum(rising, falling), 0).astype(np.float32)
+    return found
 
 
 @lru_cache(maxsize=8)

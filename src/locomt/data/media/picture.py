@@ -139,7 +139,8 @@ class PictureFile:
             with _naming(self.path):
                 self.image.seek(self._first + place)
                 image = _rgb(self.path, self.image)
-            frames[place] = take((fitted_array if self.arrays else fitted)(image, size, box=box))
+            pixels: Any = (fitted_array if self.arrays else fitted)(image, size, box=box)
+            frames[place] = take(pixels)
         return Frames(self.total, self._times, frames)
 
     @cached_property

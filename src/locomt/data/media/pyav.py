@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from locomt.data.media.box import Box
 from locomt.data.media.container import opened, stream_of
 from locomt.data.media.crop import Crop
@@ -72,11 +74,13 @@ class MediaFile(PacketFile):
             with opened(self.path) as container:
                 return MediaFile(self.path, container, arrays=self.arrays).read_audio(rate, stream)
         samples, begin, silence = sound_of(self, rate, stream)
-        self._sound[index, rate] = Sound(samples if self.arrays else _tensor(samples), begin, silence)
+        self._sound[index, rate] = Sound(_as_wanted(samples, self.arrays), begin, silence)
         return self._sound[index, rate]
 
 
-def _tensor(samples: Any) -> Any:
+def _as_wanted(samples: np.ndarray[Any, Any], arrays: bool) -> Any:
+    if arrays:
+        return samples
     import torch
 
     return torch.from_numpy(samples)

@@ -28,7 +28,8 @@ def _axis(image: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
     total = np.full((size, *image.shape[1:]), 1 << bits - 1, np.int32)
     for place, weight in zip(places.T, weights.T, strict=True):
         total += weight[:, None, None] * image[place]
-    return np.clip(total >> bits, 0, 255).astype(np.uint8)
+    found: np.ndarray[Any, Any] = np.clip(total >> bits, 0, 255).astype(np.uint8)
+    return found
 
 
 @lru_cache(maxsize=32)

@@ -47,11 +47,12 @@ def composite_attention(
     rows = []
     for first, last in head_runs(masks, len(layout)):
         parts, at = [], 0
-        for begin, end, out in [*done[first], (len(layout), len(layout), None)]:
+        sequel: list[tuple[int, int, Tensor | None]] = [*done[first], (len(layout), len(layout), None)]
+        for begin, end, own_out in sequel:
             if any(layout[at:begin]):  # queries that see nothing
                 nothing = (q_BHND.shape[0], last - first, start[begin] - start[at], q_BHND.shape[3])
                 parts.append(q_BHND.new_zeros(nothing))
-            parts += [] if out is None else [out]
+            parts += [] if own_out is None else [own_out]
             at = end
         rows.append(_joined(parts or [q_BHND[:, first:last]]))  # or there are no tokens at all
     return torch.cat(rows, dim=1)
