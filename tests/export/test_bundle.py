@@ -13,11 +13,12 @@ import torch
 import locomt.runtime
 from locomt import FusionConfig, FusionModel
 from locomt.cli.main import main
-from locomt.data import DataConfig
-from locomt.export.parity import ParityError
+from locomt.data import DataConfig, FileDataset, collate
+from locomt.export.parity import ParityError, same_answers
 from locomt.export.write import export
 from locomt.require import ConfigError
 from locomt.runtime import BundleError
+from locomt.runtime.bundle import run
 from locomt.runtime.contents import DOCUMENT, sealed
 from locomt.train.predictor import Predictor
 from media_clips import add_audio, add_video, pictures, tone, write_clip, write_video
@@ -113,6 +114,20 @@ def test_examples_have_what_is_expected_of_them(predictor: Predictor, bundle: Pa
     np.testing.assert_allclose(together, [expected for _, expected in examples], rtol=1e-4, atol=1e-5)
 
 
+def test_samples_of_a_split_are_answered_alike(predictor: Predictor, bundle: Path, items: list[Any]) -> None:
+    opened, data = locomt.runtime.load(bundle), predictor.data
+    dataset = FileDataset(data, items[:4], clips=data.clips)
+    batch = collate([dataset[i] for i in range(4)], config=data)
+    inputs = opened.document["inputs"]
+
+    def answers(arrays: Any, lengths: Any) -> Any:
+        return run(opened.session, arrays, lengths)
+
+    assert same_answers(predictor, answers, inputs, [(batch, torch.empty(0))]) == 8  # two crops each
+    with pytest.raises(ParityError, match="row 1 of the split"):
+        same_answers(predictor, lambda *given: -answers(*given), inputs, [(batch, torch.empty(0))])
+
+
 def _flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -191,5 +206,5 @@ def test_nothing_is_left_of_a_graph_that_answers_otherwise(
     with pytest.raises(ParityError, match="the graph's logits differ"):
         export(predictor, tmp_path / "bundle", "pt2")
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ConfigError, match="expected one of onnx, pt2, got 'tflite'"):
+    with pytest.raises(ConfigError, match="expected one of onnx, pt2, aoti, got 'tflite'"):
         export(predictor, tmp_path / "bundle", "tflite")

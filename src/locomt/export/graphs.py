@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -69,7 +71,7 @@ def _quietly() -> Iterator[None]:
 
 
 def _open_onnx(path: Path, names: Sequence[str]) -> Answers:
-    session = session_of(path)
+    session = session_of(path, torch.get_num_threads())  # as many as the model that it is timed beside
     return lambda inputs, lengths: run(session, inputs, lengths)
 
 
@@ -82,8 +84,10 @@ def _write_program(program: ExportedProgram, path: Path) -> None:
 def _open_program(path: Path, names: Sequence[str]) -> Answers:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module = torch.export.load(path).module()
+        return _asked(torch.export.load(path).module(), names)
 
+
+def _asked(module: Any, names: Sequence[str]) -> Answers:
     def answers(inputs: Sequence[Array], lengths: Array) -> Array:
         tensors = {name: torch.from_numpy(array) for name, array in zip(names, inputs, strict=True)}
         with torch.inference_mode():
@@ -93,7 +97,21 @@ def _open_program(path: Path, names: Sequence[str]) -> Answers:
     return answers
 
 
+def _write_compiled(program: ExportedProgram, path: Path) -> None:
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise ConfigError("--format aoti needs a C++ compiler: install g++, or name one by the environment's CXX")
+    with _quietly():
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+
+
+def _open_compiled(path: Path, names: Sequence[str]) -> Answers:
+    with _quietly():
+        package: Any = torch._inductor.aoti_load_package(str(path))
+    return _asked(package, names)
+
+
 FORMS = {
     "onnx": Form("model.onnx", _write_onnx, _open_onnx),
     "pt2": Form("model.pt2", _write_program, _open_program),
+    "aoti": Form("compiled.pt2", _write_compiled, _open_compiled),
 }

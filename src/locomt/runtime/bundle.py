@@ -43,7 +43,8 @@ class Bundle:
         document = opened(folder)
         if document["form"] != "onnx":
             raise BundleError(
-                f"{folder}: of form {document['form']!r}, which `torch.export.load` opens; export --format onnx"
+                f"{folder}: of form {document['form']!r}, which torch opens; locomt.runtime takes bundles of "
+                "`locomt export --format onnx`"
             )
         return cls(folder, document, session_of(folder / document["graph"]))
 
