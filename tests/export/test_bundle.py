@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,13 @@ def test_it_answers_without_torch_as_predict_does(predictor: Predictor, bundle: 
     assert len({answer["predictions"][0]["score"] for answer in predictor.predict(items[:4], device="cpu")}) == 4
 
 
+def test_no_graph_tells_of_the_machine_that_made_it(bundle: Path, predictor: Predictor) -> None:
+    places = [str(Path(module.__file__).parent).encode() for module in (locomt, torch)]
+    content = (bundle / "model.onnx").read_bytes()
+    assert b"inputs_video" in content
+    assert not [place for place in places if place in content]
+
+
 def test_importing_the_runtime_imports_next_to_nothing() -> None:
     program = "import sys, locomt.runtime; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -185,6 +193,9 @@ def test_the_command(predictor: Predictor, tmp_path: Path, capsys: pytest.Captur
     assert told["bundle"] == str(out)
     assert told["difference"] < 1e-5
     assert sorted(path.name for path in out.iterdir()) == ["README.md", "bundle.json", "examples.npz", "model.pt2"]
+    with zipfile.ZipFile(out / "model.pt2") as archive:
+        contents = [archive.read(name) for name in archive.namelist()]
+    assert not [content for content in contents if str(Path(torch.__file__).parent).encode() in content]
     assert main(words) == 2
     assert "is there already; remove it, or name another folder" in capsys.readouterr().err
 

@@ -54,6 +54,8 @@ def _write_onnx(program: ExportedProgram, path: Path) -> None:
     with _quietly():
         written = torch.onnx.export(program, (), dynamo=True, opset_version=OPSET, verbose=False)
     assert written is not None
+    for node in written.model.graph:  # where in the source of torch and of locomt each operator came from
+        node.metadata_props.clear()
     written.save(str(path), external_data=weights > MOST_INSIDE)
 
 

@@ -112,6 +112,11 @@ def export_graph(model: Any) -> ExportedProgram:
     graph = ModelGraph(model).eval()
     try:
         with torch.no_grad():
-            return torch.export.export(graph, (inputs, lengths), dynamic_shapes=(dimensions, {0: batch}), strict=False)
+            program = torch.export.export(
+                graph, (inputs, lengths), dynamic_shapes=(dimensions, {0: batch}), strict=False
+            )
     finally:
         model.train(training)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # the paths of this machine
+    return program
