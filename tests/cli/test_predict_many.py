@@ -96,7 +96,7 @@ def test_patterns_and_what_none_fits(ask: Ask) -> None:
     assert names == [*(f"clips/test{n}_motion.npy" for n in range(4)), "clips/more/test4_motion.npy"]
     assert ask("clips/*.mp4") == (2, "locomt predict: expected files, but none fits 'clips/*.mp4'")
     Path("empty").mkdir()
-    assert ask("empty") == (2, "locomt predict: empty: expected media or feature files in this folder, got nothing")
+    assert ask("empty") == (2, "locomt predict: empty: expected files of features in this folder, got nothing")
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

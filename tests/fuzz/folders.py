@@ -15,7 +15,7 @@ from transformers import ASTConfig, ASTModel, ViTConfig, ViTModel
 
 from feature_project import make_project
 from fuzz.target import FaultError, Target, check_items, command, one_in
-from locomt import FusionConfig, FusionModel
+from locomt import FusionConfig, FusionModel, from_pretrained
 from locomt.data import DataConfig, FileDataset, TextSource
 from locomt.nn import AudioSpec, FeatureSpec, TextSpec, VideoSpec
 from locomt.nn.pretrained import fill_towers
@@ -187,6 +187,23 @@ def read_runs(folder: Path) -> None:
         command("train", folder / "clips.yaml", "--run", folder / "run", "--resume")
 
 
+def make_predictors(folder: Path) -> None:
+    """Models by themselves, each beside a file that it answers."""
+    for task in ("multiclass", "ordinal"):
+        project = folder.parent / f"project-{task}"
+        fit(load_recipe(make_project(project, task, epochs=1)), project / "run")
+        shutil.copytree(project / "run" / "model", folder / task)
+        shutil.copy(project / "test1_motion.npy", folder / task)
+
+
+def read_predictors(folder: Path) -> None:
+    model = from_pretrained(folder)
+    feature = str(next(folder.glob("*.npy")))
+    model.predict([dict.fromkeys(model.data.modalities, feature)], device="cpu")
+    if one_in(5, folder):
+        command("predict", folder, f"motion={feature}")
+
+
 def make_checkpoints(folder: Path) -> None:
     """A run that was stopped after its first epoch, and one that was stopped while it was being exported."""
     for name, epochs in {"begun": 1, "done": 2}.items():
@@ -213,5 +230,6 @@ TARGETS = [
     Target("pretrained", make_pretrained, read_pretrained),
     Target("tokenizers", make_tokenizers, read_tokenizers),
     Target("runs", make_runs, read_runs, whole=(*DATA, ".safetensors")),
+    Target("predictors", make_predictors, read_predictors, whole=(".npy", ".safetensors", "README.md")),
     Target("checkpoints", make_checkpoints, read_checkpoints, whole=(*DATA, "bad_samples.jsonl")),
 ]

@@ -26,6 +26,7 @@ TARGETS = {  # inputs where no time is given: half a minute in all
     "models": 65,
     "pretrained": 150,
     "tokenizers": 250,
+    "predictors": 30,
     "runs": 15,
     "checkpoints": 10,
 }

@@ -72,7 +72,7 @@ def test_a_run_leaves_all_that_is_promised(recipe: Recipe, tmp_path: Path, capfd
     told, steps = [], []
     summary = fit(recipe, run, on_epoch=told.append, on_step=lambda *step: steps.append(step))
     assert sorted(path.name for path in run.iterdir()) == [
-        *("checkpoints", "config.yaml", "labels.json", "metrics.csv", "model", "origin", "summary.json")
+        *("card.json", "checkpoints", "config.yaml", "labels.json", "metrics.csv", "model", "origin", "summary.json")
     ]
     assert load_recipe(run / "config.yaml") == recipe
     assert json.loads((run / "labels.json").read_text()) == ["left", "right", "up"]

@@ -273,6 +273,8 @@ class FileDataset(Dataset[Sample | BadSample]):
         if not read:
             wanted = ", ".join(f"{n} ({s.kind})" for n, s in self.config.modalities.items())
             reason = _nothing_left(missing) or f"the file holds none of the modalities {wanted}"
+            if texts := [n for n, source in self.config.modalities.items() if not source.names_file and not missing]:
+                reason += f"; a text is given as {texts[0]}=TEXT"
             return BadSample(name, index + 1, name, reason)
         if self.config.pace and not read.keys() & self.config.pace.keys():
             reason = f"expected one or more of {', '.join(self.config.pace)}, which have a time axis"

@@ -82,7 +82,12 @@ class Temporal(Multilabel):
         """`{"events": [{"label":, "start":, "end":, "score":}, ...]}`, all of them, in the order of their starts."""
         (seconds, step), scores = self._times, logits.sigmoid()
         events = [
-            {"label": label, "start": found.start, "end": min(found.end, seconds), "score": found.score}
+            {
+                "label": label,
+                "start": round(found.start, 6),
+                "end": round(min(found.end, seconds), 6),
+                "score": found.score,
+            }
             for i, label in enumerate(labels)
             for found in find_events(scores[:, i], step, self.smooth)
         ]

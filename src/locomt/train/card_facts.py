@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from locomt.data.config import DataConfig
@@ -14,6 +16,17 @@ from locomt.files import fingerprint, to_json, write_text
 from locomt.tasks.shares import wilson
 from locomt.train.recipe import Recipe
 from locomt.train.run_directory import RunError
+
+SCORE: Any = (int, float, NoneType)
+ENTRY: Any = {
+    "metrics": {...: SCORE},
+    "intervals": {...: [(int, float)]},
+    "samples": int,
+    "alone": {...: {...: SCORE}},
+}
+DATA: Any = {"manifest": str, "sha256": str, "samples": {...: int}, "classes": {...: {...: int}}}
+FORM: Any = {"data": DATA, "scores": {...: ENTRY}, "license": (str, NoneType), "repo": (str, NoneType)}
+"""What `card.json` holds: fields, or any names (`...`), and the types of their values; `data` may be empty."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +75,12 @@ class Facts:
         if not path.is_file():
             return cls(_data(data))
         try:
-            facts = cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise RunError(f"{path}: expected what a model's card tells, got something else ({error})") from None
-        if not isinstance(facts.data, dict) or not isinstance(facts.scores, dict):
-            raise RunError(f"{path}: expected data and scores, got {facts!r:.60}; remove it")
-        return facts
+            document = json.loads(path.read_text(encoding="utf-8"), parse_constant=float)
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{path}: not valid JSON ({error})") from None
+        if not _fits(document, FORM):
+            raise RunError(f"{path}: expected what a model's card tells, got {document!r:.60}; remove it")
+        return cls(**document)
 
     def write(self, path: Path) -> None:
         write_text(path, to_json(asdict(self), indent=2) + "\n")
@@ -98,6 +111,21 @@ class Facts:
         entry = {"metrics": dict(metrics), "intervals": known, "samples": samples}
         entry["alone"] = dict(alone if alone is not None else before.get("alone", {}))
         return replace(self, scores={**self.scores, split: entry})
+
+
+def _fits(value: Any, form: Any) -> bool:
+    """Whether a document is of a form, such as `FORM`."""
+    if isinstance(form, list):
+        return isinstance(value, list) and len(value) == 2 and all(_fits(part, form[0]) for part in value)
+    if not isinstance(form, dict):
+        return isinstance(value, form) and (not isinstance(value, float) or math.isfinite(value))
+    if not isinstance(value, dict):
+        return False
+    if ... in form:
+        return all(_fits(part, form[...]) for part in value.values())
+    if form is DATA and not value:
+        return True
+    return value.keys() == form.keys() and all(_fits(value[name], form[name]) for name in form)
 
 
 def _data(config: DataConfig) -> dict[str, Any]:

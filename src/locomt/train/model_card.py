@@ -58,10 +58,11 @@ def write_card(run: RunDirectory, folder: Path, predictor: Predictor, recipe: Re
     """Write what a card tells into the run, and the card into the folder of its model."""
     facts.write(run.card)
     path = folder / CARD
-    own = path.read_text(encoding="utf-8").partition(YOURS)[2] if path.is_file() else ""
+    own = path.read_text(encoding="utf-8", errors="replace").partition(YOURS)[2] if path.is_file() else ""
     summary = run.read_summary() if run.summary.is_file() else {}
     text = card(run.path.resolve().name, predictor, recipe, summary, facts)
-    write_text(path, f"{text}\n{YOURS}{own or chr(10)}")
+    whole = f"{text}\n{YOURS}{own or chr(10)}"
+    write_text(path, whole.encode("utf-8", "replace").decode())  # names of files may have halves of surrogate pairs
 
 
 def card(name: str, predictor: Predictor, recipe: Recipe, summary: Mapping[str, Any], facts: Facts) -> str:
@@ -142,7 +143,10 @@ def example_item(data: DataConfig) -> str:
     columns = {source.column for source in sources.values()}
     if len(columns) == 1 and all(source.names_file for source in sources.values()):
         return f'"{EXAMPLES[next(iter(sources.values())).kind]}"'
-    files = {name: EXAMPLES.get(source.kind, "some text") for name, source in sources.items()}
+    first: dict[str, str] = {}  # what stands for a column, out of which several may be read
+    for source in sources.values():
+        first.setdefault(source.column, EXAMPLES.get(source.kind, "some text"))
+    files = {name: first[source.column] for name, source in sources.items()}
     return "{" + ", ".join(f'"{name}": "{value}"' for name, value in files.items()) + "}"
 
 
@@ -163,12 +167,15 @@ def _inputs(data: DataConfig) -> list[str]:
 
 def _outputs(predictor: Predictor) -> list[str]:
     task, labels = predictor.data.target, predictor.labels
+    each = "Of each step" if task.stepwise else "Of a sample"
     if not task.has_classes:
-        return ["A number."]
-    lines = [_named(labels)]
+        return [f"{each} a number."]
+    if task.in_time:
+        return [f"Events with their start, end and mean probability. They are {_named(labels)}"]
     if task.several:
-        lines += ["", "Each has a probability of its own; tables of answers give those from 0.5."]
-    return lines
+        told = "Each has a probability of its own; tables of answers give those from 0.5."
+        return [f"{each} any of {_named(labels)}", "", told]
+    return [f"{each} one of {_named(labels)}"]
 
 
 def _data(facts: Facts, config: DataConfig) -> list[str]:
@@ -267,7 +274,7 @@ def _limits(predictor: Predictor, facts: Facts, recipe: Recipe, summary: Mapping
         lines += [f"It was trained on {count:,} samples, one run with seed {recipe.train.seed}: another differs."]
     if missing := summary.get("missing"):
         told = ", ".join(f"{count:,} without {name}" for name, count in missing.items())
-        lines += [f"Samples that were taken as they are: {told}."]
+        lines += [f"Samples that lacked something were used without it: {told}."]
     if "diverged" in summary:
         lines += [f"Training did not end well: {summary['diverged']}."]
     return [f"- {line}" for line in lines] + ["", f"Made by locomt {locomt.__version__}."]
@@ -276,7 +283,7 @@ def _limits(predictor: Predictor, facts: Facts, recipe: Recipe, summary: Mapping
 def _named(labels: Sequence[str]) -> str:
     shown = ", ".join(f"`{_cell(label)}`" for label in labels[:MOST])
     if len(labels) <= MOST:
-        return f"One of {len(labels)} labels: {shown}."
+        return f"{len(labels)} labels: {shown}."
     return f"{len(labels):,} labels, all of which are in `{PREDICTOR}`: {shown} and so on."
 
 
