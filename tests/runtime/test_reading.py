@@ -82,7 +82,7 @@ def check(config: DataConfig, item: Any) -> None:
     if isinstance(sample, BadSample):
         with pytest.raises(DataError) as raised:
             reader.read(item)
-        assert sample.reason.startswith(raised.value.reason)
+        assert raised.value.reason in (sample.reason, sample.reason.partition(", or name")[0])
         return
     name, clips, missing = reader.read(item)
     assert (name, missing) == (sample.id, sample.missing)

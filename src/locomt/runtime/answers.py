@@ -73,7 +73,7 @@ _GUESSES: dict[str, Callable[[Array, Sequence[str], int], list[dict[str, Any]]]]
 def _events(document: Mapping[str, Any], logits: Array) -> list[dict[str, Any]]:
     data, threshold = document["data"], document["thresholds"]["event"]
     step, seconds = data["step"], data["seconds"]
-    window = 2 * int(data["smooth"] / step / 2 + TICK) + 1
+    window = 2 * int(min(data["smooth"] / step / 2 + TICK, len(logits))) + 1  # a longer one changes nothing more
     found = []
     for label, scores in zip(document["labels"], sigmoid(logits).T, strict=True):
         on = np.pad((scores >= threshold).astype(np.int64), window // 2)

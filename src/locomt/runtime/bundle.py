@@ -14,6 +14,7 @@ from locomt.data.errors import DataError
 from locomt.runtime.answers import answer
 from locomt.runtime.contents import EXAMPLES, opened
 from locomt.runtime.errors import BundleError
+from locomt.runtime.fields import outputs_of
 from locomt.runtime.reading import Array, Item, Reader
 
 NOT_GIVEN = "nothing was given of it"
@@ -46,7 +47,15 @@ class Bundle:
                 f"{folder}: of form {document['form']!r}, which torch opens; locomt.runtime takes bundles of "
                 "`locomt export --format onnx`"
             )
-        return cls(folder, document, session_of(folder / document["graph"]))
+        session = session_of(path := folder / document["graph"])
+        given, taken = [entry.shape for entry in session.get_outputs()], len(session.get_inputs())
+        inputs, outputs = len(document["inputs"]) + 1, outputs_of(document)
+        if taken != inputs or len(given) != 1 or given[0][-1:] != [outputs]:
+            raise BundleError(
+                f"{path}: expected a graph that makes one output of {outputs} numbers of {inputs} inputs, got {given} of "
+                f"{taken}; export it again"
+            )
+        return cls(folder, document, session)
 
     @property
     def labels(self) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from locomt.files import fingerprint, to_json
 from locomt.runtime.errors import BundleError
+from locomt.runtime.fields import wrong_in
 
 DOCUMENT, CARD, EXAMPLES, TOKENIZERS = "bundle.json", "README.md", "examples.npz", "tokenizers"
 FORMAT = 1
@@ -51,6 +52,8 @@ def opened(folder: Path) -> dict[str, Any]:
         raise _damaged(path, "it does not have the checksum that it states")
     if missing := [name for name in (*NAMES, "files") if name not in document]:
         raise _damaged(path, f"it lacks {missing[0]!r}")
+    if wrong := wrong_in(document):
+        raise _damaged(path, f"{wrong[0]}: expected {wrong[1]}")
     for name, digest in document["files"].items():
         if not (folder / name).is_file():
             raise _damaged(folder / name, "there is no such file")

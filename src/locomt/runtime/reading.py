@@ -91,7 +91,10 @@ class Reader:
         if not found:
             wanted = ", ".join(f"{n} ({s['kind']})" for n, s in self.sources.items())
             lacked = "; ".join(dict.fromkeys(missing.values()))
-            raise DataError(name, lacked or f"the file holds none of the modalities {wanted}")
+            told = f"the file holds none of the modalities {wanted}"
+            if texts := [n for n, s in self.sources.items() if s["kind"] == "text" and not missing]:
+                told += f"; a text is given as {texts[0]}=TEXT"
+            raise DataError(name, lacked or told)
         clips = [{n: own[clip % len(own)] for n, own in found.items()} for clip in range(len(self.places))]
         return name, clips, missing
 
