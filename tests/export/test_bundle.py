@@ -219,3 +219,16 @@ def test_nothing_is_left_of_a_graph_that_answers_otherwise(
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ConfigError, match="expected one of onnx, pt2, aoti, got 'tflite'"):
         export(predictor, tmp_path / "bundle", "tflite")
+
+
+@pytest.mark.parametrize(
+    ("form", "message"), [("onnx", r"needs onnxscript: pip install 'locomt\[export\]'"), ("aoti", "a C\\+\\+ compiler")]
+)
+def test_what_a_form_takes_is_asked_for_first(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, message: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setattr("locomt.export.write.export_graph", lambda model: pytest.fail("it was traced"))
+    with pytest.raises(ConfigError, match=message):
+        export(predictor, tmp_path / "bundle", form)

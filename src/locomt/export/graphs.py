@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from locomt.require import ConfigError
+from locomt.require import ConfigError, require
 from locomt.runtime.bundle import run, session_of
 
 Array = np.ndarray[Any, Any]
@@ -43,13 +43,25 @@ class Form(NamedTuple):
     open: Callable[[Path, Sequence[str]], Answers]
 
 
+def check_form(form: str) -> None:
+    """Refuse a form that cannot be written here, before the model is traced.
+
+    Raises:
+        ConfigError: there is no such form, or what it takes is not installed.
+    """
+    require(form in FORMS, f"format: expected one of {', '.join(FORMS)}, got {form!r}")
+    if form == "onnx":
+        try:
+            import onnx  # noqa: F401
+            import onnxruntime  # noqa: F401
+            import onnxscript  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"format onnx needs {error.name}: pip install 'locomt[export]'") from None
+    if form == "aoti" and shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise ConfigError("format aoti needs a C++ compiler: install g++, or name one by the environment's CXX")
+
+
 def _write_onnx(program: ExportedProgram, path: Path) -> None:
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"--format onnx needs {error.name}: pip install 'locomt[export]'") from None
     weights = sum(tensor.nbytes for tensor in program.state_dict.values())
     with _quietly():
         written = torch.onnx.export(program, (), dynamo=True, opset_version=OPSET, verbose=False)
@@ -100,8 +112,6 @@ def _asked(module: Any, names: Sequence[str]) -> Answers:
 
 
 def _write_compiled(program: ExportedProgram, path: Path) -> None:
-    if shutil.which(os.environ.get("CXX", "g++")) is None:
-        raise ConfigError("--format aoti needs a C++ compiler: install g++, or name one by the environment's CXX")
     with _quietly():
         torch._inductor.aoti_compile_and_package(program, package_path=str(path))
 

@@ -14,7 +14,7 @@ import torch
 import locomt
 from locomt.cost import flops, parameters
 from locomt.data import Batch
-from locomt.export.graphs import FORMS, OPSET
+from locomt.export.graphs import FORMS, OPSET, check_form
 from locomt.export.parity import by_model, difference, latencies, same_answers, samples_of
 from locomt.files import replacing
 from locomt.nn.checkpoint import read_json
@@ -66,7 +66,7 @@ def export(
         ParityError: the graph does not answer as the model does.
     """
     folder = Path(folder)
-    require(form in FORMS, f"format: expected one of {', '.join(FORMS)}, got {form!r}")
+    check_form(form)
     require(not folder.exists(), f"{folder} is there already; remove it, or name another folder")
     made, model = FORMS[form], predictor.model.cpu().float().eval()
     program, inputs = export_graph(model), described(model)

@@ -52,8 +52,8 @@ class Bundle:
         inputs, outputs = len(document["inputs"]) + 1, outputs_of(document)
         if taken != inputs or len(given) != 1 or given[0][-1:] != [outputs]:
             raise BundleError(
-                f"{path}: expected a graph that makes one output of {outputs} numbers of {inputs} inputs, got {given} of "
-                f"{taken}; export it again"
+                f"{path}: expected a graph of {inputs} inputs and one output of {outputs} numbers, "
+                f"got {taken} and {given}; export it again"
             )
         return cls(folder, document, session)
 
