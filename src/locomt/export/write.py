@@ -14,6 +14,7 @@ import torch
 import locomt
 from locomt.cost import flops, parameters
 from locomt.data import Batch
+from locomt.data.tokenizer import tokenize
 from locomt.export.graphs import FORMS, OPSET, check_form
 from locomt.export.parity import by_model, difference, latencies, same_answers, samples_of
 from locomt.files import replacing
@@ -21,9 +22,12 @@ from locomt.nn.checkpoint import read_json
 from locomt.nn.graph import described, export_graph
 from locomt.require import require
 from locomt.runtime.contents import CARD, DOCUMENT, EXAMPLES, TOKENIZERS, sealed
+from locomt.runtime.reading import token_ids
 from locomt.tasks.events import THRESHOLD
 from locomt.train.predictor import PREDICTOR, Predictor
 
+TEXTS = ("How to boil an egg", " Two  SPACES, 12 eggs! ", "Grüße, 世界 🎉", "x" * 300)
+"""On which a tokenizer is tried."""
 MANY = 3
 """Examples in a bundle."""
 
@@ -93,10 +97,7 @@ def _document(predictor: Predictor, form: str, bundle: Path) -> dict[str, Any]:
     reading = read_json(bundle / PREDICTOR)["data"]
     (bundle / PREDICTOR).unlink()
     for folder in (bundle / TOKENIZERS).glob("*"):
-        require(
-            (folder / "tokenizer.json").is_file(),
-            f"the tokenizer of {folder.name!r} has no tokenizer.json, by which a bundle reads texts",
-        )
+        check_tokenizer(folder)
     counted = flops(config)
     return {
         "form": form,
@@ -111,6 +112,19 @@ def _document(predictor: Predictor, form: str, bundle: Path) -> dict[str, Any]:
         "versions": {"locomt": locomt.__version__, "torch": torch.__version__}
         | ({"opset": OPSET} if form == "onnx" else {}),
     }
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Refuse a tokenizer of which `tokenizer.json` is not all, as a bundle has it.
+
+    Raises:
+        ConfigError: it is none of tokenizers' own, or gives other ids by itself than transformers gives.
+    """
+    told = f"the tokenizer of {folder.name!r} cannot be exported:"
+    require((folder / "tokenizer.json").is_file(), f"{told} it has no tokenizer.json")
+    for text in TEXTS:
+        theirs, ours = tokenize(text, str(folder)).tolist(), token_ids(folder, text)
+        require(theirs == ours, f"{told} of {text!r} transformers makes {theirs[:8]}, its tokenizer.json {ours[:8]}")
 
 
 def _write_examples(model: Any, path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ class Reader:
         if source["tokenizer"] == "bytes":
             ids = [byte + 1 for byte in text.encode("utf-8", errors="replace")]
         else:
-            ids = _tokenizer(self.folder / source["tokenizer"]).encode(text).ids
+            ids = token_ids(self.folder / source["tokenizer"], text)
         if not ids:
             raise DataError("text", f"expected a text, got {text!r:.60}, which has no tokens")
         return np.array(ids[: source["max_length"]], np.int64)
@@ -164,9 +165,26 @@ def _spectrogram(source: Mapping[str, Any], samples: Array, where: str) -> Array
     return ((found[:most] - np.float32(source["mean"])) / np.float32(source["std"])).astype(np.float32)
 
 
+def token_ids(folder: Path, text: str) -> list[int]:
+    """A text by the `tokenizer.json` of a folder, untruncated, with the special tokens that it adds.
+
+    Raises:
+        BundleError: it cannot be read, or the package tokenizers is not installed.
+    """
+    ids: list[int] = _tokenizer(folder).encode(text).ids
+    return ids
+
+
+@lru_cache(maxsize=8)
 def _tokenizer(folder: Path) -> Any:
     try:
         from tokenizers import Tokenizer
     except ImportError:
         raise BundleError(f"{folder}: this tokenizer needs the package tokenizers: pip install tokenizers") from None
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # of its own, bare
+        raise BundleError(f"{folder}: its tokenizer.json cannot be read ({error!s:.200})") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
