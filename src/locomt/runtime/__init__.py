@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from locomt.runtime.errors import BundleError
+from locomt.runtime.bundle_error import BundleError
 
 if TYPE_CHECKING:
     from locomt.runtime.bundle import Bundle

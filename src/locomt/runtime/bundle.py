@@ -12,8 +12,8 @@ import numpy as np
 
 from locomt.data.errors import DataError
 from locomt.runtime.answers import answer
+from locomt.runtime.bundle_error import BundleError
 from locomt.runtime.contents import EXAMPLES, opened
-from locomt.runtime.errors import BundleError
 from locomt.runtime.fields import outputs_of
 from locomt.runtime.reading import Array, Item, Reader
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from locomt.files import fingerprint, to_json
-from locomt.runtime.errors import BundleError
+from locomt.runtime.bundle_error import BundleError
 from locomt.runtime.fields import wrong_in
 
 DOCUMENT, CARD, EXAMPLES, TOKENIZERS = "bundle.json", "README.md", "examples.npz", "tokenizers"

@@ -22,7 +22,7 @@ from locomt.data.media.picture import is_picture, opened_picture
 from locomt.data.media.pyav import MediaFile
 from locomt.data.media.sound import cut_array
 from locomt.runtime import spectrum
-from locomt.runtime.errors import BundleError
+from locomt.runtime.bundle_error import BundleError
 
 Array = np.ndarray[Any, Any]
 Item = str | Path | Mapping[str, str | Path]
