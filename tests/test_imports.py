@@ -22,7 +22,7 @@ MODULES = {
 ROOMS = (
     ("hints", "require", "faults", "files", "processes", "ranks", "progress"), ("lock", "views", "cautions"),
     ("layout",), ("ops",),
-    ("nn", "tasks"), ("cost", "data"), ("train",), ("report",), ("search",), ("compare",),
+    ("nn", "tasks"), ("cost", "data"), ("train", "runtime"), ("export",), ("report",), ("search",), ("compare",),
     ("demo", "quick"), ("studies",), ("cli",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

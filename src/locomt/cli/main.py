@@ -31,6 +31,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "predict",
+    "export",
     "push",
     "compare",
     "search",
@@ -50,7 +51,7 @@ exit codes:
   2    a mistake: in the command line, the recipe or the data
   3    training ended, but its loss is beyond all reason
   130  interrupted; 143: ended by SIGTERM"""
-READ_RUNS = ("train", "evaluate", "predict", "push", "compare", "search", "cost", "prepare")
+READ_RUNS = ("train", "evaluate", "predict", "export", "push", "compare", "search", "cost", "prepare")
 TRUST = "follow the data, tokenizers and encoders that a run names which somebody else began"
 OVERRIDES = (
     "Any field of the recipe can be set on the command line: --model.depth 4\n(`locomt fields` says which there are)"

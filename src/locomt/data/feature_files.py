@@ -8,11 +8,9 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from locomt.data.errors import FeatureError
 from locomt.data.media.plain import refusal
@@ -20,6 +18,9 @@ from locomt.data.npy import pass_over, read_header, read_rows
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+    from torch import Tensor
+
+Rows = TypeVar("Rows")
 
 FEATURE_FILES = (".npy", ".npz", ".safetensors")
 NAME = "features"
@@ -45,11 +46,21 @@ def read_features(
     Raises:
         FeatureError: it holds something else, or numbers that are not finite.
     """
+    import torch
+
+    return torch.from_numpy(read_vectors(path, dim=dim, max_length=max_length, steps=steps))
+
+
+def read_vectors(
+    path: str | Path, *, dim: int | None = None, max_length: int | None = None, steps: int | None = None
+) -> np.ndarray[Any, Any]:
+    """What `read_features` gives, as an array."""
     features, shape = leading_vectors(Path(path), max_length, dim)
-    return check_features(path, features, shape, dim=dim, steps=steps)
+    check_features(path, features, shape, dim=dim, steps=steps)
+    return features
 
 
-Found = tuple[Tensor, Sequence[int]]
+Found = tuple[np.ndarray[Any, Any], Sequence[int]]
 """The leading rows, and the shape of the whole array."""
 
 
@@ -73,8 +84,8 @@ def leading_vectors(path: Path, max_length: int | None, dim: int | None = None) 
 
 
 def check_features(
-    path: str | Path, features: Tensor, shape: Sequence[int], *, dim: int | None = None, steps: int | None = None
-) -> Float[Tensor, "time dim"]:
+    path: str | Path, features: Rows, shape: Sequence[int], *, dim: int | None = None, steps: int | None = None
+) -> Rows:
     """The leading rows of an array of this shape, if they are what was expected of them; `path` is for the errors."""
     _check_shape(path, shape, dim)
     count = vector_count(shape)
@@ -82,10 +93,10 @@ def check_features(
         raise FeatureError(path, f"expected {steps} vectors, one a label, got {count}")
     if not count:
         raise FeatureError(path, f"expected one vector or more, got an array of shape {list(shape)}")
-    finite = features.isfinite().all(dim=1)
+    finite = np.isfinite(numbers := np.asarray(features)).all(axis=1)
     if not finite.all():
-        first = int(finite.int().argmin())
-        what = "NaN" if features[first].isnan().any() else "an infinite number"
+        first = int(finite.argmin())
+        what = "NaN" if np.isnan(numbers[first]).any() else "an infinite number"
         raise FeatureError(path, f"expected finite numbers, got {what} in row {first + 1} of {count}")
     return features
 
@@ -125,7 +136,7 @@ def _leading_rows(path: Path, file: IO[bytes], size: int, max_length: int | None
     _check_shape(path, header[0], dim)
     rows = read_rows(file, header, max_length, size - file.tell())
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is named as such
-        return torch.from_numpy(rows.astype(np.float32)), header[0]
+        return rows.astype(np.float32), header[0]
 
 
 def _read_safetensors(path: Path, max_length: int | None, dim: int | None) -> Found:
@@ -138,10 +149,10 @@ def _read_safetensors(path: Path, max_length: int | None, dim: int | None) -> Fo
             _check_shape(path, shape, dim)
             if not re.fullmatch(r"(F|BF|I|U)(8|16|32|64)", part.get_dtype()):
                 raise FeatureError(path, f"expected real numbers, got {part.get_dtype()}")
-            rows: Tensor = part[:max_length] if len(shape) == 2 else part[:][None]
+            rows = part[:max_length] if len(shape) == 2 else part[:][None]
     except SafetensorError as error:
         raise FeatureError(path, f"not a whole .safetensors file: {error}") from None
-    return rows.float(), shape
+    return rows.float().numpy(), shape
 
 
 def _pick(path: Path, names: Sequence[str]) -> str:

@@ -73,7 +73,7 @@ class ModalityEmbedding(nn.Module):
             kept = torch.empty(tokens.shape[:2], dtype=tokens.dtype, device=tokens.device)
             tokens = tokens * kept.bernoulli_(1 - self.token_dropout)[..., None]
         tokens = tokens + self.positions[:count]
-        return self.dropout(torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], dim=1))  # type: ignore[no-any-return]
+        return self.dropout(torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], dim=1))  # type: ignore[no-any-return]
 
 
 def resize_positions(

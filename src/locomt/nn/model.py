@@ -30,6 +30,7 @@ from locomt.views.reads import ALL, NONE, Rows, range_of
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+    from torch.export import ExportedProgram
 
 
 class Alone(NamedTuple):
@@ -366,7 +367,7 @@ class FusionModel(nn.Module, Pretrained):
                 place = torch.arange(part.shape[1], device=tokens.device) + bool(self.config.steps)
                 real = tokens[:, i : i + 1] > place
             reads[name] = ReadOut(part, real)
-        if len({tuple(read.values.shape) for read in reads.values()}) != 1:
+        if not reads or any(read.values.shape != part.shape for read in reads.values()):
             counts = ", ".join(f"{n}: {streams[n].shape[1]}" for n in self.config.steps)
             raise ValueError(f"expected as many steps from each of config.steps, got {counts or 'none'}")
         return reads
@@ -388,9 +389,9 @@ class FusionModel(nn.Module, Pretrained):
             beside = math.prod(spec.grid[1:])  # tokens of the same time
             output = self.norm.of(name)(stream)
             outputs[name] = output.unflatten(1, (-1, beside)).mean(dim=2)
-            steps[name] = lengths.get(name, torch.tensor([inputs[name].shape[1]], device=device))
+            steps[name] = lengths.get(name, torch.full((1,), inputs[name].shape[1], device=device))
             if tokens is None:
-                counts[name] = torch.tensor([outputs[name].shape[1]], device=device)
+                counts[name] = torch.full((1,), outputs[name].shape[1], device=device)
             else:
                 counts[name] = (tokens[:, i] - spec.class_tokens).clamp(min=0) // beside
         if not outputs:
@@ -398,6 +399,17 @@ class FusionModel(nn.Module, Pretrained):
                 f"expected inputs for one or more of {', '.join(self.config.pace)}, which have a time axis"
             )
         return along_time(self.config, outputs, steps, counts)
+
+    def export(self) -> ExportedProgram:
+        """The model as a graph of torch's own operators, see `locomt.nn.graph`: of any batch size and times, with
+        lengths of 0 for what samples lack. `locomt export` makes a bundle of it that answers files.
+
+        Raises:
+            ConfigError: it has a text encoder, which is not exported.
+        """
+        from locomt.nn.graph import export_graph
+
+        return export_graph(self)
 
     def example_inputs(self, batch: int = 1, device: torch.device | str | None = None) -> dict[str, Tensor]:
         """Random full-length inputs, for costing, timing and tracing."""

@@ -114,7 +114,10 @@ def _runs(rows: Sequence[Range]) -> list[tuple[Range, Range]]:
 
 def _pieces(runs: Sequence[tuple[Range, Range]], tensors: Range) -> list[Piece]:
     """One for each set of rows."""
-    every = dict.fromkeys(rows for rows, _ in runs if rows != (0, 0))
+    every: list[Range] = []
+    for rows, _ in runs:  # no set: see `locomt.ops.plan.ascending`
+        if rows not in ((0, 0), *every):
+            every.append(rows)
     return [Piece(rows, tensors, tuple(run for own, run in runs if own == rows)) for rows in every]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -23,7 +23,7 @@ from locomt.views.reads import Range
 from locomt.views.segments import score_pairs
 
 if TYPE_CHECKING:  # for readers and type checkers; the op itself needs torch alone
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
 
 ON_MISSING = ("zero", "self")
 
@@ -176,6 +176,39 @@ def view_attention(
     return BACKENDS[backend].compute(q, k, v, *parts, scale, own)
 
 
+def lengths_of(
+    masks: Mapping[str, Bool[Tensor, "batch tokens"]], layout: TokenLayout
+) -> Int[Tensor, "batch modalities"]:
+    """`lengths` for `view_attention` out of masks that are True where a token is real.
+
+    Args:
+        masks: of each modality, `[B, tokens]`; of those left out all tokens are real.
+        layout: of the tokens.
+
+    Raises:
+        ValueError: a mask is of another shape or type, of an unknown modality, or real tokens stand behind padding.
+    """
+    if unknown := [name for name in masks if name not in layout.modalities]:
+        raise ValueError(f"expected masks of {', '.join(layout.modalities)}, got one of {unknown[0]!r}")
+    if not masks:
+        raise ValueError("expected a mask of one modality or more, got none; leave lengths out where all are real")
+    like, counts = next(iter(masks.values())), []
+    for name, tokens in layout.as_dict().items():
+        mask = masks.get(name)
+        if mask is None:
+            counts.append(torch.full((like.shape[0],), tokens, device=like.device))
+            continue
+        if mask.dtype != torch.bool or mask.shape != (like.shape[0], tokens):
+            expected = [like.shape[0], tokens]
+            raise ValueError(f"{name!r}: expected a bool mask {expected}, got {mask.dtype} {list(mask.shape)}")
+        if bool((mask[:, 1:] & ~mask[:, :-1]).any()):
+            raise ValueError(
+                f"{name!r}: expected the real tokens of each sample first, got padding before some of them"
+            )
+        counts.append(mask.sum(dim=1))
+    return torch.stack(counts, dim=1)
+
+
 def _check_queries(queries: Sequence[Range], layout: TokenLayout) -> None:
     if len(queries) != len(layout.lengths):
         raise ValueError(f"expected queries of each of {', '.join(layout.modalities)}, got {len(queries)} ranges")
@@ -203,6 +236,8 @@ def _check(q: Tensor, k: Tensor, v: Tensor, layout: TokenLayout, views: LayerVie
         )
     if lengths is None:
         return
+    if lengths.dtype == torch.bool:
+        raise ValueError("expected integer lengths, got bool, as of a mask of padding; `lengths_of(mask)` counts them")
     if lengths.shape != (q.shape[0], len(layout.modalities)) or lengths.is_floating_point():
         raise ValueError(
             f"expected integer lengths [batch, modalities] = {[q.shape[0], len(layout.modalities)]}, "

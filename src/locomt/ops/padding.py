@@ -28,20 +28,32 @@ def segment_of(layout: list[int], device: torch.device) -> Tensor:
     return torch.cat([torch.full((n,), i, device=device) for i, n in enumerate(layout)])
 
 
+def neighbours(segments: Sequence[int], start: Sequence[int]) -> list[tuple[int, int]]:
+    """From where to where some segments reach, those that follow each other together."""
+    found: list[tuple[int, int]] = []
+    for place, j in enumerate(segments):
+        if place and segments[place - 1] == j - 1:
+            found[-1] = (found[-1][0], start[j + 1])
+        else:
+            found.append((start[j], start[j + 1]))
+    return found
+
+
 def zero_padding(tensor_BHND: Tensor, real_BN: Tensor) -> Tensor:
     """Padding may hold anything, NaN too, and 0 * NaN is NaN: so it is cleared, not only masked."""
     return torch.where(real_BN[:, None, :, None], tensor_BHND, 0)
 
 
-def visible_keys(call: Call, lengths_BM: Tensor, layout: list[int], own: int) -> tuple[list[int], Tensor]:
+def visible_keys(
+    call: Call, lengths_BM: Tensor, real_BN: Tensor, layout: list[int], own: int
+) -> tuple[list[int], Tensor]:
     """The key segments that a call has to load, and `[B, K]`, which of their tokens each sample sees.
 
     With `own`, queries whose keys are all missing from the sample see their own modality instead.
     """
     keys = list(call.keys)
     start = offsets(layout)
-    real_BN = real_tokens(lengths_BM, layout)
-    seen = [real_BN[:, start[j] : start[j + 1]] for j in keys]
+    seen = [real_BN[:, begin:end] for begin, end in neighbours(keys, start)]
     # Of a modality of which any token is among the keys, a query finds itself a key.
     instead: Sequence[int] = same_modality(call.queries[0], own) if own else ()
     if instead and not set(instead) & set(keys):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from locomt.ops.plan import ascending
 from locomt.views.reads import Range
 
 SMALL = 2**18
@@ -78,7 +79,7 @@ def _joined(places: Places, pieces: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """What `_put` does by concatenation alone."""
     like = pieces[0]
     every = (*places.pieces, *places.gaps)
-    rows = sorted({edge for piece in every for edge in piece.rows})
+    rows = ascending(edge for piece in every for edge in piece.rows)
     heads = sorted({0, places.heads, *(edge for piece in every for run in piece.runs for edge in run)})
     cells = {}
     for piece, tensor in zip(places.pieces, pieces, strict=True):
@@ -88,7 +89,7 @@ def _joined(places: Places, pieces: Sequence[Tensor]) -> tuple[Tensor, ...]:
                 at = 0
                 for left, right in (cell for run in piece.runs for cell in _between(heads, run)):
                     own = tensor[:, top - first_row : bottom - first_row, n, at : at + right - left]
-                    cells[t, top, left] = own
+                    cells[t, rows.index(top), left] = own
                     at += right - left
     found = []
     for t in range(places.tensors):
@@ -96,7 +97,7 @@ def _joined(places: Places, pieces: Sequence[Tensor]) -> tuple[Tensor, ...]:
         for top, bottom in _between(rows, (0, places.tokens)):
             line = []
             for left, right in _between(heads, (0, places.heads)):
-                cell = cells.get((t, top, left))
+                cell = cells.get((t, rows.index(top), left))
                 shape = (like.shape[0], bottom - top, right - left, like.shape[-1])
                 line.append(like.new_zeros(shape) if cell is None else cell)
             lines.append(torch.cat(line, dim=2))

@@ -6,7 +6,7 @@ say which segments see which (`locomt.views.segments`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -50,7 +50,8 @@ def segments(
     if views.parts == 1 and queries is None:
         return Segments(list(layout.lengths), list(views.masks), lengths)
     if queries is None:
-        cuts: tuple[tuple[int, ...], ...] = tuple(zip(layout.class_tokens.values(), layout.lengths, strict=True))
+        first = layout.segments[::2]
+        cuts: tuple[tuple[int, ...], ...] = tuple(zip(first, layout.lengths, strict=True))
         masks = views.masks
     else:
         cuts, masks = (_cut if torch.compiler.is_compiling() else _cut_once)(layout, views, tuple(queries))
@@ -63,11 +64,7 @@ def segments(
                 pieces.append(upto - before)
                 before = upto
         lengths = torch.stack(pieces, dim=1)
-    sizes = [
-        min(end, n) - min(start, n)
-        for ends, n in zip(cuts, layout.lengths, strict=True)
-        for start, end in zip((0, *ends), ends, strict=False)
-    ]
+    sizes = [end - start for ends in cuts for start, end in zip((0, *ends), ends, strict=False)]
     return Segments(sizes, list(masks), lengths)
 
 
@@ -75,11 +72,11 @@ def _cut(
     layout: TokenLayout, views: LayerViews, queries: tuple[Range, ...]
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
     """Where the segments of every modality end, as many for each, and the masks over them."""
-    firsts = [min(n, first) for n, first in zip(layout.lengths, layout.class_tokens.values(), strict=True)]
+    firsts = layout.segments[::2]
     ends = []
     for n, first, rows in zip(layout.lengths, firsts, queries, strict=True):
-        inner = {*rows, *((first,) if views.parts == 2 else ())} - {0, n}
-        ends.append((*sorted(inner), n))
+        inner = ascending([*rows, *((first,) if views.parts == 2 else ())])
+        ends.append((*(end for end in inner if end not in (0, n)), n))
     parts = max(map(len, ends))
     cuts = tuple((*own, *(own[-1:] * (parts - len(own)))) for own in ends)
     # By segment of the views, those of ours that it is made of.
@@ -123,8 +120,12 @@ def head_runs(masks: Sequence[int], segments: int) -> list[tuple[int, int]]:
     return runs
 
 
-@lru_cache(maxsize=1024)
-def plan_calls(lengths: tuple[int, ...], masks: tuple[int, ...], own: int = 0) -> tuple[Call, ...]:
+def ascending(values: Iterable[int]) -> list[int]:
+    """Sorted, each of them once: by comparing them, for sizes that a graph leaves open have no hash."""
+    return [value for value, _ in groupby(sorted(values))]
+
+
+def calls_of(lengths: tuple[int, ...], masks: tuple[int, ...], own: int = 0) -> tuple[Call, ...]:
     """The dense attentions for segments of `lengths` tokens, as few as their slices allow.
 
     Neighbouring heads of one view share a call, and so do neighbouring query segments that see the same keys and, where
@@ -145,6 +146,9 @@ def plan_calls(lengths: tuple[int, ...], masks: tuple[int, ...], own: int = 0) -
             if keys:
                 calls.append(Call(heads, tuple(i for i, *_ in group), keys))
     return tuple(calls)
+
+
+plan_calls = lru_cache(maxsize=1024)(calls_of)
 
 
 def offsets(lengths: Sequence[int]) -> list[int]:

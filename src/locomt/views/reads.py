@@ -75,7 +75,7 @@ def rows_there(tokens: int, class_tokens: int) -> int:
 
 def range_of(rows: int, tokens: int, class_tokens: int) -> Range:
     """Where a set of rows lies in a modality of so many tokens."""
-    first = min(tokens, class_tokens)
+    first = tokens if tokens < class_tokens else class_tokens  # no `min`: see `locomt.views.segments.split`
     return ((0, 0), (0, first), (first, tokens), (0, tokens))[rows]
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 
 def split(lengths: Sequence[int], class_tokens: Sequence[int]) -> tuple[int, ...]:
     """Two segments for every modality of `lengths` tokens: those of its class tokens that are there, and the rest."""
-    counts = [(min(length, most), length) for length, most in zip(lengths, class_tokens, strict=True)]
+    # No `min`, which would stay in a graph whose lengths are open.
+    counts = [(length if length < most else most, length) for length, most in zip(lengths, class_tokens, strict=True)]
     return tuple(n for first, length in counts for n in (first, length - first))
 
 

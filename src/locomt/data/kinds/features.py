@@ -80,12 +80,14 @@ class FeatureSource(Source):
 
     def store(self, part: Path, storage: Storage) -> Stored:
         """The leading vectors, and how many the file holds."""
+        import torch
+
         from locomt.data.feature_files import check_features, leading_vectors, vector_count
         from locomt.data.shards.encoding import encode_array
         from locomt.data.shards.storage import Stored
 
-        features, shape = leading_vectors(part, self.max_length, self.dim)
-        features = check_features(part, features, shape, dim=self.dim)
+        found, shape = leading_vectors(part, self.max_length, self.dim)
+        features = torch.from_numpy(check_features(part, found, shape, dim=self.dim))
         return Stored([("npy", encode_array(features))], {"total": vector_count(shape)})
 
     @classmethod

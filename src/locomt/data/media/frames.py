@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from av.sidedata.sidedata import SideDataContainer
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from locomt.data.errors import MediaError
 from locomt.data.media.box import Box, part_of
@@ -22,9 +19,13 @@ from locomt.data.media.crop import Crop
 from locomt.data.media.frame_times import FrameTimes, pick
 from locomt.data.media.packets import PacketFile
 from locomt.data.media.recording import Frames, Kept, OpenFile
+from locomt.data.media.scale import scaled
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
+    from torch import Tensor
+
+# Torch is imported where tensors are made: a runtime without it takes arrays.
 
 NEVER_REFERENCED = {"h264", "mpeg1video", "mpeg2video"}
 """Codecs that mark the frames from which no other is decoded. HEVC's mark holds within a temporal layer only."""
@@ -53,14 +54,15 @@ def map_frames(
     size: int | None,
     stream: int | None,
     box: Box | None,
+    fit: Callable[..., Any] | None = None,
 ) -> Frames[Kept]:
-    """What `OpenFile.map_frames` promises."""
+    """What `OpenFile.map_frames` promises; `fit` in place of `fitted`."""
     with naming(file.path):
         packets, unit = _scan(file, stream)
         shown = _times(packets)
 
         def keep(frame: Any) -> Kept:
-            return take(_to_tensor(file.path, frame, size, box))
+            return take(_pixels(file.path, frame, size, box, fit or fitted))
 
         def decode(needed: Sequence[bool] | None = None, wanted: set[int] | None = None) -> Iterator[Any]:
             return _decode(file, stream, needed, wanted)
@@ -201,12 +203,12 @@ def _decode(
         yield from context.decode(None)
 
 
-def _to_tensor(path: Path, frame: Any, size: int | None, box: Box | None) -> UInt8[Tensor, "3 height width"]:
+def _pixels(path: Path, frame: Any, size: int | None, box: Box | None, fit: Callable[..., Any]) -> Any:
     if frame.is_corrupt:
         raise MediaError(path, f"truncated or damaged: the frame at {frame.time or 0:.2f} s cannot be decoded")
     if not frame.width * frame.height:
         raise MediaError(path, f"damaged: the frame at {frame.time or 0:.2f} s has no pixels")
-    return fitted(frame.to_ndarray(format="rgb24"), size, _display_matrix(frame), box)
+    return fit(frame.to_ndarray(format="rgb24"), size, _display_matrix(frame), box)
 
 
 _AS_IT_IS = (1, 0, 0, 0, 1, 0, 0, 0, 1)
@@ -225,17 +227,34 @@ def fitted(
 ) -> UInt8[Tensor, "3 height width"]:
     """An image `[height, width, 3]` of bytes as its display matrix shows it, to the next quarter of a turn; what lies
     in a box of it, and the square in the middle of that scaled to the size."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    image = _turned(image, size, matrix, box)
+    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)  # also of one row or column, which NumPy leaves reversed
+    if size is not None and pixels.shape[1:] != (size, size):
+        pixels = interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
+    return pixels
+
+
+def fitted_array(
+    image: np.ndarray[Any, Any], size: int | None, matrix: Sequence[int] = _AS_IT_IS, box: Box | None = None
+) -> np.ndarray[Any, Any]:
+    """What `fitted` gives, to the bit, without torch."""
+    image = _turned(image, size, matrix, box)
+    return (image if size is None else scaled(image, size)).transpose(2, 0, 1)
+
+
+def _turned(
+    image: np.ndarray[Any, Any], size: int | None, matrix: Sequence[int], box: Box | None
+) -> np.ndarray[Any, Any]:
     if box is not None:
         image, matrix = _upright(image, matrix), _AS_IT_IS
         rows, columns = part_of(image.shape[0], image.shape[1], box)
         image = image[rows, columns]
     if size is not None:
         image = _square(image)
-    image = _upright(image, matrix)
-    pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)  # also of one row or column, which NumPy leaves reversed
-    if size is not None and pixels.shape[1:] != (size, size):
-        pixels = interpolate(pixels[None], (size, size), mode="bilinear", antialias=True)[0]
-    return pixels
+    return _upright(image, matrix)
 
 
 def _upright(image: np.ndarray[Any, Any], matrix: Sequence[int]) -> np.ndarray[Any, Any]:
@@ -252,7 +271,11 @@ def _square(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return image[top : top + side, left : left + side]
 
 
-def _stack(path: Path, frames: list[Tensor]) -> Tensor:
+def _stack(path: Path, frames: list[Any]) -> Any:
     if len({frame.shape for frame in frames}) > 1:
         raise MediaError(path, "its frames change in size; name a size to scale them to")
+    if isinstance(frames[0], np.ndarray):
+        return np.stack(frames)
+    import torch
+
     return torch.stack(frames)

@@ -20,7 +20,7 @@ from locomt.data.media.box import Box
 from locomt.data.media.container import DAMAGED, check_pixels, no_stream
 from locomt.data.media.crop import Crop
 from locomt.data.media.frame_times import FrameTimes
-from locomt.data.media.frames import crops_of, fitted
+from locomt.data.media.frames import crops_of, fitted, fitted_array
 from locomt.data.media.recording import Frames, Kept, Sound
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def is_picture(path: Path) -> bool:
 
 
 @contextmanager
-def opened_picture(path: Path) -> Iterator[PictureFile]:
-    """A picture, open.
+def opened_picture(path: Path, *, arrays: bool = False) -> Iterator[PictureFile]:
+    """A picture, open; `arrays` as for `MediaFile`.
 
     Raises:
         MediaError: it is none of `FORMATS`.
@@ -74,7 +74,7 @@ def opened_picture(path: Path) -> Iterator[PictureFile]:
         with _naming(path):
             image = Image.open(file, formats=FORMATS)
         with image:
-            yield PictureFile(path, image)
+            yield PictureFile(path, image, arrays=arrays)
 
 
 class PictureFile:
@@ -83,13 +83,14 @@ class PictureFile:
     Args:
         path: the file, for the errors.
         image: of Pillow.
+        arrays: as for `MediaFile`.
 
     Attributes:
         total: frames.
     """
 
-    def __init__(self, path: Path, image: Any) -> None:
-        self.path, self.image = path, image
+    def __init__(self, path: Path, image: Any, *, arrays: bool = False) -> None:
+        self.path, self.image, self.arrays = path, image, arrays
         with _naming(path):
             frames = getattr(image, "n_frames", 1) if image.format in ANIMATED else 1
             # A still picture that stands before an animated PNG is for programs that show no animations.
@@ -138,7 +139,8 @@ class PictureFile:
             with _naming(self.path):
                 self.image.seek(self._first + place)
                 image = _rgb(self.path, self.image)
-            frames[place] = take(fitted(image, size, box=box))
+            pixels: Any = (fitted_array if self.arrays else fitted)(image, size, box=box)
+            frames[place] = take(pixels)
         return Frames(self.total, self._times, frames)
 
     @cached_property

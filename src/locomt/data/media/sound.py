@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from locomt.data.errors import MediaError
 from locomt.data.media.container import naming, stated_span
 from locomt.data.media.crop import Crop
 from locomt.data.media.packets import PacketFile
-from locomt.data.media.recording import Sound
 from locomt.data.media.samples import Loudness, resampled
 from locomt.data.media.sound_time import TIMED, Clock, formats, stated_end
 
@@ -27,8 +25,8 @@ LONGEST = 6
 """Hours of sound that are held in memory. A few kilobytes can claim to be far more."""
 
 
-def sound_of(file: PacketFile, rate: int, stream: int | None) -> Sound:
-    """`read_audio` of an open file, and what else is known of its sound."""
+def sound_of(file: PacketFile, rate: int, stream: int | None) -> tuple[np.ndarray[Any, Any], float, str | None]:
+    """What `Sound` has of an open file, its samples as an array."""
     begin, end = stated_span(file.container) or (0.0, 0.0)
     if end - begin > LONGEST * 3600:
         raise _too_long(file.path)
@@ -57,7 +55,7 @@ def sound_of(file: PacketFile, rate: int, stream: int | None) -> Sound:
         raise MediaError(file.path, "expected finite samples, got NaN or an infinite number")
     end = stated_end(file, stream, start + length / rate)
     samples = samples[: max(1, round((end - start) * rate))]
-    return Sound(torch.from_numpy(samples), start, loudness.silence)
+    return samples, start, loudness.silence
 
 
 def _too_long(path: Path) -> MediaError:
@@ -69,14 +67,21 @@ def cut(samples: Float[Tensor, " samples"], start: float, rate: int, crop: Crop)
 
     Where they have ended before the crop, all of it is silence.
     """
+    import torch
+
+    return samples if math.isinf(crop.begin) else torch.from_numpy(cut_array(samples.numpy(), start, rate, crop))
+
+
+def cut_array(samples: np.ndarray[Any, Any], start: float, rate: int, crop: Crop) -> np.ndarray[Any, Any]:
+    """What `cut` gives, of an array."""
     if math.isinf(crop.begin):
         return samples
     first, last = (round((time - start) * rate) for time in (crop.begin, crop.end))
     last = max(last, first + 1)
     if first >= len(samples):
-        return samples.new_zeros(last - first)
-    silence = samples.new_zeros(min(max(0, -first), last - first))
-    return torch.cat([silence, samples[max(0, first) : max(0, last)]])
+        return np.zeros(last - first, samples.dtype)
+    silence = np.zeros(min(max(0, -first), last - first), samples.dtype)
+    return np.concatenate([silence, samples[max(0, first) : max(0, last)]])
 
 
 def _decoded(file: PacketFile, stream: int | None) -> Iterator[Any]:

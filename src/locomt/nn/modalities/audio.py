@@ -110,7 +110,9 @@ class SpectrogramPatches(nn.Module):
         s = self.spec
         if spectrogram.ndim != 3 or spectrogram.shape[2] != s.mels:
             raise ValueError(f"expected a spectrogram [batch, time, {s.mels}], got {list(spectrogram.shape)}")
-        time = min(s.grid[0], max(1, -(-(spectrogram.shape[1] - s.patch) // s.step) + 1))
+        time = -(-(spectrogram.shape[1] - s.patch) // s.step) + 1
+        if not 1 <= time <= s.grid[0]:  # `min` and `max` would stay in a graph whose lengths are open
+            time = min(s.grid[0], max(1, time))
         spectrogram = pad(spectrogram, (0, 0, 0, (time - 1) * s.step + s.patch - spectrogram.shape[1]))
         tokens = spectrogram.unfold(1, s.patch, s.step).unfold(2, s.patch, s.step).flatten(3).flatten(1, 2)
         return self.project(tokens)  # type: ignore[no-any-return]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from locomt.ops.padding import real_tokens, visible_keys, zero_padding
-from locomt.ops.plan import head_runs, offsets, plan_calls
+from locomt.ops.padding import neighbours, real_tokens, visible_keys, zero_padding
+from locomt.ops.plan import calls_of, head_runs, offsets
 
 
 def composite_attention(
@@ -28,27 +28,35 @@ def composite_attention(
 ) -> Tensor:
     """Same arguments and result as `reference_attention`."""
     start = offsets(layout)
-    b, _, _, d = q_BHND.shape
     if lengths_BM is not None:
         real_BN = real_tokens(lengths_BM, layout)
-        q_BHND, k_BHND, v_BHND = (zero_padding(t, real_BN) for t in (q_BHND, k_BHND, v_BHND))
-    pieces: dict[tuple[int, int], Tensor] = {}  # by first head and query modality
-    runs = head_runs(masks, len(layout))
-    for first, last in runs:
-        for i, length in enumerate(layout):
-            pieces[first, i] = q_BHND.new_zeros(b, last - first, length, d)
-    for call in plan_calls(tuple(layout), tuple(masks), own):
-        group, queries = slice(*call.heads), slice(start[call.queries[0]], start[call.queries[-1] + 1])
-        keys, mask, idle = list(call.keys), None, None
+        k_BHND, v_BHND = zero_padding(k_BHND, real_BN), zero_padding(v_BHND, real_BN)  # queries are cleared behind
+    done: dict[int, list[tuple[int, int, Tensor]]] = {first: [] for first, _ in head_runs(masks, len(layout))}
+    for call in calls_of(tuple(layout), tuple(masks), own):
+        group, (begin, end) = slice(*call.heads), (call.queries[0], call.queries[-1] + 1)
+        queries, keys, mask = slice(start[begin], start[end]), list(call.keys), None
         if lengths_BM is not None:
-            keys, visible_BK = visible_keys(call, lengths_BM, layout, own)
+            keys, visible_BK = visible_keys(call, lengths_BM, real_BN, layout, own)
             none_B1 = ~visible_BK.any(dim=1, keepdim=True)
             mask = (visible_BK | none_B1)[:, None, None, :]
-            idle = (none_B1 | ~real_BN[:, queries])[:, None, :, None]
-        k, v = (torch.cat([t[:, group, start[j] : start[j + 1]] for j in keys], dim=2) for t in (k_BHND, v_BHND))
+        k, v = (_joined([t[:, group, i:j] for i, j in neighbours(keys, start)]) for t in (k_BHND, v_BHND))
         out = scaled_dot_product_attention(q_BHND[:, group, queries], k, v, attn_mask=mask, scale=scale)
-        if idle is not None:
-            out = out.masked_fill(idle, 0)
-        for i, piece in zip(call.queries, out.split([layout[i] for i in call.queries], dim=2), strict=True):
-            pieces[call.heads[0], i] = piece
-    return torch.cat([torch.cat([pieces[first, i] for i in range(len(layout))], dim=2) for first, _ in runs], dim=1)
+        if lengths_BM is not None:
+            out = out.masked_fill((none_B1 | ~real_BN[:, queries])[:, None, :, None], 0)
+        done[call.heads[0]].append((begin, end, out))
+    rows = []
+    for first, last in head_runs(masks, len(layout)):
+        parts, at = [], 0
+        sequel: list[tuple[int, int, Tensor | None]] = [*done[first], (len(layout), len(layout), None)]
+        for begin, end, own_out in sequel:
+            if any(layout[at:begin]):  # queries that see nothing
+                nothing = (q_BHND.shape[0], last - first, start[begin] - start[at], q_BHND.shape[3])
+                parts.append(q_BHND.new_zeros(nothing))
+            parts += [] if own_out is None else [own_out]
+            at = end
+        rows.append(_joined(parts or [q_BHND[:, first:last]]))  # or there are no tokens at all
+    return torch.cat(rows, dim=1)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]

@@ -200,7 +200,7 @@ def _by_lengths(
     """A part for each call of the plan, masked where samples are padded or lack a modality."""
     real_BN, parts, seen = real_tokens(lengths_BM, list(layout)), [], []
     for call in plan_calls(layout, masks, own):
-        keys, visible_BK = visible_keys(call, lengths_BM, list(layout), own)
+        keys, visible_BK = visible_keys(call, lengths_BM, real_BN, list(layout), own)
         seen.append(Call(call.heads, call.queries, tuple(keys)))
         part = _part(seen[-1], layout)
         rows = sum(map(_size, part.rows))
