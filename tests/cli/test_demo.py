@@ -13,7 +13,7 @@ from locomt.train.recipe_file import load_recipe
 
 pytestmark = pytest.mark.usefixtures("short_timing")
 
-TINY = Size(train=16, val=16, test=16, epochs=1, seeds=1, minutes="a second", expected="chance")
+TINY = Size(train=16, val=16, test=16, epochs=1, seeds=1, rates=(), minutes="a second", expected="chance")
 
 
 def no_clips(folder: Path, *_: object) -> None:
@@ -60,7 +60,7 @@ def test_from_nothing_to_a_report(
     ]
 
     assert main(["demo", "--fast", "--seed", "7"]) == 2  # another seed belongs elsewhere
-    assert "holds clips made with seed 0, not 7" in capsys.readouterr().err
+    assert "holds clips made with seed 17, not 7" in capsys.readouterr().err
 
 
 def test_the_full_size_is_balanced_and_has_several_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +69,9 @@ def test_the_full_size_is_balanced_and_has_several_seeds(tmp_path: Path, monkeyp
     monkeypatch.setattr("locomt.demo.demo.make_clips", no_clips)
     comparison = prepare(tmp_path, seed=5)
     assert comparison.seeds == tuple(range(5, 5 + FULL.seeds))
+    assert comparison.grid == {"train.learning_rate": FULL.rates}  # all are tuned alike
+    assert len(FULL.rates) > 1
+    assert comparison.tune_seeds == (5,)
     assert comparison.models == ("locomt", "selfall", "multiall", "mbt", "video", "audio")
     tokens = comparison.recipe.fusion_config(["a", "b", "c", "d"]).layout.as_dict()
     assert tokens["video"] > 2 * tokens["audio"]

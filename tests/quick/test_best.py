@@ -67,6 +67,10 @@ def test_commands_take_it_as_a_run(fitted: Fitted, tmp_path: Path, capsys: pytes
     item = item or f"sound={project / 'test1_sound.npy'}"
     assert main(["predict", kept, item, "--out", str(tmp_path / "answers.csv")]) == 0
     assert len((tmp_path / "answers.csv").read_text().splitlines()) == 2
+    capsys.readouterr()
+    assert main(["push", kept, "owner/name", "--dry-run"]) == 2
+    assert f"stands for {SEEDS} runs; push one of them, such as " in capsys.readouterr().err
+    assert not (fitted.path / "kept" / "model").exists()
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '["/elsewhere"]', '["a", "a"]', "[1]"])

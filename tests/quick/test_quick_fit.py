@@ -1,6 +1,7 @@
 """`locomt.fit`: clips in folders to a model, once for all tests."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,22 @@ def test_what_is_done_is_found(fitted: Fitted, clips: Path) -> None:
     assert again.results["scores"] == fitted.results["scores"]
     with pytest.raises(ValueError, match="holds a fit with seed 0, now it is 1"):
         locomt.fit(clips, fitted.path, seed=1)
+
+
+def test_the_folder_can_be_used_as_a_run(fitted: Fitted) -> None:
+    assert locomt.Run.load(fitted.path).path.samefile(fitted.run.path)
+    assert locomt.from_pretrained(fitted.run.path).labels == fitted.run.labels
+
+
+def test_another_source_than_before_is_refused(fitted: Fitted, clips: Path) -> None:
+    more = clips / "zzz"
+    more.mkdir()
+    try:
+        shutil.copy(next(clips.rglob("*.mp4")), more / "one-more.mp4")
+        with pytest.raises(ValueError, match=r"has 1 samples that .*manifest\.csv lacks"):
+            locomt.fit(clips, fitted.path)
+    finally:
+        shutil.rmtree(more)
 
 
 def test_few_samples_are_said_to_say_little(fitted: Fitted) -> None:

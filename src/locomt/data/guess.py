@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,7 @@ def _guess(manifest: Path, rows: list[Row], column: str) -> dict[str, dict[str, 
                 files.append(file)
         except (DataError, OSError):
             continue
-    names = [(mimetypes.guess_type(cell)[0] or "").startswith(("video/", "audio/", "image/")) for cell in cells]
-    if cells and not files and all(names):
+    if cells and not files and all(map(_names_a_file, cells)):
         raise DataError(manifest, f"column {column!r} names files such as {cells[0]!r}, none of which is there")
     sight = Sight(cells, files, list(_probed(files)))
     try:
@@ -68,6 +68,12 @@ def _guess(manifest: Path, rows: list[Row], column: str) -> dict[str, dict[str, 
     except ValueError as error:
         raise DataError(manifest, f"column {column!r} {error}") from None
     return {kind: fields for kind, fields in found.items() if fields is not None}
+
+
+def _names_a_file(cell: str) -> bool:
+    """Whether it can only be meant as the name of a file, be there one or not."""
+    known = (mimetypes.guess_type(cell)[0] or "").startswith(("video/", "audio/", "image/"))
+    return known or is_feature_file(Path(cell)) or bool(re.fullmatch(r"\S+[/\\]\S+\.\w{1,12}", cell))
 
 
 def spread(cells: Sequence[str], most: int) -> list[str]:

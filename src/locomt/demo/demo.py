@@ -52,6 +52,7 @@ class Size:
         train, val, test: clips of each split.
         epochs: of every run.
         seeds: runs of every model.
+        rates: of learning, among which every model has its own, chosen by the validation split.
         minutes, expected: what the recipe says about a run of LoCoMT.
     """
 
@@ -60,15 +61,28 @@ class Size:
     test: int
     epochs: int
     seeds: int
+    rates: tuple[str, ...]
     minutes: str
     expected: str
 
 
-FULL = Size(train=960, val=160, test=320, epochs=8, seeds=2, minutes="half a minute", expected="above 0.95")
-FAST = Size(train=64, val=16, test=16, epochs=1, seeds=1, minutes="5 seconds", expected="that of chance, 0.25")
+SEED = 17  # the settings were found on clips of seed 0, whose test split was looked at
+FULL = Size(
+    train=960,
+    val=160,
+    test=320,
+    epochs=8,
+    seeds=2,
+    rates=("0.001", "0.003"),
+    minutes="half a minute",
+    expected="above 0.95",
+)
+FAST = Size(
+    train=64, val=16, test=16, epochs=1, seeds=1, rates=(), minutes="5 seconds", expected="that of chance, 0.25"
+)
 
 
-def prepare(folder: Path, *, seed: int = 0, fast: bool = False) -> Comparison:
+def prepare(folder: Path, *, seed: int = SEED, fast: bool = False) -> Comparison:
     """Make the clips and the recipe, or find them made.
 
     Args:
@@ -87,7 +101,12 @@ def prepare(folder: Path, *, seed: int = 0, fast: bool = False) -> Comparison:
         write_text(recipe, recipe_text(size, f"locomt train {shlex.quote(str(recipe))}"))
     loaded = load_recipe(recipe)
     return Comparison(
-        name="recipe", recipe=loaded, models=all_models(loaded), seeds=tuple(range(seed, seed + size.seeds))
+        name="recipe",
+        recipe=loaded,
+        models=all_models(loaded),
+        seeds=tuple(range(seed, seed + size.seeds)),
+        grid={"train.learning_rate": size.rates} if size.rates else {},
+        tune_seeds=(seed,),
     )
 
 
@@ -117,8 +136,9 @@ def describe(folder: Path, *, fast: bool = False) -> list[str]:
         f"{shlex.quote(str(folder / 'recipe.yaml'))} --run runs/mbt --model.fusion mbt --model.bottlenecks 16 "
         "--train.epochs 16.",
         f"{made['train']:,} clips to train on, {made['val']:,} to choose the epoch by and {made['test']:,} to test on, "
-        f"encoded by {made['video']} and {made['audio']}, seed {made['seed']}. All models have the same settings, "
-        "found by trying a few by hand, mostly with LoCoMT; longer or better tuned runs may do more for the others.",
+        f"encoded by {made['video']} and {made['audio']}, seed {made['seed']}. The learning rate of every model is the "
+        "best of two by the validation split. The other settings are the same for all, found by trying a few by hand "
+        "on clips of seed 0, mostly with LoCoMT; longer or better tuned runs may do more for the others.",
     ]
     if fast:
         paragraphs.append("This was a trial run (--fast): far too few clips and steps to learn anything.")

@@ -122,6 +122,9 @@ def make_plan(source: Path, out: Path, *, minutes: float, runs: Runs, task: str 
     task = task or guess_task(row.label for row in rows)
     if task not in TASKS:
         raise RecipeError(f"task: expected one of {', '.join(TASKS)}, got {task!r}")
+    kinds = {row.label for row in rows}
+    if TASKS[task].has_classes and not (TASKS[task].several or TASKS[task].in_time) and len(kinds) == 1:
+        raise RecipeError(f"{source}: expected two classes or more, got {next(iter(kinds))!r} alone")
     rows = with_splits(rows, task, seed)
     modalities = guess_modalities(source, rows)
     length = _longest(source, rows, modalities)
@@ -131,6 +134,8 @@ def make_plan(source: Path, out: Path, *, minutes: float, runs: Runs, task: str 
         if not count:
             single = len({row.label for row in rows}) == len(rows) > 1 and TASKS[task].has_classes
             why = "no label is there twice" if single else "add samples"
+            if strange := sorted({row.split for row in rows} - {"train", "val", "test"}):
+                why = f"its column 'split' has {', '.join(map(repr, strange))}; call them train, val and test"
             raise RecipeError(f"{source}: expected samples for split {name!r}, got none of {len(rows)}; {why}")
     pace, chosen = 0.0, None
     for size in reversed(sizes_for(counts["train"])):  # from the smallest

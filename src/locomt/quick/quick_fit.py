@@ -20,22 +20,26 @@ from locomt.compare.compare import Comparison, all_models, compare, metric_of, p
 from locomt.compare.doubts import of_runs
 from locomt.data import label_list
 from locomt.data.dataset import File
+from locomt.data.manifest import read_manifest
 from locomt.data.overview import manifest_cautions
 from locomt.data.shards.index import INDEX
+from locomt.data.shards.prepare import REPORT as REPORTED
 from locomt.data.shards.prepare import prepare
 from locomt.files import write_text
 from locomt.lock import LOCK, locked
+from locomt.nn.checkpoint import read_json
 from locomt.quick.page import write_page
 from locomt.quick.plan import MANIFEST, make_plan, on_shards
 from locomt.quick.rate import find_rate
 from locomt.quick.sizes import Runs
+from locomt.quick.source import read_source
 from locomt.quick.views import find_views, tables_for
 from locomt.report.answers import Answers
 from locomt.train.config import RecipeError
 from locomt.train.ensemble import write_members
 from locomt.train.evaluation import Run, evaluate, predict
 from locomt.train.recipe import Recipe
-from locomt.train.runs import Runner, device_of
+from locomt.train.runs import Runner, device_of, torch_threads
 
 RESULTS, REPORT, RECIPE = "fit.json", "report.html", "recipe.yaml"
 ANEW, ON_TOP, FOUND = "models", "from-parts", "found-views"
@@ -159,8 +163,8 @@ def fit(
         raise RecipeError(f"preset: expected one of {', '.join(PRESETS)}, got {preset!r}")
     effort = PRESETS[preset]
     minutes = effort.minutes[torch.cuda.is_available()] if minutes is None else minutes
-    if not minutes > 0:
-        raise RecipeError(f"minutes: expected above 0, got {minutes:g}")
+    if not 0 < minutes < math.inf:
+        raise RecipeError(f"minutes: expected a number above 0, got {minutes:g}")
     source = Path(source)
     out = Path("runs", source.resolve().stem) if out is None else Path(out)
     if not source.exists():
@@ -170,7 +174,7 @@ def fit(
     asked = {
         "source": os.path.abspath(source), "minutes": minutes, "preset": preset, "task": task, "seed": seed
     }  # fmt: skip
-    with locked(out, "shards"):
+    with locked(out, "shards"), torch_threads(_threads()):
         recipe, labels, tables = _ready(source, out, asked, effort, told)
         results = _train(recipe, labels, tables, out, effort, seed, told)
     return Fitted(out, results)
@@ -184,7 +188,7 @@ def _ready(
     base, note = out / "plan.yaml", out / "asked.json"
     before: dict[str, Any] = {}
     if note.is_file():
-        before = json.loads(note.read_text(encoding="utf-8"))
+        before = _asked_before(note)
         if differing := [name for name in asked if before.get(name) != asked[name]]:
             name = differing[0]
             raise RecipeError(
@@ -196,8 +200,11 @@ def _ready(
     if base.is_file():
         from locomt.train.recipe_file import load_recipe
 
+        _check_same(source, out)
         recipe = load_recipe(base)
         told.say(f"{out} is begun already: going on with {base}")
+        if failed := read_json(out / "shards" / REPORTED).get("failed"):
+            told.say(f"{len(failed)} things could not be read then; if they were mended since, remove {out}")
         return recipe, tuple(label_list(recipe.data)), int(before.get("tables", 0))
     runs = Runs(seeds=effort.seeds, fused=effort.seeds * (1 + effort.on_top + effort.search))
     plan = make_plan(source, out, minutes=asked["minutes"], runs=runs, task=asked["task"], seed=asked["seed"])
@@ -211,7 +218,7 @@ def _ready(
     if effort.search:
         told.say(f"views: {tables} tables are tried" if tables else "views: no time to search any; the usual ones")
     told.caution([*plan.doubts, *manifest_cautions(plan.recipe.data)])
-    report = prepare(plan.recipe.data, out / "shards", plan.storage, workers=told.workers)
+    report = prepare(plan.recipe.data, out / "shards", plan.storage, workers=told.workers, retry=True)
     if lost := report["samples"] - report["whole"]:
         told.say(f"{lost} of {report['samples']} samples could not be read, see {out / 'shards' / 'report.json'}")
     recipe = on_shards(plan.recipe, out / "shards" / INDEX)
@@ -220,6 +227,40 @@ def _ready(
     recipe = replace(recipe, train=replace(recipe.train, learning_rate=rate))
     write_text(base, recipe.to_yaml(out))
     return recipe, plan.labels, tables
+
+
+def _asked_before(note: Path) -> dict[str, Any]:
+    """What was asked when the folder was begun.
+
+    Raises:
+        RecipeError: the file holds something else.
+    """
+    values = read_json(note)
+    if not isinstance(values.get("tables", 0), int):
+        raise RecipeError(
+            f"{note}: expected tables to be a whole number, got {values['tables']!r}; remove {note.parent}"
+        )
+    return values
+
+
+def _check_same(source: Path, out: Path) -> None:
+    """Check that the source has the samples that were dealt out when the folder was begun.
+
+    Raises:
+        RecipeError: it has others.
+    """
+    now, then = ({row.id for row in rows} for rows in (read_source(source), read_manifest(out / MANIFEST)))
+    if now != then:
+        differing = sorted(now ^ then)
+        raise RecipeError(
+            f"{source} has {len(now - then)} samples that {out / MANIFEST} lacks, and lacks {len(then - now)} of it, "
+            f"such as {differing[0]!r}; name another folder or remove {out}"
+        )
+
+
+def _threads() -> int:
+    """How many a small model is trained with: one, where threads that wait would take the time of those that work."""
+    return torch.get_num_threads() if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else 1
 
 
 def _train(
@@ -269,6 +310,7 @@ def _train(
         **document,
         "cautions": _cautions(document, recipe, {name: entry["test"] for name, entry in found.items()}, chosen),
     }
+    write_members(out, [member.path for member in kept.members])  # so that the folder can be used as a run
     write_text(out / RESULTS, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     write_page(
         out / REPORT,

@@ -46,9 +46,13 @@ def read_members(folder: Path) -> list[Path]:
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: not valid JSON ({error})") from None
     known = isinstance(names, list) and all(isinstance(name, str) and not os.path.isabs(name) for name in names)
-    if not known or not names or len(set(names)) < len(names):
+    runs = [Path(os.path.normpath(folder / name)) for name in names] if known else []
+    if not runs or len(set(runs)) < len(runs):
         raise RunError(f"{path}: expected a list of different runs, named relative to it, got {names!r:.60}")
-    return [Path(os.path.normpath(folder / name)) for name in names]
+    for run in runs:
+        if (run / MEMBERS).is_file():
+            raise RunError(f"{path}: expected runs, and {run} stands for several itself")
+    return runs
 
 
 def mean_of(models: Sequence[Answer], task: Task) -> Answer:

@@ -91,7 +91,8 @@ class Run:
         """
         run = RunDirectory(Path(run_dir))
         if members := read_members(run.path):
-            return cls._together(run.path, [cls.load(member, overrides, trust=trust) for member in members])
+            runs = [cls.load(member, overrides, trust=trust) for member in members]
+            return runs[0] if len(runs) == 1 else cls._together(run.path, runs)
         if not run.holds_run:
             raise RunError(f"{run.path} holds no run: expected a directory that `locomt train` made")
         if not run.finished:

@@ -87,7 +87,7 @@ class Predictor:
         """Load a model that answers files by itself.
 
         Args:
-            source: the `model/` of a run, a copy of it, or an id on the hub.
+            source: a run, its `model/`, a copy of that, or an id on the hub.
             revision, cache_dir, local_files_only, token: as `huggingface_hub` takes them.
 
         Raises:
@@ -97,6 +97,8 @@ class Predictor:
         options: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "token": token}
         options["local_files_only"] = local_files_only
         folder = folder_of(str(source), CONFIG, WEIGHTS, PREDICTOR, f"{TOKENIZERS}/*", **options)
+        if not (folder / CONFIG).is_file() and (folder / "model" / CONFIG).is_file():
+            folder = folder / "model"  # of a run
         if (folder / CONFIG).is_file() and not (folder / PREDICTOR).is_file():
             raise ConfigError(
                 f"{source}: expected {PREDICTOR}, which says how files are read and what the outputs mean; models "

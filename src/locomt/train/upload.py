@@ -59,7 +59,8 @@ def prepare(run: Run, repo: str, license: str | None = None) -> Upload:
         license: an identifier of the hub; what an earlier call said where left out.
 
     Raises:
-        UploadError: the id or the licence is none, or a file names something of this machine.
+        UploadError: the id or the licence is none, the run is several, the model is not whole, or a file names
+            something of this machine.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise UploadError(f"expected an id on the hub, owner/name, got {repo!r}")
@@ -67,11 +68,16 @@ def prepare(run: Run, repo: str, license: str | None = None) -> Upload:
         raise UploadError(
             f"expected an identifier of a licence as the hub has them, such as mit, cc-by-4.0 or other, got {license!r}"
         )
+    if run.together:
+        several = f"{run.path} stands for {len(run.together)} runs"
+        raise UploadError(f"{several}; push one of them, such as {run.together[0].path}")
     directory = RunDirectory(run.path)
     renew_card(run, licensed(Facts.read(directory.card, run.recipe.data), license, repo))
     folder = directory.model
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
     taken = [name for name in names if name in (CONFIG, WEIGHTS, PREDICTOR, CARD) or _is_tokenizer(name)]
+    if lacking := [name for name in (CONFIG, WEIGHTS, PREDICTOR) if name not in taken]:
+        raise UploadError(f"{folder}: expected a whole model, found no {', '.join(lacking)}; nothing was sent")
     found = [line for name in taken for line in findings(folder, name, run, repo)]
     if found:
         raise UploadError(f"nothing was sent: {in_short(found)}; take it out")

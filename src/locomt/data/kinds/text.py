@@ -105,9 +105,15 @@ class TextSource(Source):
 
     @classmethod
     def guess(cls, sight: Sight) -> dict[str, Any] | None:
-        """Of what is no number: ages and folds are no texts."""
+        """Of what is no number: ages and folds are no texts.
+
+        Raises:
+            ValueError: the cells are lists of numbers.
+        """
         if not sight.cells or sight.files or all(map(_is_number, sight.cells)):
             return None
+        if all(_is_number(part) for cell in sight.cells for part in cell.split(";")):
+            raise ValueError(f"holds lists of numbers, such as {sight.cells[0]!r:.40}; save each as a .npy file")
         longest = max(len(cell.encode(errors="replace")) for cell in sight.cells)
         return {
             "max_length": min(GUESSED_LENGTH, 32 * -(-5 * longest // (4 * 32)))
