@@ -173,7 +173,8 @@ def test_a_run_below_one_of_its_modalities_says_so_first(locomt: Command, recipe
         path.write_text(json.dumps(row | {"val_accuracy": own}))
         _, out, _ = locomt(*words)
         assert (
-            out.startswith("val_accuracy is 25.0 points below that of sound alone in this model (75.0): see ") == said
+            out.startswith("val_accuracy is 25.0 points below that of sound alone in this model (75.0 on the 4 of")
+            == said
         )
         _, out, _ = locomt(*words, "--json")
         assert (next(iter(json.loads(out))) == "below") == said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -108,7 +108,7 @@ class Lines(Spoken):
             return
         self.told |= set(self.stages)
         if self.stages[0] is not stage or stage.done != stage.total:  # or else it is said when that ends
-            self.say("; ".join(map(self.line, self.stages)))
+            self.say("; ".join(self.line(one, self.stages[place + 1 :]) for place, one in enumerate(self.stages)))
 
     def ended(self, stage: Stage) -> None:
         super().ended(stage)
@@ -123,10 +123,11 @@ class Lines(Spoken):
         say(line)
         self.due = time.monotonic() + EVERY
 
-    def line(self, stage: Stage) -> str:
-        """`reading: 12 of 40 samples, 0:12 gone, about 0:28 left`."""
+    def line(self, stage: Stage, inner: Sequence[Stage] = ()) -> str:
+        """`reading: 12 of 40 samples, 0:12 gone, about 0:28 left`; no less than what is going on within it takes."""
         times = [f"{duration(stage.spent)} gone"]
         if (left := stage.left) is not None:
+            left = max([left, *(rest for one in inner if (rest := one.left) is not None)])
             times.append(f"about {duration(left)} left")
         return f"{stage.what}: {', '.join([counted(stage), *stage.facts(), *times])}"
 

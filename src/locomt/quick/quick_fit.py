@@ -203,6 +203,8 @@ def _ready(
         _check_same(source, out)
         recipe = load_recipe(base)
         told.say(f"{out} is begun already: going on with {base}")
+        if (out / RESULTS).is_file():
+            told.say("it was finished: nothing is trained anew")
         if failed := read_json(out / "shards" / REPORTED).get("failed"):
             told.say(f"{len(failed)} things could not be read then; if they were mended since, remove {out}")
         return recipe, tuple(label_list(recipe.data)), int(before.get("tables", 0))

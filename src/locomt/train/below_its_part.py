@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from locomt.data.dealing import read_rows
 from locomt.train.recipe import Recipe
 
 PAGE = "docs/modalities.md, 'Which modality does the work?'"
@@ -47,6 +48,8 @@ def advice(part: str, train: Mapping[str, Any], *, parts: int) -> str:
 def of_run(summary: Mapping[str, Any], recipe: Recipe) -> str:
     """The line about a run whose answer is worse than what its model answers to one modality alone, else empty.
 
+    Where some validation samples lack the modality, it was scored on other samples, which the line says.
+
     Args:
         summary: what `locomt.train.fit` returned: the best epoch's row, and by what it is judged.
         recipe: of the run.
@@ -67,4 +70,15 @@ def of_run(summary: Mapping[str, Any], recipe: Recipe) -> str:
     amount = f"{by} points below" if share else f"{by} worse than"
     best = f"{100 * alone[part]:.1f}" if share else f"{alone[part]:.3f}"
     todo = advice(part, recipe.to_dict()["train"], parts=len(alone))
+    there, samples = _with(part, recipe)
+    if there < samples:
+        best += f" on the {there} of {samples} samples that have it"
+        todo = "these are other samples: `locomt compare` tells more"
     return f"{monitor} is {amount} that of {part} alone in this model ({best}): see {PAGE}; {todo}"
+
+
+def _with(part: str, recipe: Recipe) -> tuple[int, int]:
+    """How many samples of the validation split have a modality, as the manifest has it, and how many there are."""
+    data = recipe.data
+    cells = [row.cells[data.modalities[part].column] for row in read_rows(data) if row.split == data.val_split]
+    return sum(bool(cell.strip()) for cell in cells), len(cells)

@@ -198,7 +198,7 @@ class TrainConfig:
             require(part not in self.frozen, f"train.frozen: {part!r} has a rate in train.learning_rates too")
         require(
             self.warmup_epochs <= self.epochs,
-            f"train.warmup_epochs {self.warmup_epochs} is longer than train.epochs {self.epochs}",
+            f"train.warmup_epochs {self.warmup_epochs} is longer than train.epochs {self.epochs}; 0 is none",
         )
         self.view_training.check(self)
         require(
