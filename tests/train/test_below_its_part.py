@@ -37,7 +37,8 @@ def test_a_modality_that_some_samples_lack_was_scored_on_others(tmp_path: Path) 
     recipe = load_recipe(make_project(tmp_path), "--train.unimodal_loss 1")
     assert of_run(ROW, recipe) == (
         "val_accuracy is 25.0 points below that of sound alone in this model (96.2 on the 4 of 6 samples that have it)"
-        ": see docs/modalities.md, 'Which modality does the work?'; these are other samples: `locomt compare` tells more"
+        ": see docs/modalities.md, 'Which modality does the work?'; these are other samples: "
+        "`locomt compare` tells more"
     )
 
 
