@@ -25,7 +25,7 @@ def table(folder: Path, labels: str, column: str = "feat", values: str = "") -> 
     ("labels", "column", "values", "message"),
     [
         ("aaaaaaaaaa", "feat", "", "expected two classes or more, got 'a' alone"),
-        ("aaaaabbbbb", "feat", "gone/x.npy", "names files such as 'gone/x.npy', none of which is there"),
+        ("aaaaabbbbb", "feat", "gone/x.npy", "names feature files such as 'gone/x.npy', none of which can be read"),
         ("aaaaabbbbb", "feat", "gone/x.npyx", "names files such as 'gone/x.npyx', none of which is there"),
         ("aaaaabbbbb", "feat", "1.0;2.5", "holds lists of numbers, such as '1.0;2.5'; save each as a .npy file"),
         ("aaaaabbbbb", "group", "one", "expected 3 groups or more in column 'group'"),

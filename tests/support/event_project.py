@@ -37,7 +37,7 @@ def make_events(folder: Path, sizes: dict[str, int], **train: Any) -> Path:
     write_manifest(folder, rows)
     modalities = {n: {"kind": "features", "column": n, "dim": 4, "max_length": most} for n, most in LONGEST.items()}
     title = {"kind": "text", "column": "title", "max_length": 6}
-    settings = {"batch_size": 8, "optimizer": "adamw", "learning_rate": 0.01, "tensorboard": False}
+    settings = {"batch_size": 8, "optimizer": "adamw", "learning_rate": 0.01, "logger": "none"}
     recipe = {
         "model": {"dim": 16, "heads": 2, "depth": 2, "fusion_layers": 1},
         "data": {

@@ -38,7 +38,7 @@ def make_project(folder: Path, task: str = "multiclass", **train: Any) -> Path:
     write_manifest(folder, rows)
     features = {"kind": "features", "dim": 6, "max_length": 4}
     modalities = {name: {**features, "column": name} for name in ("motion", "sound")}
-    settings = {"epochs": 2, "batch_size": 5, "learning_rate": 0.05, "tensorboard": False, "accelerator": "cpu"}
+    settings = {"epochs": 2, "batch_size": 5, "learning_rate": 0.05, "logger": "none", "accelerator": "cpu"}
     recipe = {
         "model": MODEL,
         "data": {"manifest": "clips.csv", "task": task, "modalities": modalities},

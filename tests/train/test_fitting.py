@@ -123,7 +123,9 @@ def test_it_learns(make_project: Callable[..., Path], tmp_path: Path) -> None:
 
 
 def test_bf16_warmup_and_tensorboard(make_project: Callable[..., Path], tmp_path: Path) -> None:
-    recipe = load_recipe(make_project(precision="bf16-mixed", warmup_epochs=1.5, tensorboard=True, label_smoothing=0.1))
+    recipe = load_recipe(
+        make_project(precision="bf16-mixed", warmup_epochs=1.5, logger="tensorboard", label_smoothing=0.1)
+    )
     fit(recipe, tmp_path / "run")
     assert len(list((tmp_path / "run" / "tensorboard").glob("events.*"))) == 1
     exported = load_file(tmp_path / "run" / "model" / "model.safetensors")

@@ -72,8 +72,10 @@ def _guess(manifest: Path, rows: list[Row], column: str) -> dict[str, dict[str, 
 
 def _names_a_file(cell: str) -> bool:
     """Whether it can only be meant as the name of a file, be there one or not."""
+    if is_feature_file(Path(cell)):
+        return False  # of which its kind says more
     known = (mimetypes.guess_type(cell)[0] or "").startswith(("video/", "audio/", "image/"))
-    return known or is_feature_file(Path(cell)) or bool(re.fullmatch(r"\S+[/\\]\S+\.\w{1,12}", cell))
+    return known or bool(re.fullmatch(r"\S+[/\\]\S+\.\w{1,12}", cell))
 
 
 def spread(cells: Sequence[str], most: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from locomt.data.dealing import read_rows
@@ -78,7 +79,10 @@ def of_run(summary: Mapping[str, Any], recipe: Recipe) -> str:
 
 
 def _with(part: str, recipe: Recipe) -> tuple[int, int]:
-    """How many samples of the validation split have a modality, as the manifest has it, and how many there are."""
+    """How many samples of the validation split have a modality, as the manifest has it, and how many there are; none
+    where the manifest is not there any more."""
     data = recipe.data
+    if not Path(data.manifest).exists():
+        return 0, 0
     cells = [row.cells[data.modalities[part].column] for row in read_rows(data) if row.split == data.val_split]
     return sum(bool(cell.strip()) for cell in cells), len(cells)
