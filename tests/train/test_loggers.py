@@ -247,5 +247,7 @@ def test_names_of_loggers() -> None:
 
 @pytest.mark.parametrize(("before", "now"), [("true", ["tensorboard"]), ("false", [])])
 def test_recipes_and_runs_of_before_are_read(make_project: Callable[..., Path], before: str, now: list[str]) -> None:
-    recipe = load_recipe(make_project(tensorboard=True), ["--train.tensorboard", before])
+    path = make_project()
+    path.write_text(path.read_text().replace("logger: none", "tensorboard: true"))
+    recipe = load_recipe(path, ["--train.tensorboard", before])
     assert flatten(recipe.to_dict())["train.logger"] == now
