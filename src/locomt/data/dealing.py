@@ -17,6 +17,7 @@ from locomt.data.groups import COLUMN
 from locomt.data.manifest import read_manifest, read_table
 from locomt.data.row import Row
 from locomt.hints import did_you_mean
+from locomt.require import ConfigError, require
 from locomt.tasks import Task
 
 FEW = 3
@@ -54,13 +55,10 @@ def read_rows(config: DataConfig) -> list[Row]:
     wanted[config.train_split] -= sum(share for name, share in wanted.items() if name != config.train_split)
     open_rows = [row for row in rows if not kept or row.split not in kept]
     group = config.group or (COLUMN if COLUMN in rows[0].cells else None)
-    if group and len(units := _units(open_rows, group)) < len(wanted):
-        raise ManifestError(
-            manifest,
-            f"expected {len(wanted)} groups or more in column {group!r}, one for each of {', '.join(wanted)} "
-            f"(data.split), got {len(units)}",
-        )
-    chosen = deal(open_rows, wanted, config.target, split.seed, group)
+    try:
+        chosen = deal(open_rows, wanted, config.target, split.seed, group)
+    except ConfigError as error:
+        raise ManifestError(manifest, f"data.split: {error}") from None
     return [_placed(row, chosen[row.id]) if row.id in chosen else row for row in rows]
 
 
@@ -104,8 +102,16 @@ def deal(
         task: says what the labels are.
         seed: of the order within a class, and of groups of one size.
         group: the column that says which rows stay together; rows without one are groups by themselves.
+
+    Raises:
+        ConfigError: there are fewer groups than splits.
     """
     units = _units(rows, group)
+    require(
+        not group or len(units) >= len(shares),
+        f"expected {len(shares)} groups or more in column {group!r}, one for each of {', '.join(shares)}, "
+        f"got {len(units)}",
+    )
     order = sorted(units, key=lambda unit: unit[0].id)
     random.Random(seed).shuffle(order)
     whole = any(len(unit) > 1 for unit in units)

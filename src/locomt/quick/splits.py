@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from locomt.data.dealing import deal
 from locomt.data.groups import COLUMN
 from locomt.data.row import Row
-from locomt.require import require
 from locomt.tasks import TASKS
 
 SPLITS = ("train", "val", "test")
@@ -32,12 +31,6 @@ def with_splits(rows: Sequence[Row], task: str, seed: int) -> list[Row]:
     shares = {name: share for name in SPLITS[1:] if name not in there}
     shares = {"train": 1 - sum(shares.values())} | shares
     open_rows = [row for row in rows if row.split in ("", "train")]
-    groups = {row.cells.get(COLUMN, "").strip() or f"row {row.id}" for row in open_rows}
     grouped = any(row.cells.get(COLUMN, "").strip() for row in open_rows)
-    require(
-        not grouped or len(groups) >= len(shares),
-        f"expected {len(shares)} groups or more in column {COLUMN!r}, one for each of {', '.join(shares)}, got "
-        f"{len(groups)}; group less, or say the splits in a column 'split'",
-    )
-    chosen = deal(open_rows, shares, TASKS[task](), seed, COLUMN)
+    chosen = deal(open_rows, shares, TASKS[task](), seed, COLUMN if grouped else None)
     return [Row(row.number, row.cells | {"split": chosen.get(row.id, row.split)}) for row in rows]

@@ -18,7 +18,7 @@ from locomt.data.dealing import read_rows
 from locomt.data.splits import others_there
 from locomt.nn.model import FusionModel
 from locomt.train.bad import BadSampleLog
-from locomt.train.ensemble import Answer, mean_of, read_members
+from locomt.train.ensemble import read_members
 from locomt.train.loading import make_loader
 from locomt.train.origin import refusal, trusting
 from locomt.train.overrides import parse_overrides
@@ -55,11 +55,6 @@ class Run:
     def members(self) -> tuple[Run, ...]:
         """The runs that answer: this one, or all of several, each by itself with its own directory."""
         return self.together or (self,)
-
-    def answering(self, device: torch.device | str) -> Answer:
-        """What answers on a device: the model, or the mean of several."""
-        models = [run.model.to(device).eval() for run in self.members]
-        return models[0] if len(models) == 1 else mean_of(models, self.recipe.data.target)
 
     @property
     def predictor(self) -> Predictor:
@@ -163,7 +158,7 @@ def answers(
         there = others_there(split, (row.split for row in read_rows(data)))
         raise ValueError(f"{data.manifest}: no row has split {split!r}; {there}")
     bad = BadSampleLog({split: len(dataset)}, data.max_bad)
-    model = run.answering(device)
+    model = run.predictor.answering(device)
     loader = make_loader(dataset, run.recipe)
     samples = 0
     with progress.stage(f"scoring {split}", "samples", len(dataset)) as seen:
